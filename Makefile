@@ -1,0 +1,57 @@
+# Every task of the project. `make` alone lists them; none needs root or an activated shell.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export MLFLOW_DISABLE_TELEMETRY := true
+export DVC_NO_ANALYTICS := true
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help setup repro test check format ui bench lock clean
+
+help: ## Show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+
+setup: $(VENV)/.installed ## Make .venv with everything pinned in requirements.txt
+
+$(VENV)/.installed: requirements.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11) and "Python 3.11 or newer is needed; make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	pip install --quiet --no-deps -r requirements.txt
+	@# Where torch comes with CUDA, this adds the CUDA packages that its own wheel pins; elsewhere nothing.
+	pip install --quiet -c requirements.txt torch
+	pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+repro: setup ## Run the pipeline: whatever is not up to date, and publish to MLflow
+	dvc repro
+
+test: setup ## Run the tests
+	pytest -n 2
+
+check: setup ## Check format, lint and types
+	ruff format --check
+	ruff check
+	mypy
+
+format: setup ## Format the code and mend what lint can
+	ruff format
+	ruff check --fix
+
+ui: setup ## Show the runs in MLflow on http://127.0.0.1:5000
+	mlflow ui --host 127.0.0.1 --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}"
+
+bench: setup ## Compare training speed with the plain loop of the book
+	python benchmarks/training.py
+
+lock: ## Pin the newest versions that pyproject.toml allows in requirements.txt
+	$(PYTHON) -m venv $(VENV)-lock
+	$(VENV)-lock/bin/pip install --quiet torch==2.13.0 '.[pipeline,dev]' 'setuptools>=77'
+	$(VENV)-lock/bin/pip freeze --all --exclude timemachine --exclude pip | sed 's/+cpu$$//' > requirements.txt
+	rm -rf $(VENV)-lock
+
+clean: ## Remove the environment, caches and everything the pipeline made outside git; MLflow's runs stay
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dvc_plots build src/*.egg-info
+	rm -rf .dvc/cache .dvc/tmp data/raw data/text data/ngrams data/series data/models data/published.json
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,130 @@
+"""Tokens per second of our training against the plain eager loop of the book, for both implementations.
+
+Both sides train on the same minibatches in one run, in turn; medians over the rounds.
+
+Run: python benchmarks/training.py [--rounds N] [--device auto|cpu|cuda|cuda:N]
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from timemachine.models.language import build_language_model
+from timemachine.models.state import State, detach
+from timemachine.text.minibatches import sequential_partitioning
+from timemachine.training.devices import choose_device
+from timemachine.training.language import cross_entropy
+from timemachine.training.loop import fit, make_optimizer
+
+VOCAB_SIZE, NUM_TOKENS, BATCH_SIZE, NUM_STEPS = 28, 10_000, 32, 35
+NUM_HIDDENS = {"scratch": 512, "concise": 256}
+
+
+class PlainScratch(nn.Module):
+    """The book's recurrent network, one time step after the other, with one-hot inputs."""
+
+    def __init__(self, num_hiddens: int) -> None:
+        super().__init__()
+        sizes = ((VOCAB_SIZE, num_hiddens), (num_hiddens, num_hiddens), (num_hiddens, VOCAB_SIZE))
+        self.W_xh, self.W_hh, self.W_hq = (nn.Parameter(0.01 * torch.randn(*size)) for size in sizes)
+        self.b_h, self.b_q = nn.Parameter(torch.zeros(num_hiddens)), nn.Parameter(torch.zeros(VOCAB_SIZE))
+
+    def forward(self, X: Tensor, state: State = None) -> tuple[Tensor, State]:
+        """Map indices (batch, num_steps) to outputs (num_steps × batch, vocab) and the state."""
+        H = state if isinstance(state, Tensor) else X.new_zeros(len(X), len(self.b_h), dtype=torch.float32)
+        outputs = []
+        for X_t in F.one_hot(X.T, VOCAB_SIZE).float():
+            H = torch.tanh(torch.mm(X_t, self.W_xh) + torch.mm(H, self.W_hh) + self.b_h)
+            outputs.append(torch.mm(H, self.W_hq) + self.b_q)
+        return torch.cat(outputs), H
+
+
+class PlainConcise(nn.Module):
+    """The book's network of the framework's layers."""
+
+    def __init__(self, num_hiddens: int) -> None:
+        super().__init__()
+        self.rnn, self.linear = nn.RNN(VOCAB_SIZE, num_hiddens), nn.Linear(num_hiddens, VOCAB_SIZE)
+
+    def forward(self, X: Tensor, state: State = None) -> tuple[Tensor, State]:
+        """Map indices (batch, num_steps) to outputs (num_steps × batch, vocab) and the state."""
+        H, state = self.rnn(F.one_hot(X.T, VOCAB_SIZE).float(), state)
+        return self.linear(H.reshape(-1, H.shape[-1])), state
+
+
+def plain_epoch(model: nn.Module, tokens: Tensor) -> None:
+    """Train one epoch as the book does."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    state: State = None
+    for X, Y in sequential_partitioning(tokens, BATCH_SIZE, NUM_STEPS, None):
+        outputs, state = model(X, detach(state))
+        optimizer.zero_grad()
+        F.cross_entropy(outputs, Y.T.reshape(-1)).backward()
+        norm = torch.sqrt(sum(torch.sum(p.grad**2) for p in model.parameters()))  # type: ignore[arg-type,operator,misc]
+        if norm > 1:
+            for parameter in model.parameters():
+                parameter.grad[:] *= 1 / norm  # type: ignore[index]
+        optimizer.step()
+
+
+def our_epoch(model: nn.Module, tokens: Tensor) -> None:
+    """Train one epoch through the loop of the pipeline."""
+    fit(
+        model,
+        lambda: sequential_partitioning(tokens, BATCH_SIZE, NUM_STEPS, None),
+        cross_entropy,
+        make_optimizer("sgd", model, 1.0),
+        1,
+        state_flow="detached",
+        clip_norm=1.0,
+    )
+
+
+def tokens_per_s(epoch: Callable[[], None], device: torch.device) -> float:
+    """Return the tokens per second of one epoch."""
+    num_tokens = (NUM_TOKENS - 1) // BATCH_SIZE // NUM_STEPS * BATCH_SIZE * NUM_STEPS
+    begin = time.perf_counter()
+    epoch()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return num_tokens / (time.perf_counter() - begin)
+
+
+def main() -> None:
+    """Print a line per implementation: both rates and their ratio."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--rounds", type=int, default=21)
+    parser.add_argument("--device", default="auto")
+    options = parser.parse_args()
+    device = choose_device(options.device, "--device")
+    tokens = torch.randint(VOCAB_SIZE, (NUM_TOKENS,), device=device)
+    print(f"device {device}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    for implementation, num_hiddens in NUM_HIDDENS.items():
+        config: dict[str, Any] = {
+            "implementation": implementation,
+            "cell": "rnn",
+            "activation": "tanh",
+            "embedding_dim": None,
+        }
+        config |= {"num_hiddens": num_hiddens, "num_layers": 1, "vocab_size": VOCAB_SIZE}
+        plain = (PlainScratch if implementation == "scratch" else PlainConcise)(num_hiddens).to(device)
+        ours = build_language_model(config).to(device)
+        rates: tuple[list[float], list[float]] = ([], [])
+        for _ in range(options.rounds + 1):
+            rates[0].append(tokens_per_s(lambda model=plain: plain_epoch(model, tokens), device))  # type: ignore[misc]
+            rates[1].append(tokens_per_s(lambda model=ours: our_epoch(model, tokens), device))  # type: ignore[misc]
+        theirs, mine = (statistics.median(side[1:]) for side in rates)  # the first round warms up
+        print(
+            f"{implementation} {num_hiddens}: plain {theirs:,.0f} tokens/s, ours {mine:,.0f} tokens/s, "
+            f"ratio {mine / theirs:.2f} (medians of {options.rounds})"
+        )
+
+
+if __name__ == "__main__":
+    main()

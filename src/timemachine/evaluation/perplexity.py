@@ -1,0 +1,114 @@
+"""Score language models: every token once, with the state carried from the text before it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from timemachine.models.state import State
+from timemachine.text.corpus import Corpus, Part
+
+_CHUNK_STEPS = 1024
+
+
+@dataclass(frozen=True)
+class Score:
+    """Summed nats over counted tokens; every rate divides once, at the end.
+
+    Attributes:
+        total_nats: sum of −log P over the tokens.
+        tokens: tokens scored.
+        characters: characters of cleaned text that they stand for.
+    """
+
+    total_nats: float
+    tokens: int
+    characters: int
+
+    @property
+    def nats(self) -> float:
+        """Mean nats per token."""
+        return self.total_nats / self.tokens
+
+    @property
+    def bits_per_character(self) -> float:
+        """Mean bits per character of cleaned text."""
+        return self.total_nats / self.characters / math.log(2)
+
+    @property
+    def perplexity(self) -> float:
+        """exp(mean nats per token); the largest float where that overflows."""
+        return math.exp(min(self.nats, 709.0))
+
+    def report(self) -> dict[str, float | int]:
+        """Return the score as `data/reports/perplexity.json` holds it."""
+        return {
+            "nats": self.nats,
+            "bits_per_character": self.bits_per_character,
+            "perplexity": self.perplexity,
+            "tokens": self.tokens,
+        }
+
+
+@torch.inference_mode()
+def total_nats(model: nn.Module, streams: Sequence[Tensor], num_warmup: Sequence[int]) -> list[float]:
+    """Return the summed −log P of each stream's tokens after its warm-up, reading every stream in one go.
+
+    The streams are rows of one batch, so that several cost about as much as one.
+
+    Args:
+        model: maps indices (batch, num_steps) and a state to logits (batch, num_steps, vocab) and a state.
+        streams: 1-D indices, at least two each.
+        num_warmup: tokens of each stream that are read and not scored, at least 1: nothing predicts the first.
+    """
+    model.eval()
+    lengths = torch.tensor([len(stream) for stream in streams])
+    warmup = torch.tensor(num_warmup)
+    X = nn.utils.rnn.pad_sequence(list(streams), batch_first=True)  # (batch, longest)
+    positions = torch.arange(X.shape[1])
+    scored = (positions >= warmup[:, None]) & (positions < lengths[:, None])  # (batch, longest)
+    nats = torch.zeros(len(streams), dtype=torch.float64)
+    state: State = None
+    for begin in range(0, X.shape[1] - 1, _CHUNK_STEPS):
+        end = min(begin + _CHUNK_STEPS, X.shape[1] - 1)
+        logits, state = model(X[:, begin:end], state)
+        losses = F.cross_entropy(logits.transpose(1, 2), X[:, begin + 1 : end + 1], reduction="none")
+        nats += (losses.double() * scored[:, begin + 1 : end + 1]).sum(1)
+    return nats.tolist()
+
+
+def score_parts(
+    model: nn.Module, corpus: Corpus, train_range: tuple[int, int], num_warmup: int
+) -> dict[Part, Score]:
+    """Score a model on what it was trained on and on the validation and test part of its corpus.
+
+    Args:
+        model: a language model on the CPU.
+        corpus: the model's corpus.
+        train_range: first and last-but-one index of the tokens the model was trained on. The first of them
+            has no text before it and is not scored.
+        num_warmup: tokens before the validation and the test part that are read first.
+    """
+    ranges = {"train": train_range, "val": corpus.split["val"], "test": corpus.split["test"]}
+    tokens = torch.from_numpy(corpus.tokens.astype("int64"))
+    streams, warmups = [], []
+    for part, (begin, end) in ranges.items():
+        warmup = 1 if part == "train" else min(num_warmup, begin)
+        streams.append(tokens[begin if part == "train" else begin - warmup : end])
+        warmups.append(warmup)
+    scores: dict[Part, Score] = {}
+    nats = total_nats(model, streams, warmups)
+    for (part, (_, end)), sum_nats, stream, warmup in zip(ranges.items(), nats, streams, warmups, strict=True):
+        count = len(stream) - warmup
+        scores[part] = Score(sum_nats, count, corpus.num_characters(corpus.tokens[end - count : end]))  # type: ignore[index]
+    return scores
+
+
+def uniform_scores(corpus: Corpus) -> dict[Part, Score]:
+    """Return what a model that gives every token of the vocabulary the same probability scores on each part."""
+    nats = math.log(len(corpus.vocabulary))
+    parts = {part: corpus.part(part) for part in corpus.split}
+    return {part: Score(nats * len(t), len(t), corpus.num_characters(t)) for part, t in parts.items()}

@@ -1,0 +1,1 @@
+"""Autoregressive and recurrent modules; nothing here trains or reads files."""

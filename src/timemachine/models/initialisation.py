@@ -1,0 +1,21 @@
+"""Initial weights from a generator of one's own rather than from torch's global one."""
+
+import math
+
+import torch
+from torch import Generator, nn
+
+
+@torch.no_grad()
+def initialise_(module: nn.Module, generator: Generator) -> None:
+    """Draw torch's default distributions for linear, embedding and recurrent layers from `generator`.
+
+    Linear: U(±1/√in_features), weights and biases. Recurrent: U(±1/√hidden_size). Embedding: N(0, 1).
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Embedding):
+            layer.weight.normal_(generator=generator)
+        elif isinstance(layer, (nn.Linear, nn.RNNBase)):
+            bound = 1 / math.sqrt(layer.in_features if isinstance(layer, nn.Linear) else layer.hidden_size)
+            for parameter in layer.parameters(recurse=False):
+                parameter.uniform_(-bound, bound, generator=generator)

@@ -1,0 +1,61 @@
+"""Recurrent language models from torch's layers."""
+
+from typing import Literal
+
+from torch import Generator, Tensor, nn
+from torch.nn import functional as F
+
+from timemachine.models.initialisation import initialise_
+from timemachine.models.state import State
+
+
+class RNN(nn.Module):
+    """An RNN, GRU or LSTM layer with a linear output layer.
+
+    Args:
+        vocab_size: number of tokens.
+        num_hiddens: hidden units per layer and direction.
+        cell: `rnn`, `gru` or `lstm`.
+        activation: of the rnn cell, `tanh` or `relu`.
+        embedding_dim: size of a learnt embedding; None for one-hot inputs.
+        num_layers: layers on top of each other.
+        bidirectional: read the sequence both ways. Such a model sees the token it is asked for, so it tags
+            sequences but is no language model; the recipes do not offer it.
+        generator: where the weights are drawn from, in torch's default distributions.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        num_hiddens: int,
+        cell: Literal["rnn", "gru", "lstm"] = "rnn",
+        activation: str = "tanh",
+        embedding_dim: int | None = None,
+        num_layers: int = 1,
+        bidirectional: bool = False,
+        generator: Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.vocab_size = vocab_size
+        self.embedding = nn.Embedding(vocab_size, embedding_dim) if embedding_dim else None
+        sizes = (embedding_dim or vocab_size, num_hiddens, num_layers)
+        self.rnn: nn.RNNBase
+        if cell == "rnn":
+            self.rnn = nn.RNN(*sizes, nonlinearity=activation, bidirectional=bidirectional)
+        else:
+            self.rnn = (nn.GRU if cell == "gru" else nn.LSTM)(*sizes, bidirectional=bidirectional)
+        self.output = nn.Linear((2 if bidirectional else 1) * num_hiddens, vocab_size)
+        if generator is not None:
+            initialise_(self, generator)
+
+    def forward(self, X: Tensor, state: State = None) -> tuple[Tensor, State]:
+        """Map indices (batch, num_steps) to logits (batch, num_steps, vocab).
+
+        The state has shape (num_layers × directions, batch, num_hiddens); the LSTM's is a pair of such.
+        """
+        if self.embedding is None:
+            inputs = F.one_hot(X.T, self.vocab_size).to(self.output.weight.dtype)  # (num_steps, batch, vocab)
+        else:
+            inputs = self.embedding(X.T)
+        H, state = self.rnn(inputs, state)
+        return self.output(H).transpose(0, 1), state

@@ -1,0 +1,16 @@
+"""The one state contract.
+
+Every module maps `(X, state)` to `(output, state)`. A state of `None` means "from the beginning"; modules
+without memory take and return `None`; the LSTM's state is a pair of tensors, all others' is one tensor.
+"""
+
+from torch import Tensor
+
+State = Tensor | tuple[Tensor, Tensor] | None
+
+
+def detach(state: State) -> State:
+    """Return the state cut off from the graph that made it."""
+    if isinstance(state, tuple):
+        return state[0].detach(), state[1].detach()
+    return None if state is None else state.detach()

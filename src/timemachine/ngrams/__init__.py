@@ -1,0 +1,1 @@
+"""Count n-grams, fit Zipf's law, smooth and chain probabilities."""

@@ -1,0 +1,332 @@
+"""The typed sections of `params.yaml`.
+
+Every section is frozen and strict: an unknown key, a wrong type or a value out of range is a `ValueError` of
+one line that names the key, what was found and what is allowed, before any work starts.
+"""
+
+import difflib
+import math
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_]{0,63}$")]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=10_000)]
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Natural = Annotated[int, Field(ge=0, le=10**9)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Device = Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda|cuda:[0-9]{1,3})$")]
+Optimizer = Literal["sgd", "adam", "adamw"]
+
+# What a pattern means, for people.
+_PATTERNS = {
+    r"^[a-z0-9][a-z0-9_]{0,63}$": "a name of up to 64 lower-case letters, digits and underscores",
+    r"^(auto|cpu|cuda|cuda:[0-9]{1,3})$": "auto, cpu, cuda or cuda:N",
+    r"^[0-9a-f]{64}$": "64 hexadecimal digits",
+}
+
+
+class Section(BaseModel):
+    """A part of `params.yaml`: frozen, strict, no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class Download(Section):
+    """Where the text comes from and which bytes it must have."""
+
+    sources: list[Text] = Field(min_length=1)
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    max_bytes: Count
+    timeout_s: Positive
+    retries: Annotated[int, Field(ge=0, le=10)]
+
+    @field_validator("sources")
+    @classmethod
+    def _https_or_path(cls, sources: list[str]) -> list[str]:
+        for source in sources:
+            if "\0" in source or ("://" in source and not source.startswith("https://")):
+                raise ValueError(f"{source!r} is neither an https URL nor a path")
+        return sources
+
+
+class Split(Section):
+    """Fractions of the contiguous train, validation and test part."""
+
+    train: Positive
+    val: Positive
+    test: Positive
+
+    @model_validator(mode="after")
+    def _sums_to_one(self) -> Self:
+        total = self.train + self.val + self.test
+        if not math.isclose(total, 1, abs_tol=1e-9):
+            raise ValueError(f"train + val + test must be 1, not {total:g}")
+        return self
+
+
+class Corpus(Section):
+    """How one corpus is made from the text."""
+
+    cleaning: Literal["lines", "whole"]
+    level: Literal["char", "word"]
+    order: Literal["frequency", "sorted"] = "frequency"
+    min_freq: Natural = 0
+    reserved_tokens: list[Text] = []
+
+    @field_validator("reserved_tokens")
+    @classmethod
+    def _distinct(cls, tokens: list[str]) -> list[str]:
+        if len({"<unk>", *tokens}) != len(tokens) + 1:
+            raise ValueError("reserved tokens must be distinct and leave out <unk>, which is always there")
+        return tokens
+
+
+class Preprocess(Section):
+    """The corpora, by name, and how each is split."""
+
+    split: Split
+    corpora: dict[Name, Corpus] = Field(min_length=1)
+
+    @field_validator("corpora")
+    @classmethod
+    def _free_names(cls, corpora: dict[str, Corpus]) -> dict[str, Corpus]:
+        if taken := {"num_lines", "sha256"} & set(corpora):
+            raise ValueError(f"{min(taken)!r} is a key of data/reports/text.json; choose another name")
+        return corpora
+
+
+class Ngrams(Section):
+    """n-gram statistics of a word corpus and a Markov chain over a character corpus."""
+
+    corpus: Name
+    num_top: Count
+    zipf_ranks: list[Count] = Field(min_length=2, max_length=2)
+    epsilon: list[NonNegative] = Field(min_length=3, max_length=3)
+    sequences: list[Text]
+    markov_corpus: Name
+    markov_steps: list[Annotated[int, Field(ge=1, le=1_000_000)]] = Field(min_length=1)
+
+    @field_validator("zipf_ranks")
+    @classmethod
+    def _rising(cls, ranks: list[int]) -> list[int]:
+        if ranks[0] >= ranks[1]:
+            raise ValueError(f"the first rank must be below the last, not {ranks}")
+        return ranks
+
+
+class Series(Section):
+    """The noisy sine, or a series of the user's own."""
+
+    csv: Text | None
+    time_column: Text
+    value_column: Text
+    num_points: Annotated[int, Field(ge=2, le=10_000_000)]
+    frequency: Positive
+    noise_std: NonNegative
+    seed: Seed
+
+    @field_validator("csv")
+    @classmethod
+    def _below_own(cls, path: str | None) -> str | None:
+        if path is not None:
+            parts = PurePosixPath(path).parts
+            if parts[:2] != ("data", "own") or len(parts) < 3 or ".." in parts or "\0" in path:
+                raise ValueError(f"{path!r} must lie below data/own/, which the stage watches for changes")
+        return path
+
+
+class ArRecipe(Section):
+    """One autoregressive model and how it is trained."""
+
+    model: Literal["linear", "mlp", "rnn"]
+    tau: Annotated[int, Field(ge=1, le=100_000)]
+    num_hiddens: Count | None = None
+    num_train: Count
+    batch_size: Count
+    num_epochs: Count
+    optimizer: Optimizer
+    lr: Positive
+    loss: Literal["half_mean", "sum"]
+    seed: Seed = 0
+    device: Device = "auto"
+
+    @model_validator(mode="after")
+    def _hidden_layer(self) -> Self:
+        if (self.model == "linear") != (self.num_hiddens is None):
+            raise ValueError(
+                f"num_hiddens must be {'null' if self.model == 'linear' else 'a number'} for {self.model}"
+            )
+        return self
+
+
+class EvaluateForecast(Section):
+    """Which horizons are reported."""
+
+    k_steps: list[Annotated[int, Field(ge=1, le=100_000)]] = Field(min_length=1)
+
+
+class RnnRecipe(Section):
+    """One recurrent language model and how it is trained."""
+
+    corpus: Name
+    sampling: Literal["sequential", "random", "windows"]
+    num_train: Count | None = None
+    num_val: Natural = 0
+    batch_size: Count
+    num_steps: Count
+    implementation: Literal["scratch", "concise"]
+    cell: Literal["rnn", "gru", "lstm"] = "rnn"
+    activation: Literal["tanh", "relu"] = "tanh"
+    embedding_dim: Count | None = None
+    num_hiddens: Count
+    num_layers: Annotated[int, Field(ge=1, le=100)] = 1
+    num_epochs: Count
+    optimizer: Optimizer = "sgd"
+    lr: Positive
+    clip_norm: Positive | None = None
+    detach: bool = True
+    seed: Seed = 0
+    device: Device = "auto"
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.implementation == "scratch" and (self.cell, self.num_layers) != ("rnn", 1):
+            raise ValueError("implementation: scratch has cell: rnn and num_layers: 1; use concise for others")
+        if self.cell != "rnn" and self.activation != "tanh":
+            raise ValueError(f"activation: {self.activation} belongs to cell: rnn; {self.cell} allows tanh")
+        if not self.detach and self.sampling != "sequential":
+            raise ValueError(f"detach: false needs sampling: sequential, not {self.sampling}")
+        return self
+
+
+class Prefix(Section):
+    """A beginning to be continued greedily."""
+
+    prefix: Text
+    num_preds: Annotated[int, Field(ge=1, le=100_000)]
+
+
+class EvaluatePerplexity(Section):
+    """How the language models are scored and what they continue."""
+
+    num_warmup: Annotated[int, Field(ge=1, le=10_000_000)]
+    prefixes: list[Prefix]
+
+
+class Publish(Section):
+    """Where MLflow files the runs."""
+
+    experiment: Text
+
+
+class Params(Section):
+    """All of `params.yaml`, checked as a whole."""
+
+    download: Download
+    preprocess: Preprocess
+    ngrams: Ngrams
+    series: Series
+    train_ar: dict[Name, ArRecipe] = Field(min_length=1)
+    evaluate_forecast: EvaluateForecast
+    train_rnn: dict[Name, RnnRecipe] = Field(min_length=1)
+    evaluate_perplexity: EvaluatePerplexity
+    publish: Publish
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        wanted = [
+            ("ngrams.corpus", self.ngrams.corpus, {"word"}),
+            ("ngrams.markov_corpus", self.ngrams.markov_corpus, {"char"}),
+            *(
+                (f"train_rnn.{name}.corpus", recipe.corpus, {"char", "word"})
+                for name, recipe in self.train_rnn.items()
+            ),
+        ]
+        corpora = self.preprocess.corpora
+        for key, corpus, levels in wanted:
+            if corpus not in corpora:
+                raise ValueError(f"{key}: unknown corpus {corpus!r}; preprocess.corpora has {', '.join(corpora)}")
+            if corpora[corpus].level not in levels:
+                raise ValueError(f"{key}: {corpus!r} has level {corpora[corpus].level}; allowed: {min(levels)}")
+        for name in self.train_rnn:
+            if name.startswith("uniform_"):
+                raise ValueError(f"train_rnn.{name}: names with 'uniform_' belong to the uniform baselines")
+        if self.series.csv is None:
+            for name, recipe in self.train_ar.items():
+                needed = recipe.num_train + recipe.tau + max(self.evaluate_forecast.k_steps)
+                if self.series.num_points < needed:
+                    raise ValueError(
+                        f"series.num_points: {self.series.num_points} is too few: train_ar.{name} needs "
+                        f"num_train + tau + the longest of evaluate_forecast.k_steps = {needed}"
+                    )
+        return self
+
+
+def load(path: str | Path = "params.yaml") -> Params:
+    """Read and check a parameter file.
+
+    Raises:
+        ValueError: one line that names the file, the key, what was found and what is allowed.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_bytes())
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file; run this in the repository root") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        raise ValueError(f"{path}: " + "; ".join(_sentence(dict(e)) for e in error.errors())) from None
+
+
+def _sentence(error: dict[str, Any]) -> str:
+    """Say in a few words which key is wrong, what was found and what is allowed."""
+    location, found, context = error["loc"], error["input"], error.get("ctx", {})
+    key = ".".join(str(part) for part in location if part != "[key]")
+    kind = error["type"]
+    if kind == "value_error":
+        message = str(context["error"])
+        return f"{key}: {message}" if key else message
+    if kind == "extra_forbidden":
+        allowed = _fields_at(location[:-1])
+        close = difflib.get_close_matches(str(location[-1]), allowed, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        return f"{key}: unknown key; {hint}allowed: {', '.join(allowed)}"
+    if kind == "missing":
+        return f"{key}: missing"
+    if kind == "string_pattern_mismatch":
+        return f"{key}: {found!r} is not {_PATTERNS[context['pattern']]}"
+    message = error["msg"].removeprefix("Input ").replace("valid ", "")
+    if kind.startswith("float") and isinstance(found, str):
+        message += " (write 0.001, not 1e-3)"
+    return f"{key}: {_short(found)} {message}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _fields_at(location: tuple[Any, ...]) -> list[str]:
+    """Return the keys that the section at `location` of the schema allows."""
+    section: Any = Params
+    for part in location:
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            section = section.model_fields[part].annotation
+        else:
+            section = section.__args__[-1]
+    return list(section.model_fields)

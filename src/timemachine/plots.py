@@ -1,0 +1,102 @@
+"""The figures of the book: values in, figure out. The same values give the same bytes."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
+
+from timemachine.files import replacing
+
+Array = NDArray[np.float64]
+Curve = tuple[ArrayLike, ArrayLike]
+
+
+def save(figure: Figure, path: str | Path) -> None:
+    """Write a figure as PNG, without the version of the software that drew it."""
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=100, metadata={"Software": None})
+
+
+def _axes(xlabel: str, ylabel: str, size: tuple[float, float] = (7, 3.5)) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots()
+    _label(axes, xlabel, ylabel)
+    return figure, axes
+
+
+def _label(axes: Axes, xlabel: str, ylabel: str) -> None:
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.grid(alpha=0.3)
+
+
+def _thin_ticks(axes: Axes, t: NDArray[np.generic]) -> None:
+    """Label a time axis of dates, which are text, with a few of them."""
+    if t.dtype.kind not in "iuf":
+        chosen = np.linspace(0, len(t) - 1, 6).astype(int)
+        axes.set_xticks(chosen, [str(t[i]) for i in chosen])
+
+
+def time_series(
+    t: NDArray[np.generic], curves: Mapping[str, tuple[int, Array]], observed: int | None = None
+) -> Figure:
+    """Draw curves over a common time axis.
+
+    Args:
+        t: (T,) times.
+        curves: by label, the index of `t` where the curve begins, and its values.
+        observed: index of the first value that was not observed; marked by a line.
+    """
+    figure, axes = _axes("time", "x")
+    numeric = t.dtype.kind in "iuf"
+    for i, (label, (begin, values)) in enumerate(curves.items()):
+        where = t[begin : begin + len(values)] if numeric else np.arange(begin, begin + len(values))
+        first = i == 0
+        axes.plot(where, values, label=label, color="0.7" if first else None, lw=0.8 if first else 1.2)
+    if observed is not None:
+        axes.axvline(t[observed] if numeric else observed, color="0.3", ls=":", lw=1, label="first forecast")
+    _thin_ticks(axes, t)
+    axes.legend(fontsize=8)
+    return figure
+
+
+def lines(
+    curves: Mapping[str, Curve],
+    xlabel: str,
+    ylabel: str,
+    levels: Mapping[str, float] | None = None,
+    logarithmic: Sequence[str] = (),
+) -> Figure:
+    """Draw labelled curves (x, y), and horizontal lines at labelled levels.
+
+    Args:
+        curves: by label.
+        xlabel: label of the x axis.
+        ylabel: label of the y axis.
+        levels: by label, where a dashed line stands.
+        logarithmic: axes, `x` or `y`, on a logarithmic scale.
+    """
+    figure, axes = _axes(xlabel, ylabel)
+    for label, (where, values) in curves.items():
+        axes.plot(where, values, label=label, lw=1.2)
+    for label, level in (levels or {}).items():
+        axes.axhline(level, color="0.3", ls="--", lw=1, label=label)
+    for axis in logarithmic:
+        axes.set(**{f"{axis}scale": "log"})
+    axes.legend(fontsize=8)
+    return figure
+
+
+def transition_matrices(matrices: Mapping[int, Array], labels: Sequence[str]) -> Figure:
+    """Draw k-step transition matrices side by side, rows by the token before, columns by the one after."""
+    figure = Figure(figsize=(3.4 * len(matrices), 3.6), layout="constrained")
+    for axes, (k, matrix) in zip(
+        figure.subplots(1, len(matrices), squeeze=False)[0], matrices.items(), strict=True
+    ):
+        axes.imshow(matrix, cmap="viridis", vmin=0, vmax=0.5)
+        axes.set_xticks(range(len(labels)), labels, fontsize=6)
+        axes.set_yticks(range(len(labels)), labels, fontsize=6)
+        axes.set_title(f"{k} step{'s' if k > 1 else ''}", fontsize=10)
+    return figure

@@ -1,0 +1,1 @@
+"""Make or read a time series, embed it, forecast it."""

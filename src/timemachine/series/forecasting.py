@@ -1,0 +1,67 @@
+"""One-step, multistep and k-step forecasts with any one-step-ahead model.
+
+A model is a function from features (n, τ) to predictions (n,). Observations are indexed from 0: a forecast
+made at origin t knows x_0 … x_{t−1}; its k-th prediction belongs at index t + k − 1.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Predict = Callable[[Array], Array]
+
+
+def one_step(predict: Predict, x: Array, tau: int, first: int) -> Array:
+    """Predict x[first:] one step ahead, each from the τ true observations before it: (T − first,)."""
+    return k_steps(predict, x, tau, first, 1)[:, 0]
+
+
+def multistep(predict: Predict, observed: Array, tau: int, horizon: int) -> Array:
+    """Predict `horizon` steps beyond the observed series, feeding predictions back: (horizon,)."""
+    return _feed_back(predict, observed[None, -tau:], horizon)[0]
+
+
+def k_steps(predict: Predict, x: Array, tau: int, first: int, max_k: int) -> Array:
+    """Predict 1 … max_k steps ahead from every origin first, first + 1, …, T − 1.
+
+    Returns:
+        (T − first, max_k): row i, column k − 1 is the k-th prediction made at origin first + i. It belongs to
+        index first + i + k − 1, which lies beyond the series for the last k − 1 rows.
+
+    Raises:
+        ValueError: fewer than τ observations before the first origin, or fewer than max_k after it.
+    """
+    if first < tau or len(x) - first < max_k:
+        raise ValueError(
+            f"{len(x)} observations are too few for {max_k} steps ahead from {first} with tau = {tau}"
+        )
+    histories = np.lib.stride_tricks.sliding_window_view(x, tau)[first - tau : -1]
+    return _feed_back(predict, histories, max_k)
+
+
+def at_horizon(predictions: Array, x: Array, first: int, k: int) -> tuple[Array, Array]:
+    """Return the k-step predictions of `k_steps` that have a true value, and those values, aligned in time."""
+    true = x[first + k - 1 :]
+    return predictions[: len(true), k - 1], true
+
+
+def _feed_back(predict: Predict, histories: Array, num_steps: int) -> Array:
+    """Continue histories (n, τ) by `num_steps` predictions (n, num_steps), all rows at once."""
+    n, tau = histories.shape
+    buffer = np.empty((n, tau + num_steps))
+    buffer[:, :tau] = histories
+    for k in range(num_steps):
+        buffer[:, tau + k] = predict(buffer[:, k : k + tau])
+    return buffer[:, tau:]
+
+
+def rmse(predicted: Array, true: Array) -> float:
+    """Return the root of the mean squared error."""
+    return float(np.sqrt(np.mean((predicted - true) ** 2)))
+
+
+def mae(predicted: Array, true: Array) -> float:
+    """Return the mean absolute error."""
+    return float(np.mean(np.abs(predicted - true)))

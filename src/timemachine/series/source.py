@@ -1,0 +1,103 @@
+"""A time series: the book's noisy sine, or a CSV of the user's own."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from timemachine.files import replacing
+
+
+@dataclass(frozen=True)
+class Series:
+    """Equally spaced observations.
+
+    Attributes:
+        time: (T,) numbers, or dates as text, strictly rising.
+        x: (T,) float64 values.
+    """
+
+    time: NDArray[np.generic]
+    x: NDArray[np.float64]
+
+    def save(self, path: str | Path) -> None:
+        """Write the columns `t` and `x` as CSV; the values survive the round trip exactly."""
+        with replacing(path) as temporary:
+            pd.DataFrame({"t": self.time, "x": self.x}).to_csv(temporary, index=False, lineterminator="\n")
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Series":
+        """Read what `save` wrote; see `read_csv` for the errors."""
+        return read_csv(path, "t", "x")
+
+
+def noisy_sine(num_points: int, frequency: float, noise_std: float, seed: int) -> Series:
+    """Return x_t = sin(frequency · t) + ε_t with ε_t ~ N(0, noise_std²), t = 1 … num_points."""
+    time = np.arange(1, num_points + 1)
+    noise = np.random.default_rng(seed).normal(0, noise_std, num_points)
+    return Series(time, np.sin(frequency * time) + noise)
+
+
+def read_csv(path: str | Path, time_column: str, value_column: str) -> Series:
+    """Read a series from two columns of a CSV file.
+
+    Times are numbers or dates and must rise in equal steps (dates: days, months or whatever
+    `pandas.infer_freq` knows); values must be finite numbers.
+
+    Raises:
+        ValueError: the file is absent, not CSV, or a column, time or value is not as it must be; the message
+            names the file, the column and the row of the first fault.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file") from None
+    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise ValueError(f"{path}: not a CSV file in UTF-8: {error}") from None
+    for column in (time_column, value_column):
+        if column not in table.columns:
+            raise ValueError(f"{path}: no column {column!r}; it has {', '.join(map(repr, table.columns))}")
+    if len(table) < 2:
+        raise ValueError(f"{path}: {len(table)} rows; at least 2 are needed")
+    x = _numbers(table[value_column])
+    if (row := _first(~np.isfinite(x))) is not None:
+        found = table[value_column].iloc[row]
+        raise ValueError(f"{path}: column {value_column!r}, row {row + 1}: {found!r} is not a finite number")
+    return Series(_times(table[time_column], path), x)
+
+
+def _times(column: "pd.Series[str]", path: str | Path) -> NDArray[np.generic]:
+    """Return the times, checked to rise in equal steps."""
+    where = f"{path}: column {str(column.name)!r}"
+    times = _numbers(column)
+    if np.isfinite(times).all():
+        steps = np.diff(times)
+        if (row := _first(steps <= 0)) is not None:
+            raise ValueError(f"{where}, row {row + 2}: {column.iloc[row + 1]!r} does not rise")
+        typical = float(np.median(steps))
+        if (row := _first(np.abs(steps - typical) > 1e-6 * typical)) is not None:
+            found = f"{column.iloc[row]!r} to {column.iloc[row + 1]!r}"
+            raise ValueError(f"{where}, row {row + 2}: a gap: {found}, where the step is {typical:g}")
+        whole = (times == np.rint(times)).all() and (np.abs(times) < 2**53).all()
+        return times.astype(np.int64) if whole else times
+    dates = pd.to_datetime(column, errors="coerce", format="ISO8601")
+    if (row := _first(dates.isna().to_numpy())) is not None:
+        raise ValueError(f"{where}, row {row + 1}: {column.iloc[row]!r} is neither a number nor an ISO 8601 date")
+    if (row := _first(dates.diff().iloc[1:].to_numpy() <= np.timedelta64(0))) is not None:
+        raise ValueError(f"{where}, row {row + 2}: {column.iloc[row + 1]!r} does not rise")
+    if len(dates) >= 3 and pd.infer_freq(pd.DatetimeIndex(dates)) is None:
+        steps_ns = dates.diff().iloc[1:]
+        row = int((steps_ns != steps_ns.median()).to_numpy().argmax())
+        found = f"{column.iloc[row]!r} to {column.iloc[row + 1]!r}"
+        raise ValueError(f"{where}, row {row + 2}: a gap: {found}; the dates must rise in equal steps")
+    return column.to_numpy(dtype=str)
+
+
+def _numbers(column: "pd.Series[str]") -> NDArray[np.float64]:
+    return pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64)
+
+
+def _first(faults: NDArray[np.bool_]) -> int | None:
+    return int(faults.argmax()) if faults.any() else None

@@ -1,0 +1,1 @@
+"""Fetch, clean, number and batch a text."""

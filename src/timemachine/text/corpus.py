@@ -1,0 +1,88 @@
+"""A corpus on disk: tokens, vocabulary, and where train, validation and test begin and end."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from timemachine.files import read_json, replacing, write_json
+from timemachine.text.vocabulary import Vocabulary
+
+Level = Literal["char", "word"]
+Part = Literal["train", "val", "test"]
+PARTS: tuple[Part, Part, Part] = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """One long sequence of token indices and what is needed to read it.
+
+    Attributes:
+        tokens: (num_tokens,) indices, of the smallest unsigned type that holds them.
+        vocabulary: the tokens they stand for.
+        level: `char` or `word`.
+        split: first and last-but-one index of the contiguous parts `train`, `val`, `test`.
+    """
+
+    tokens: NDArray[np.unsignedinteger]
+    vocabulary: Vocabulary
+    level: Level
+    split: dict[Part, tuple[int, int]]
+
+    def part(self, part: Part) -> NDArray[np.unsignedinteger]:
+        """Return the tokens of one part."""
+        begin, end = self.split[part]
+        return self.tokens[begin:end]
+
+    def encode(self, text: str) -> list[int]:
+        """Return the indices of a text's characters or words; unknown ones become `<unk>`."""
+        return self.vocabulary[list(text) if self.level == "char" else text.split()]
+
+    def decode(self, indices: list[int]) -> str:
+        """Return the text of indices; words are joined by a space."""
+        return ("" if self.level == "char" else " ").join(self.vocabulary.to_tokens(indices))
+
+    def num_characters(self, indices: NDArray[np.unsignedinteger]) -> int:
+        """Return how many characters of cleaned text the tokens stand for, one space for each word."""
+        if self.level == "char":
+            return len(indices)
+        lengths = np.array([len(token) + 1 for token in self.vocabulary.tokens])
+        return int(lengths[indices].sum())
+
+    def save(self, folder: str | Path) -> None:
+        """Write `tokens.npy`, `vocabulary.json` and `split.json` into a folder."""
+        folder = Path(folder)
+        with replacing(folder / "tokens.npy") as temporary:
+            np.save(temporary, self.tokens, allow_pickle=False)
+        self.vocabulary.save(folder / "vocabulary.json")
+        write_json(folder / "split.json", {"level": self.level, **self.split})
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Corpus":
+        """Read a corpus.
+
+        Raises:
+            ValueError: a file is absent, damaged, or does not fit the others.
+        """
+        folder = Path(folder)
+        vocabulary = Vocabulary.load(folder / "vocabulary.json")
+        path = folder / "tokens.npy"
+        try:
+            tokens = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise ValueError(f"{path}: {error}; `dvc repro` makes it again") from None
+        if tokens.ndim != 1 or tokens.dtype.kind != "u" or (tokens.size and tokens.max() >= len(vocabulary)):
+            raise ValueError(f"{path}: not indices into {folder / 'vocabulary.json'}; `dvc repro` makes it again")
+        content = read_json(folder / "split.json")
+        try:
+            level = content["level"]
+            split = {part: (int(content[part][0]), int(content[part][1])) for part in PARTS}
+            ends = [end for _, end in split.values()]
+            fits = [begin for begin, _ in split.values()] == [0, *ends[:2]] and ends[2] == len(tokens)
+        except (KeyError, TypeError, ValueError, IndexError):
+            fits = False
+        if not fits or level not in ("char", "word"):
+            raise ValueError(f"{folder / 'split.json'}: does not fit {path}; `dvc repro` makes it again")
+        return cls(tokens, vocabulary, level, split)

@@ -1,0 +1,206 @@
+"""Fill MLflow from the files that the pipeline wrote.
+
+One run per trained model below one parent run per pipeline state. A run is found again by a key made from
+the content it shows, so publishing the same state again adds nothing, and publishing into an empty store
+brings everything back.
+"""
+
+import hashlib
+import json
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param
+
+from timemachine.files import read_json, sha256_of
+from timemachine.params import Params
+from timemachine.tracking.store import open_store
+
+T = TypeVar("T")
+
+_KEY = "timemachine.key"
+_CHECKPOINT = ("model.safetensors", "config.json", "history.csv")
+# The most that MLflow takes in one request.
+_MOST_PARAMS, _MOST_METRICS = 100, 1000
+
+
+@dataclass(frozen=True)
+class RunContent:
+    """What one MLflow run shows.
+
+    Attributes:
+        name: shown in MLflow.
+        key: hash of what the run shows; equal content has one run.
+        params: logged once.
+        metrics: (name, value, step).
+        artifacts: folder in the run, and the file that goes there.
+        tags: anything else.
+    """
+
+    name: str
+    key: str
+    params: Mapping[str, Any]
+    metrics: Sequence[tuple[str, float, int]]
+    artifacts: Sequence[tuple[str, Path]]
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+def publish(params: Params, root: Path, data: Path) -> dict[str, Any]:
+    """Publish the state of the pipeline and return its receipt: the keys of its runs.
+
+    Args:
+        params: all parameters.
+        root: the repository root, where the default store lies.
+        data: the folder `data`, with `models` and `reports`.
+
+    Raises:
+        ValueError: a file of the pipeline is absent or damaged, or the store cannot be reached.
+    """
+    models = [*_ar_runs(params, data), *_rnn_runs(params, data)]
+    state = _state_run(params, root, data, models)
+    with open_store(root, params.publish.experiment) as (client, experiment_id):
+        parent_id, finished = _find_or_create(client, experiment_id, state, {})
+        for model in models:
+            run_id, done = _find_or_create(client, experiment_id, model, {"mlflow.parentRunId": parent_id})
+            if not done:
+                _fill(client, run_id, model)
+            if not finished:
+                client.set_tag(parent_id, f"timemachine.run.{model.name}", run_id)
+        if not finished:
+            _fill(client, parent_id, state)
+    return {"state": state.key, "models": {model.name: model.key for model in models}}
+
+
+def _ar_runs(params: Params, data: Path) -> Iterator[RunContent]:
+    scores = read_json(data / "reports/forecast.json")
+    for name in params.train_ar:
+        figure = data / f"reports/figures/forecast/k_step_{name}.png"
+        yield _model_run("ar", name, data, scores.get(name, {}), [("figures", figure)])
+
+
+def _rnn_runs(params: Params, data: Path) -> Iterator[RunContent]:
+    scores = read_json(data / "reports/perplexity.json")
+    for name in params.train_rnn:
+        artifacts = [
+            ("figures", data / f"reports/figures/perplexity/{name}.png"),
+            ("generated", data / f"reports/generated/{name}.txt"),
+        ]
+        yield _model_run("rnn", name, data, scores.get(name, {}), artifacts)
+
+
+def _model_run(
+    family: str, name: str, data: Path, scores: Mapping[str, Any], artifacts: Sequence[tuple[str, Path]]
+) -> RunContent:
+    """Return the run of one model: its config, curves, scores, checkpoint, figure and text."""
+    folder = data / "models" / family / name
+    checkpoint = [folder / file for file in _CHECKPOINT]
+    files = [*checkpoint, *(path for _, path in artifacts)]
+    return RunContent(
+        name=name,
+        key=_key_of([name, scores, [_hash(path) for path in files]]),
+        params=read_json(folder / "config.json"),
+        metrics=[*_curves(folder / "history.csv"), *_scalars(scores, "_")],
+        artifacts=[*(("checkpoint", path) for path in checkpoint), *artifacts],
+        tags={"timemachine.kind": "model", "timemachine.family": family},
+    )
+
+
+def _state_run(params: Params, root: Path, data: Path, models: Sequence[RunContent]) -> RunContent:
+    """Return the parent run: all params, all metrics, all reports and figures, commit and data hash."""
+    files = sorted(path for path in (data / "reports").rglob("*") if path.is_file())
+    flat = _flatten(params.model_dump())
+    reports = {path.stem: read_json(path) for path in files if path.suffix == ".json"}
+    relative = {str(path.relative_to(data)): _hash(path) for path in files}
+    key = _key_of([flat, relative, [model.key for model in models]])
+    tags = {
+        "timemachine.kind": "pipeline",
+        "timemachine.data_sha256": str(reports.get("text", {}).get("sha256", "")),
+        "mlflow.source.name": "timemachine publish",
+        **_git_tags(root),
+    }
+    artifacts = [(str(path.parent.relative_to(data)), path) for path in files]
+    return RunContent(f"pipeline {key[:8]}", key, flat, list(_scalars(reports)), artifacts, tags)
+
+
+def _find_or_create(
+    client: MlflowClient, experiment_id: str, content: RunContent, tags: Mapping[str, str]
+) -> tuple[str, bool]:
+    """Return the id of the run with the content's key, and whether it is finished."""
+    found = client.search_runs([experiment_id], f"tags.`{_KEY}` = '{content.key}'", max_results=1)
+    if found:
+        return found[0].info.run_id, found[0].info.status == "FINISHED"
+    run = client.create_run(experiment_id, run_name=content.name, tags={_KEY: content.key, **content.tags, **tags})
+    return run.info.run_id, False
+
+
+def _fill(client: MlflowClient, run_id: str, content: RunContent) -> None:
+    """Log everything and finish the run; a run that was cut off half-way is filled up, not doubled."""
+    # One time stamp for all points of a run: logging a point again is then no new point.
+    timestamp = client.get_run(run_id).info.start_time
+    for some in _chunks([Param(key, str(value)) for key, value in content.params.items()], _MOST_PARAMS):
+        client.log_batch(run_id, params=some)
+    points = [Metric(key, value, timestamp, step) for key, value, step in content.metrics]
+    for points_chunk in _chunks(points, _MOST_METRICS):
+        client.log_batch(run_id, metrics=points_chunk)
+    for folder, path in content.artifacts:
+        client.log_artifact(run_id, str(path), folder)
+    client.set_terminated(run_id, "FINISHED")
+
+
+def _curves(path: Path) -> Iterator[tuple[str, float, int]]:
+    """Yield every column of a history as a curve over epochs."""
+    table = pd.read_csv(path)
+    for column in table.columns.drop("epoch"):
+        for epoch, value in zip(table["epoch"].tolist(), table[column].tolist(), strict=True):
+            yield f"training/{column}", float(value), int(epoch)
+
+
+def _scalars(content: Mapping[str, Any], separator: str = ".") -> Iterator[tuple[str, float, int]]:
+    """Yield the numbers of a report under the names of their keys."""
+    for key, value in _flatten(content, separator).items():
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            yield key, float(value), 0
+
+
+def _flatten(content: Mapping[str, Any], separator: str = ".", prefix: str = "") -> dict[str, Any]:
+    """Return nested mappings as one, keys joined by the separator; lists stay whole."""
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, separator, f"{prefix}{key}{separator}")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _chunks(items: Sequence[T], size: int) -> Iterator[list[T]]:
+    iterator = iter(items)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
+
+
+def _hash(path: Path) -> str:
+    try:
+        return sha256_of(path)
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file; `dvc repro` makes it") from None
+
+
+def _key_of(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _git_tags(root: Path) -> dict[str, str]:
+    """Return the commit, where the pipeline stands in a git repository that has one."""
+    command = ["git", "-C", str(root), "rev-parse", "HEAD"]
+    try:
+        commit = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+    return {"mlflow.source.git.commit": commit, "mlflow.source.type": "LOCAL"}

@@ -1,0 +1,74 @@
+"""Train an autoregressive model by a recipe."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Generator, Tensor, nn
+
+from timemachine.models.autoregressive import build_autoregressive
+from timemachine.params import ArRecipe
+from timemachine.series.embedding import embed
+from timemachine.training.loop import Callback, Epoch, Loss, fit, make_optimizer
+
+
+def half_mean_squared(predicted: Tensor, y: Tensor) -> Loss:
+    """Minimise the mean of ½ squared error (second edition)."""
+    squared = (predicted - y).square()
+    return Loss(squared.mean() / 2, squared.detach().sum())
+
+
+def summed_squared(predicted: Tensor, y: Tensor) -> Loss:
+    """Minimise the summed squared error (first edition)."""
+    total = (predicted - y).square().sum()
+    return Loss(total, total.detach())
+
+
+def train_autoregressive(
+    recipe: ArRecipe, x: NDArray[np.float64], device: torch.device, callback: Callback | None = None
+) -> tuple[nn.Module, list[Epoch]]:
+    """Train the model that a recipe describes on the first feature-label pairs of a series.
+
+    Args:
+        recipe: an entry of `train_ar`.
+        x: (T,) the series; only its first num_train + tau values are read.
+        device: where to train.
+        callback: takes each epoch as it ends.
+
+    Returns:
+        The model, and its history: `loss` is the mean squared error while training, `mse` that after the
+        epoch, both on the training pairs.
+
+    Raises:
+        ValueError: the series is too short, or the loss not finite.
+    """
+    num_observed = recipe.num_train + recipe.tau
+    if len(x) < num_observed:
+        raise ValueError(
+            f"num_train: {recipe.num_train} + tau {recipe.tau} exceed the {len(x)} points of the series"
+        )
+    features, labels = embed(x[:num_observed], recipe.tau)
+    X = torch.tensor(features, dtype=torch.float32, device=device)  # (num_train, tau)
+    y = torch.tensor(labels, dtype=torch.float32, device=device)  # (num_train,)
+    generator = Generator().manual_seed(recipe.seed)
+    model = build_autoregressive(recipe.model_dump(), generator).to(device)
+
+    def minibatches() -> Iterable[tuple[Tensor, Tensor]]:
+        for chosen in torch.randperm(len(X), generator=generator).to(device).split(recipe.batch_size):
+            yield X[chosen], y[chosen]
+
+    @torch.inference_mode()
+    def evaluate() -> dict[str, float]:
+        return {"mse": float((model(X)[0] - y).square().mean())}
+
+    history = fit(
+        model,
+        minibatches,
+        half_mean_squared if recipe.loss == "half_mean" else summed_squared,
+        make_optimizer(recipe.optimizer, model, recipe.lr),
+        recipe.num_epochs,
+        evaluate=evaluate,
+        callback=callback,
+    )
+    return model, history

@@ -1,0 +1,156 @@
+"""Train a recurrent language model by a recipe."""
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn import functional as F
+
+from timemachine.models.language import build_language_model
+from timemachine.models.state import State, detach
+from timemachine.params import RnnRecipe
+from timemachine.text.corpus import Corpus
+from timemachine.text.minibatches import random_sampling, sequential_partitioning, windows
+from timemachine.training.loop import Callback, Epoch, Loss, StateFlow, fit, make_optimizer
+
+
+def training_range(recipe: RnnRecipe, corpus: Corpus) -> tuple[int, int]:
+    """Return where the tokens a recipe trains on begin and end: always at the start of the train part.
+
+    Raises:
+        ValueError: the train part has fewer tokens than the recipe wants, or than one minibatch needs.
+    """
+    begin, end = corpus.split["train"]
+    if recipe.num_train is not None:
+        # The last of num_train windows at stride 1 reaches num_steps tokens further.
+        wanted = begin + recipe.num_train + (recipe.num_steps if recipe.sampling == "windows" else 0)
+        if wanted > end:
+            raise ValueError(f"num_train: {recipe.num_train} is too many: the train part has {end - begin} tokens")
+        end = wanted
+    return begin, end
+
+
+def validation_range(recipe: RnnRecipe, corpus: Corpus) -> tuple[int, int]:
+    """Return where the tokens that follow the training tokens and are scored every epoch begin and end.
+
+    Raises:
+        ValueError: they would reach into the test part, or are fewer than num_steps + 1.
+    """
+    _, begin = training_range(recipe, corpus)
+    end = begin + recipe.num_val
+    available = corpus.split["val"][1] - begin
+    if recipe.num_val and not recipe.num_steps < recipe.num_val <= available:
+        raise ValueError(f"num_val: {recipe.num_val} is not 0 or in num_steps + 1 ... {available}")
+    return begin, end
+
+
+def cross_entropy(logits: Tensor, Y: Tensor) -> Loss:
+    """Return the cross-entropy, meant over all tokens for the optimiser and summed for the history.
+
+    Args:
+        logits: (batch, num_steps, vocab).
+        Y: (batch, num_steps) indices.
+    """
+    total = F.cross_entropy(logits.flatten(0, 1), Y.flatten(), reduction="sum")
+    return Loss(total / Y.numel(), total.detach())
+
+
+def train_language_model(
+    recipe: RnnRecipe, corpus: Corpus, device: torch.device, callback: Callback | None = None
+) -> tuple[nn.Module, list[Epoch]]:
+    """Train the model that a recipe describes on the first tokens of a corpus.
+
+    Args:
+        recipe: an entry of `train_rnn`.
+        corpus: what `recipe.corpus` names.
+        device: where to train.
+        callback: takes each epoch as it ends.
+
+    Returns:
+        The model, and its history: `loss` in nats per token, `val_nats` if the recipe has a validation part.
+
+    Raises:
+        ValueError: too few tokens, or a loss that is not finite.
+    """
+    begin, end = training_range(recipe, corpus)
+    val_begin, val_end = validation_range(recipe, corpus)
+    # Weights and minibatches draw from generators of their own: neither shifts when the other changes.
+    weights, order = (Generator().manual_seed(seed) for seed in _two_seeds(recipe.seed))
+    config = recipe.model_dump() | {"vocab_size": len(corpus.vocabulary)}
+    model = build_language_model(config, weights).to(device)
+    tokens = torch.from_numpy(corpus.tokens[begin:val_end].astype("int64")).to(device)
+    train, val = tokens[: end - begin], tokens[val_begin - begin :]
+
+    def minibatches() -> Iterable[tuple[Tensor, Tensor]]:
+        sample = {"sequential": sequential_partitioning, "random": random_sampling, "windows": windows}
+        return sample[recipe.sampling](train, recipe.batch_size, recipe.num_steps, order)
+
+    def validate() -> dict[str, float]:
+        return {"val_nats": validation_nats(model, val, recipe)}
+
+    flow: StateFlow = "fresh"
+    if recipe.sampling == "sequential":
+        flow = "detached" if recipe.detach else "attached"
+    history = fit(
+        model,
+        minibatches,
+        cross_entropy,
+        make_optimizer(recipe.optimizer, model, recipe.lr),
+        recipe.num_epochs,
+        state_flow=flow,
+        clip_norm=recipe.clip_norm,
+        evaluate=validate if recipe.num_val else None,
+        callback=callback,
+    )
+    return model, history
+
+
+@torch.inference_mode()
+def validation_nats(model: nn.Module, tokens: Tensor, recipe: RnnRecipe) -> float:
+    """Return nats per token as the recipe trains: carried state for `sequential`, fresh windows otherwise.
+
+    Every token but the first is scored at most once: windows do not overlap, and what does not fill a
+    window, or a row, is left out.
+    """
+    model.eval()
+    carried = recipe.sampling == "sequential"
+    batch_size = min(recipe.batch_size, (len(tokens) - 1) // recipe.num_steps)
+    if carried:
+        pairs = sequential_partitioning(tokens, batch_size, recipe.num_steps, None)
+    else:
+        pairs = windows(tokens, batch_size, recipe.num_steps, None, stride=recipe.num_steps)
+    state: State = None
+    nats, count = 0.0, 0
+    for X, Y in pairs:
+        logits, state = model(X, detach(state) if carried else None)
+        nats += float(cross_entropy(logits, Y).total)
+        count += Y.numel()
+    return nats / count
+
+
+def history_rows(history: list[Epoch]) -> list[dict[str, float]]:
+    """Return a language model's history as the rows of `history.csv`: perplexity is exp(nats per token)."""
+    rows = []
+    for epoch in history:
+        row = {
+            "epoch": epoch.epoch,
+            "tokens": epoch.num_labels,
+            "nats": epoch.loss,
+            "perplexity": perplexity(epoch.loss),
+        }
+        if "val_nats" in epoch.metrics:
+            row |= epoch.metrics | {"val_perplexity": perplexity(epoch.metrics["val_nats"])}
+        rows.append(row)
+    return rows
+
+
+def perplexity(nats: float) -> float:
+    """Return exp(nats), the largest float where that overflows."""
+    return math.exp(min(nats, 709.0))
+
+
+def _two_seeds(seed: int) -> tuple[int, int]:
+    generator = Generator().manual_seed(seed)
+    first, second = torch.randint(2**62, (2,), generator=generator).tolist()
+    return first, second

@@ -1,0 +1,30 @@
+"""Get the text from the first source that has the wanted bytes.
+
+Reads `download` of params.yaml; writes data/raw/timemachine.txt.
+Run: python stages/download.py
+"""
+
+from pathlib import Path
+
+from timemachine import stage
+from timemachine.files import write_bytes
+from timemachine.params import Params
+from timemachine.text.fetch import fetch
+
+
+def run(params: Params, out: Path) -> None:
+    """Download, check and write the text."""
+    wanted = params.download
+    content = fetch(
+        wanted.sources,
+        wanted.sha256,
+        max_bytes=wanted.max_bytes,
+        timeout_s=wanted.timeout_s,
+        retries=wanted.retries,
+        root=stage.repository_root(),
+    )
+    write_bytes(out, content)
+
+
+if __name__ == "__main__":
+    stage.main(run, out="data/raw/timemachine.txt")

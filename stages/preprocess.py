@@ -1,0 +1,35 @@
+"""Clean the text, build the vocabularies, write each corpus as an array of token indices.
+
+Reads `preprocess` of params.yaml and data/raw/timemachine.txt; writes data/text/<corpus>/ and
+data/reports/text.json.
+Run: python stages/preprocess.py
+"""
+
+import hashlib
+from pathlib import Path
+
+from timemachine import stage
+from timemachine.files import write_json
+from timemachine.params import Params
+from timemachine.text.clean import decode, split_lines
+from timemachine.text.prepare import build_corpus
+
+
+def run(params: Params, text: Path, out: Path, report: Path) -> None:
+    """Write one folder per corpus, and what is in them."""
+    content = text.read_bytes()
+    raw = decode(content, str(text))
+    split = params.preprocess.split
+    corpora = {
+        name: build_corpus(raw, **corpus.model_dump(), fractions=(split.train, split.val, split.test))
+        for name, corpus in params.preprocess.corpora.items()
+    }
+    summary = {"num_lines": len(split_lines(raw)), "sha256": hashlib.sha256(content).hexdigest()}
+    for name, corpus in corpora.items():
+        corpus.save(out / name)
+    sizes = {n: {"tokens": len(c.tokens), "vocab_size": len(c.vocabulary)} for n, c in corpora.items()}
+    write_json(report, summary | sizes)
+
+
+if __name__ == "__main__":
+    stage.main(run, text="data/raw/timemachine.txt", out="data/text", report="data/reports/text.json")

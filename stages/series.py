@@ -1,0 +1,27 @@
+"""Make the noisy sine, or read a series of the user's own.
+
+Reads `series` of params.yaml and data/own/; writes data/series/series.csv and
+data/reports/figures/series/series.png.
+Run: python stages/series.py
+"""
+
+from pathlib import Path
+
+from timemachine import plots, stage
+from timemachine.params import Params
+from timemachine.series.source import noisy_sine, read_csv
+
+
+def run(params: Params, out: Path, figures: Path) -> None:
+    """Write the series as columns t and x, and draw it."""
+    p = params.series
+    if p.csv is None:
+        series = noisy_sine(p.num_points, p.frequency, p.noise_std, p.seed)
+    else:
+        series = read_csv(p.csv, p.time_column, p.value_column)
+    series.save(out)
+    plots.save(plots.time_series(series.time, {"data": (0, series.x)}), figures / "series.png")
+
+
+if __name__ == "__main__":
+    stage.main(run, out="data/series/series.csv", figures="data/reports/figures/series")
