@@ -28,7 +28,7 @@ repro: setup ## Run the pipeline: whatever is not up to date, and publish to MLf
 	dvc repro
 
 test: setup ## Run the tests
-	pytest -n 2
+	pytest -n 2 --dist loadfile
 
 check: setup ## Check format, lint and types
 	ruff format --check

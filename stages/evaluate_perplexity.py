@@ -1,7 +1,7 @@
 """Score every language model on what it was trained on, the validation and the test part, and let it write.
 
 Reads `evaluate_perplexity` and `train_rnn` of params.yaml, data/text/ and data/models/rnn/; writes
-data/reports/perplexity.json, data/reports/generated/ and data/reports/figures/perplexity/.
+perplexity.json, training.json, generated/ and figures/perplexity/ below data/reports/.
 Run: python stages/evaluate_perplexity.py
 """
 
@@ -19,11 +19,13 @@ from timemachine.text.corpus import Corpus
 from timemachine.training.checkpoints import load_checkpoint
 
 
-def run(params: Params, text: Path, models: Path, report: Path, generated: Path, figures: Path) -> None:
+def run(
+    params: Params, text: Path, models: Path, report: Path, training: Path, generated: Path, figures: Path
+) -> None:
     """Write scores and generated text by model, and draw the training curves."""
     p = params.evaluate_perplexity
     corpora = {name: Corpus.load(text / name) for name in {r.corpus: None for r in params.train_rnn.values()}}
-    scores = {f"uniform_{name}": uniform_scores(corpus) for name, corpus in corpora.items()}
+    scores, last_epochs = {f"uniform_{name}": uniform_scores(corpus) for name, corpus in corpora.items()}, {}
     for name, recipe in params.train_rnn.items():
         corpus = corpora[recipe.corpus]
         model, config = load_checkpoint(models / name, build_language_model, corpus.vocabulary.sha256)
@@ -31,9 +33,11 @@ def run(params: Params, text: Path, models: Path, report: Path, generated: Path,
         texts = [generate(model, corpus, q.prefix, q.num_preds) for q in p.prefixes]
         write_text(generated / f"{name}.txt", "".join(f"{text}\n" for text in texts))
         history = pd.read_csv(models / name / "history.csv")
+        last_epochs[name] = history.iloc[-1].to_dict()
         columns = {"train": "perplexity", "val": "val_perplexity"}
         curves = {k: (history["epoch"], history[c]) for k, c in columns.items() if c in history}
         plots.save(plots.lines(curves, "epoch", "perplexity", logarithmic="y"), figures / f"{name}.png")
+    write_json(training, last_epochs)
     write_json(report, {name: {part: s.report() for part, s in by.items()} for name, by in scores.items()})
 
 
@@ -43,6 +47,7 @@ if __name__ == "__main__":
         text="data/text",
         models="data/models/rnn",
         report="data/reports/perplexity.json",
+        training="data/reports/training.json",
         generated="data/reports/generated",
         figures="data/reports/figures/perplexity",
     )

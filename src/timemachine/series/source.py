@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from timemachine.files import replacing
 
+# The longest step of a series of work days: no exchange closes for longer without being a gap.
+_MOST_WORK_DAYS = 5
+
 
 @dataclass(frozen=True)
 class Series:
@@ -43,8 +46,9 @@ def noisy_sine(num_points: int, frequency: float, noise_std: float, seed: int) -
 def read_csv(path: str | Path, time_column: str, value_column: str) -> Series:
     """Read a series from two columns of a CSV file.
 
-    Times are numbers or dates and must rise in equal steps (dates: days, months or whatever
-    `pandas.infer_freq` knows); values must be finite numbers.
+    Times are numbers or ISO 8601 dates and must rise in equal steps; for dates also in whole months, or in work
+    days without weekends, where a few days in a row may be missing, as at holidays of a stock exchange: such
+    observations count as consecutive. Values must be finite numbers.
 
     Raises:
         ValueError: the file is absent, not CSV, or a column, time or value is not as it must be; the message
@@ -87,12 +91,23 @@ def _times(column: "pd.Series[str]", path: str | Path) -> NDArray[np.generic]:
         raise ValueError(f"{where}, row {row + 1}: {column.iloc[row]!r} is neither a number nor an ISO 8601 date")
     if (row := _first(dates.diff().iloc[1:].to_numpy() <= np.timedelta64(0))) is not None:
         raise ValueError(f"{where}, row {row + 2}: {column.iloc[row + 1]!r} does not rise")
-    if len(dates) >= 3 and pd.infer_freq(pd.DatetimeIndex(dates)) is None:
-        steps_ns = dates.diff().iloc[1:]
-        row = int((steps_ns != steps_ns.median()).to_numpy().argmax())
+    if (row := _date_gap(dates)) is not None:
         found = f"{column.iloc[row]!r} to {column.iloc[row + 1]!r}"
         raise ValueError(f"{where}, row {row + 2}: a gap: {found}; the dates must rise in equal steps")
     return column.to_numpy(dtype=str)
+
+
+def _date_gap(dates: "pd.Series[pd.Timestamp]") -> int | None:
+    """Return the row before the first gap, None if the dates rise in equal steps of time, months or work days."""
+    steps = dates.diff().iloc[1:]
+    months = dates.dt.year * 12 + dates.dt.month
+    same_day = dates.dt.is_month_end.all() or dates.dt.day.nunique() == 1
+    if steps.nunique() == 1 or (same_day and months.diff().iloc[1:].nunique() == 1):
+        return None
+    if (dates.dt.day_of_week < 5).all() and (dates.dt.normalize() == dates).all():
+        days = dates.to_numpy().astype("datetime64[D]")
+        return _first(np.busday_count(days[:-1], days[1:]) > _MOST_WORK_DAYS)
+    return _first((steps != steps.median()).to_numpy())
 
 
 def _numbers(column: "pd.Series[str]") -> NDArray[np.float64]:

@@ -98,25 +98,25 @@ def _within(timeout_s: float, work: Callable[[], bytes]) -> bytes:
 
 def _download(url: str, max_bytes: int, timeout_s: float, retries: int) -> bytes:
     deadline = time.monotonic() + timeout_s
-    session = requests.Session()
-    session.max_redirects = 5
     retry = Retry(retries, redirect=None, backoff_factor=0.2, status_forcelist=(500, 502, 503, 504))
-    # Only https is mounted: a redirect to anything else has no adapter and fails.
-    session.adapters.clear()
-    session.mount("https://", HTTPAdapter(max_retries=retry))
     content = bytearray()
-    try:
-        with session.get(url, stream=True, timeout=timeout_s / (retries + 1)) as response:
-            if response.status_code != 200:
-                raise SourceError(f"HTTP status {response.status_code}")
-            for chunk in response.iter_content(_CHUNK_BYTES):
-                content += chunk
-                if len(content) > max_bytes:
-                    raise SourceError(f"more than max_bytes = {max_bytes} bytes")
-                if time.monotonic() > deadline:
-                    raise SourceError(f"no complete answer within {timeout_s:g} s")
-    except requests.RequestException as error:
-        raise SourceError(_reason(error)) from None
+    with requests.Session() as session:
+        session.max_redirects = 5
+        # Only https is mounted: a redirect to anything else has no adapter and fails.
+        session.adapters.clear()
+        session.mount("https://", HTTPAdapter(max_retries=retry))
+        try:
+            with session.get(url, stream=True, timeout=timeout_s / (retries + 1)) as response:
+                if response.status_code != 200:
+                    raise SourceError(f"HTTP status {response.status_code}")
+                for chunk in response.iter_content(_CHUNK_BYTES):
+                    content += chunk
+                    if len(content) > max_bytes:
+                        raise SourceError(f"more than max_bytes = {max_bytes} bytes")
+                    if time.monotonic() > deadline:
+                        raise SourceError(f"no complete answer within {timeout_s:g} s")
+        except requests.RequestException as error:
+            raise SourceError(_reason(error)) from None
     return bytes(content)
 
 

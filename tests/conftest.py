@@ -1,0 +1,49 @@
+"""What the tests share: the book's text, and a folder in which a tiny pipeline has run."""
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # tests run side by side; before torch is imported
+
+import shutil
+from pathlib import Path
+
+import pytest
+from graph import ROOT
+from tiny import ALL_STAGES, make_project, run_stage
+
+from timemachine import params
+from timemachine.text.fetch import fetch
+
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+
+
+@pytest.fixture(autouse=True)
+def _own_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test writes to a store, or a repository, that the caller's environment names."""
+    for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "TIMEMACHINE_DEBUG"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def book() -> str:
+    """The Time Machine, from a copy at hand if there is one."""
+    wanted = params.load(ROOT / "params.yaml").download
+    sources = ["data/raw/timemachine.txt", *sorted(wanted.sources, key=lambda source: "://" in source)]
+    options = wanted.model_dump(include={"sha256", "max_bytes", "timeout_s", "retries"})
+    return fetch(sources, root=ROOT, **options).decode()
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which every stage but publish has run; to be copied, not changed."""
+    folder = tmp_path_factory.mktemp("finished")
+    make_project(folder)
+    for stage in ALL_STAGES:
+        run_stage(folder, *stage)
+    return folder
+
+
+@pytest.fixture
+def project(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished folder, to be broken."""
+    return Path(shutil.copytree(finished, tmp_path / "project"))

@@ -1,0 +1,167 @@
+"""The graph against the code, and the graph run by DVC itself."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from graph import ROOT, imported, stages
+from tiny import git, make_project, write_params
+
+from timemachine.params import Params
+
+STAGES = stages()
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
+
+
+def deps(stage: str) -> set[str]:
+    return set(STAGES[stage]["deps"])
+
+
+def declared_params(stage: str) -> list[str]:
+    names = [name if isinstance(name, str) else next(iter(name)) for name in STAGES[stage]["params"]]
+    return [name for name in names if name != "params.yaml"]
+
+
+def test_every_stage_has_a_script_a_section_and_a_description() -> None:
+    assert list(PARAMS) == list(Params.model_fields)
+    assert set(STAGES) == set(PARAMS) == {path.stem for path in (ROOT / "stages").glob("*.py")}
+    assert all(stage["desc"] for stage in STAGES.values())
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_exactly_the_code_it_imports(stage: str) -> None:
+    script = ROOT / "stages" / f"{stage}.py"
+    code = {str(path.relative_to(ROOT)) for path in {script, *imported(script)}}
+    assert {dep for dep in deps(stage) if dep.endswith(".py")} == code
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_declared_params_exist_and_hold_the_stages_own_section(stage: str) -> None:
+    for name in declared_params(stage):
+        section: Any = PARAMS
+        for part in name.removesuffix(".${key}").split("."):
+            section = section[part]
+    assert stage == "publish" or stage in {name.split(".")[0] for name in declared_params(stage)}
+
+
+def test_every_data_dep_has_a_writer() -> None:
+    outs = [out if isinstance(out, str) else next(iter(out)) for s in STAGES.values() for out in s["outs"]]
+    for stage in STAGES:
+        for dep in deps(stage):
+            if dep.startswith("data/") and dep != "data/own":
+                dep = dep.split("${")[0].rstrip("/")
+                assert any(out == dep or out.startswith(f"{dep}/") or dep.startswith(f"{out}/") for out in outs), (
+                    dep
+                )
+
+
+def test_packages_run_no_code_on_import() -> None:
+    for path in (ROOT / "src").rglob("__init__.py"):
+        assert len(path.read_text().splitlines()) == 1, path
+
+
+LAYERS = ["text", "ngrams", "series", "models", "training", "evaluation", "tracking"]
+
+
+def test_imports_run_downward_only() -> None:
+    allowed = {"text": "", "ngrams": "text", "series": "", "models": "", "training": "text series models"}
+    allowed |= {"evaluation": "text series models training", "tracking": ""}
+    for layer in LAYERS:
+        for path in (ROOT / "src/timemachine" / layer).glob("*.py"):
+            packages = {p.parent.name for p in imported(path)} - {"timemachine", layer}
+            assert packages <= set(allowed[layer].split()), path
+
+
+def test_the_library_imports_without_dvc_and_mlflow() -> None:
+    modules = [
+        ".".join(path.relative_to(ROOT / "src").with_suffix("").parts)
+        for path in (ROOT / "src/timemachine").rglob("*.py")
+        if "tracking" not in path.parts and path.name != "__init__.py"
+    ]
+    code = "import sys; sys.modules.update(dvc=None, mlflow=None)\n" + "".join(f"import {m}\n" for m in modules)
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("module", ["timemachine.cli", "timemachine.stage", "timemachine.ngrams.report"])
+def test_what_needs_no_torch_does_not_pay_for_it(module: str) -> None:
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules or 'mlflow' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+class Repository:
+    """A clone of this project with tiny params, and DVC to run it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        tracked = git(ROOT, "ls-files", "src", "stages", "data/own", ".dvc/config", ".dvcignore", ".gitignore")
+        for name in [*tracked.split(), "dvc.yaml"]:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+        make_project(folder)
+        git(folder, "init", "--quiet")
+        git(folder, "add", ".")
+        git(folder, "commit", "--quiet", "--message", "tiny")
+
+    def dvc(self, *arguments: str) -> str:
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        command = [sys.executable, "-m", "dvc", *arguments]
+        environment = os.environ | {"PATH": path, "PYTHONPATH": str(self.folder / "src"), "DVC_NO_ANALYTICS": "1"}
+        done = subprocess.run(
+            command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def change(self, change: Callable[[dict[str, Any]], None]) -> None:
+        content = yaml.safe_load((self.folder / "params.yaml").read_text())
+        change(content)
+        write_params(self.folder, content)
+
+    def repro(self) -> list[str]:
+        """Run the pipeline and return the stages that ran."""
+        lines = self.dvc("repro").splitlines()
+        return [line.split("'")[1] for line in lines if line.startswith("Running stage")]
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    repository = Repository(tmp_path_factory.mktemp("repository"))
+    assert len(repository.repro()) == 11
+    return repository
+
+
+class TestByDvc:
+    def test_a_second_repro_runs_nothing(self, repository: Repository) -> None:
+        assert repository.repro() == []
+
+    def test_the_run_is_in_mlflow(self, repository: Repository) -> None:
+        receipt = json.loads((repository.folder / "data/published.json").read_text())
+        assert set(receipt["models"]) == {"linear", "mlp", "carried", "windowed"}
+        assert (repository.folder / "mlflow.db").stat().st_size > 0
+
+    def test_metrics_and_plots_say_something(self, repository: Repository) -> None:
+        metrics = json.loads(self.show(repository, "metrics"))
+        assert set(metrics[""]["data"]) == {
+            f"data/reports/{name}.json" for name in ("text", "ngrams", "forecast", "perplexity", "training")
+        }
+        plots = self.show(repository, "plots")
+        assert "data/models/rnn/carried/history.csv" in plots
+        assert "zipf.png" in plots
+
+    def show(self, repository: Repository, what: str) -> str:
+        return repository.dvc(what, "show", "--json")
+
+    def test_a_new_seed_trains_one_model_and_what_reads_it(self, repository: Repository) -> None:
+        repository.change(lambda content: content["train_ar"]["mlp"].update(seed=5))
+        assert repository.repro() == ["train_ar@mlp", "evaluate_forecast", "publish"]
+
+    def test_a_new_recipe_trains_alone(self, repository: Repository) -> None:
+        repository.change(lambda content: content["train_rnn"].update(mine=content["train_rnn"]["carried"]))
+        assert repository.repro() == ["train_rnn@mine", "evaluate_perplexity", "publish"]

@@ -1,0 +1,122 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from graph import ROOT
+from tiny import tiny_params, write_params
+
+from timemachine import params
+
+
+def changed(*path: str, to: Any) -> Callable[[dict[str, Any]], None]:
+    def change(content: dict[str, Any]) -> None:
+        section = content
+        for key in path[:-1]:
+            section = section[key]
+        section[path[-1]] = to
+
+    return change
+
+
+BAD = {
+    "a wrong key": (
+        changed("train_rnn", "carried", "num_hidden", to=8),
+        ["train_rnn.carried.num_hidden", "num_hiddens"],
+    ),
+    "an unknown section": (changed("trian", to={}), ["trian", "unknown key", "train_ar"]),
+    "a wrong type": (
+        changed("train_rnn", "carried", "batch_size", to="many"),
+        ["carried.batch_size", "'many'", "integer"],
+    ),
+    "text for a number": (
+        changed("train_ar", "mlp", "lr", to="1e-3"),
+        ["train_ar.mlp.lr", "write 0.001, not 1e-3"],
+    ),
+    "a fraction for a count": (changed("train_ar", "mlp", "tau", to=4.5), ["train_ar.mlp.tau", "4.5", "integer"]),
+    "truth for a number": (changed("train_ar", "mlp", "seed", to=True), ["train_ar.mlp.seed", "True", "integer"]),
+    "out of range": (
+        changed("train_rnn", "carried", "lr", to=-1.0),
+        ["train_rnn.carried.lr", "-1.0", "greater than 0"],
+    ),
+    "not a number": (changed("train_rnn", "carried", "lr", to=float("nan")), ["train_rnn.carried.lr", "finite"]),
+    "an unknown corpus": (
+        changed("train_rnn", "carried", "corpus", to="odd"),
+        ["carried.corpus", "'odd'", "lines, whole"],
+    ),
+    "an unknown level": (
+        changed("preprocess", "corpora", "lines", "level", to="syllable"),
+        ["preprocess.corpora.lines.level", "'syllable'", "'char' or 'word'"],
+    ),
+    "an unknown device": (
+        changed("train_rnn", "carried", "device", to="gpu"),
+        ["carried.device", "'gpu'", "cuda:N"],
+    ),
+    "an unknown sampling": (
+        changed("train_rnn", "carried", "sampling", to="all"),
+        ["carried.sampling", "'windows'"],
+    ),
+    "a corpus of the wrong level": (changed("ngrams", "corpus", to="lines"), ["ngrams.corpus", "char", "word"]),
+    "an impossible scratch model": (changed("train_rnn", "carried", "cell", to="lstm"), ["scratch", "cell: rnn"]),
+    "no detaching where none is": (
+        changed("train_rnn", "windowed", "detach", to=False),
+        ["detach: false", "sequential"],
+    ),
+    "a hidden layer of a linear model": (changed("train_ar", "linear", "num_hiddens", to=3), ["linear", "null"]),
+    "a split that is not whole": (
+        changed("preprocess", "split", "test", to=0.3),
+        ["preprocess.split", "must be 1"],
+    ),
+    "a name that leaves the folder": (changed("train_rnn", "../x", to={}), ["'../x'", "lower-case letters"]),
+    "a series elsewhere": (changed("series", "csv", to="../x.csv"), ["series.csv", "'../x.csv'", "data/own/"]),
+    "a source over http": (changed("download", "sources", to=["http://h/x"]), ["'http://h/x'", "https URL"]),
+    "a short hash": (changed("download", "sha256", to="8424"), ["download.sha256", "64 hexadecimal digits"]),
+    "a series too short for its model": (changed("train_ar", "mlp", "num_train", to=118), ["train_ar.mlp", "126"]),
+    "no recipe": (changed("train_rnn", to={}), ["train_rnn", "at least 1"]),
+    "an empty section": (changed("train_rnn", "carried", to=None), ["train_rnn.carried", "None"]),
+}
+
+
+def test_the_shipped_parameters_are_valid() -> None:
+    assert len(params.load(ROOT / "params.yaml").train_rnn) == 5
+
+
+def test_parameters_cannot_be_changed_by_accident() -> None:
+    loaded = params.load(ROOT / "params.yaml")
+    with pytest.raises(ValueError, match="frozen"):
+        loaded.publish.experiment = "other"
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_parameter_ends_in_one_line_with_key_and_remedy(case: str, tmp_path: Path) -> None:
+    change, words = BAD[case]
+    content = tiny_params()
+    change(content)
+    write_params(tmp_path, content)
+    with pytest.raises(ValueError, match=r"params\.yaml: ") as raised:
+        params.load(tmp_path / "params.yaml")
+    message = str(raised.value)
+    assert "\n" not in message
+    assert [word for word in words if word not in message] == []
+
+
+@pytest.mark.parametrize("content", [b"a: [1", b"\xff\xfe\xfa", b"", b"- 1", b"a: !!python/object:os.system {}"])
+def test_a_file_that_is_no_parameter_file_is_named(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"params\.yaml: "):
+        params.load(path)
+
+
+def test_a_missing_parameter_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no such file"):
+        params.load(tmp_path / "params.yaml")
+
+
+def test_every_knob_has_a_comment_where_it_stands_first() -> None:
+    text = (ROOT / "params.yaml").read_text()
+    commented = {line.split(":")[0].strip() for line in text.splitlines() if "#" in line}
+    recipes = yaml.safe_load(text)
+    knobs = set(recipes["train_rnn"]["e1_scratch_sequential"]) | set(recipes["train_ar"]["linear"])
+    assert knobs - commented <= {"num_epochs", "seed"}

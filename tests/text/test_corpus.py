@@ -1,0 +1,73 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny import tiny_text
+
+from timemachine.text.corpus import Corpus
+from timemachine.text.prepare import build_corpus
+
+OPTIONS = {"order": "frequency", "min_freq": 0, "reserved_tokens": [], "fractions": (0.8, 0.1, 0.1)}
+
+
+def test_the_book_splits_into_contiguous_parts_that_cover_it(book: str) -> None:
+    corpus = build_corpus(book, cleaning="whole", level="char", **OPTIONS)
+    assert corpus.split == {"train": (0, 138_742), "val": (138_742, 156_085), "test": (156_085, 173_428)}
+    joined = np.concatenate([corpus.part(part) for part in ("train", "val", "test")])
+    assert np.array_equal(joined, corpus.tokens)
+
+
+def test_tokens_take_the_smallest_type_that_holds_them(book: str) -> None:
+    assert build_corpus("ab" * 50, cleaning="lines", level="char", **OPTIONS).tokens.dtype == np.uint8
+    assert build_corpus(book, cleaning="lines", level="word", **OPTIONS).tokens.dtype == np.uint16
+
+
+def test_encoding_and_decoding_are_inverse_on_known_text() -> None:
+    for level in ("char", "word"):
+        corpus = build_corpus(tiny_text(), cleaning="lines", level=level, **OPTIONS)
+        assert corpus.decode(corpus.encode("the time traveller")) == "the time traveller"
+
+
+def test_words_count_their_characters_and_a_space_each() -> None:
+    corpus = build_corpus("ab cde " * 20, cleaning="lines", level="word", **OPTIONS)
+    assert corpus.num_characters(corpus.tokens[:2]) == len("ab cde ")
+
+
+def test_a_text_too_short_to_split_is_refused() -> None:
+    with pytest.raises(ValueError, match="3 tokens leaves the val part empty"):
+        build_corpus("abc", cleaning="lines", level="char", **OPTIONS)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    build_corpus(tiny_text(), cleaning="lines", level="char", **OPTIONS).save(tmp_path)
+    return tmp_path
+
+
+def test_a_saved_corpus_comes_back(folder: Path) -> None:
+    corpus = build_corpus(tiny_text(), cleaning="lines", level="char", **OPTIONS)
+    loaded = Corpus.load(folder)
+    assert np.array_equal(loaded.tokens, corpus.tokens)
+    assert (loaded.vocabulary.tokens, loaded.split, loaded.level) == (
+        corpus.vocabulary.tokens,
+        corpus.split,
+        "char",
+    )
+
+
+@pytest.mark.parametrize("name", ["tokens.npy", "vocabulary.json", "split.json"])
+@pytest.mark.parametrize("damage", ["absent", "cut", "empty", "other"])
+def test_a_damaged_corpus_names_the_file(name: str, damage: str, folder: Path) -> None:
+    path = folder / name
+    content = path.read_bytes()
+    path.unlink()
+    if damage != "absent":
+        path.write_bytes({"cut": content[: len(content) // 2], "empty": b"", "other": b"{}"}[damage])
+    with pytest.raises(ValueError, match=name):
+        Corpus.load(folder)
+
+
+def test_tokens_outside_the_vocabulary_are_refused(folder: Path) -> None:
+    np.save(folder / "tokens.npy", np.full(10, 200, dtype=np.uint8))
+    with pytest.raises(ValueError, match=r"tokens\.npy"):
+        Corpus.load(folder)

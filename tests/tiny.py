@@ -1,0 +1,76 @@
+"""A pipeline small enough to run in a second."""
+
+import hashlib
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from graph import ROOT
+
+
+def tiny_text(num_words: int = 600) -> str:
+    """Sentences of few words, so that a tiny model learns something."""
+    words = ["the", "time", "traveller", "machine", "it", "was", "of", "a", "grey", "morlock"]
+    chosen = np.random.default_rng(0).choice(words, num_words)
+    return "\n".join(" ".join(chosen[i : i + 8]) + "." for i in range(0, num_words, 8)) + "\n"
+
+
+def tiny_params() -> dict[str, Any]:
+    """The shipped parameters, made small: two autoregressive models, two recipes, two epochs."""
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    text = tiny_text().encode()
+    content["download"] |= {"sources": ["text.txt"], "sha256": hashlib.sha256(text).hexdigest()}
+    content["ngrams"] |= {"zipf_ranks": [1, 10], "markov_steps": [1, 2]}
+    content["series"]["num_points"] = 120
+    content["evaluate_forecast"]["k_steps"] = [1, 4]
+    content["train_ar"] = {name: content["train_ar"][name] | {"num_train": 60} for name in ("linear", "mlp")}
+    small = {"num_train": 400, "batch_size": 4, "num_steps": 8, "num_hiddens": 8, "num_epochs": 2}
+    content["train_rnn"] = {
+        "carried": content["train_rnn"]["e1_scratch_sequential"] | small,
+        "windowed": content["train_rnn"]["e2_concise_windows"] | small | {"num_val": 100},
+    }
+    content["evaluate_perplexity"] = {"num_warmup": 50, "prefixes": [{"prefix": "the time", "num_preds": 10}]}
+    return content
+
+
+def write_params(folder: Path, content: dict[str, Any]) -> None:
+    (folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+def run_stage(folder: Path, name: str, *arguments: str) -> None:
+    """Run a stage's script as `python stages/NAME.py ARGUMENTS` would, in a folder."""
+    script = ROOT / "stages" / f"{name}.py"
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(sys, "argv", [str(script), *arguments])
+        runpy.run_path(str(script), run_name="__main__")
+
+
+ALL_STAGES = [
+    ("download",),
+    ("preprocess",),
+    ("ngrams",),
+    ("series",),
+    ("train_ar", "linear"),
+    ("train_ar", "mlp"),
+    ("evaluate_forecast",),
+    ("train_rnn", "carried"),
+    ("train_rnn", "windowed"),
+    ("evaluate_perplexity",),
+]
+
+
+def make_project(folder: Path) -> None:
+    """Put tiny params and the tiny text into a folder."""
+    (folder / "text.txt").write_text(tiny_text())
+    write_params(folder, tiny_params())
+
+
+def git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", *arguments]
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout

@@ -1,0 +1,146 @@
+"""Against a real MLflow store in SQLite."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from tiny import run_stage
+
+from timemachine import params
+from timemachine.tracking.publish import publish
+
+
+def publish_here(root: Path) -> dict[str, Any]:
+    return publish(params.load(root / "params.yaml"), root, root / "data")
+
+
+def runs(root: Path) -> dict[str, Run]:
+    """The runs by name; the pipeline's as `pipeline`."""
+    client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("timemachine")
+    assert experiment is not None
+    found = client.search_runs([experiment.experiment_id])
+    names = [str(run.info.run_name).split()[0] for run in found]
+    assert len(set(names)) == len(names)
+    return dict(zip(names, found, strict=True))
+
+
+def test_a_state_is_one_parent_run_and_one_run_for_each_model(root: Path) -> None:
+    publish_here(root)
+    found = runs(root)
+    assert set(found) == {"pipeline", "linear", "mlp", "carried", "windowed"}
+    parent = found.pop("pipeline")
+    assert {run.data.tags["mlflow.parentRunId"] for run in found.values()} == {parent.info.run_id}
+    assert {run.info.status for run in found.values()} == {"FINISHED"}
+
+
+def test_a_model_has_its_params_curves_scores_checkpoint_figure_and_text(root: Path) -> None:
+    publish_here(root)
+    run = runs(root)["windowed"]
+    client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+    assert run.data.params["num_hiddens"] == "8"
+    scores = json.loads((root / "data/reports/perplexity.json").read_text())["windowed"]
+    assert run.data.metrics["test_perplexity"] == scores["test"]["perplexity"]
+    history = pd.read_csv(root / "data/models/rnn/windowed/history.csv")
+    curve = client.get_metric_history(run.info.run_id, "training/perplexity")
+    assert [(point.step, point.value) for point in curve] == list(
+        zip(history.epoch, history.perplexity, strict=True)
+    )
+    files = [
+        f.path
+        for folder in client.list_artifacts(run.info.run_id)
+        for f in client.list_artifacts(run.info.run_id, folder.path)
+    ]
+    assert set(files) == {
+        *(f"checkpoint/{name}" for name in ("config.json", "history.csv", "model.safetensors")),
+        "figures/windowed.png",
+        "generated/windowed.txt",
+    }
+
+
+def test_the_parent_has_all_params_all_metrics_and_all_reports(root: Path) -> None:
+    publish_here(root)
+    parent = runs(root)["pipeline"]
+    assert parent.data.params["train_rnn.carried.num_steps"] == "8"
+    assert parent.data.metrics["forecast.mlp.k_step_rmse.4"] > 0
+    assert parent.data.metrics["text.words.tokens"] == 600
+    assert len(parent.data.tags["timemachine.data_sha256"]) == 64
+    artifacts = root / "mlartifacts" / parent.info.run_id / "artifacts"
+    published = {str(p.relative_to(artifacts)) for p in artifacts.rglob("*") if p.is_file()}
+    reports = {str(p.relative_to(root / "data")) for p in (root / "data/reports").rglob("*") if p.is_file()}
+    assert published == reports
+
+
+def test_publishing_again_adds_nothing(root: Path) -> None:
+    assert publish_here(root) == publish_here(root)
+    assert len(runs(root)) == 5
+
+
+def test_a_run_cut_off_half_way_is_filled_up_not_doubled(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(MlflowClient, "log_artifact", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            publish_here(root)
+    publish_here(root)
+    run = runs(root)["linear"]
+    client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+    assert [point.step for point in client.get_metric_history(run.info.run_id, "training/loss")] == [1, 2, 3, 4, 5]
+
+
+def test_a_model_that_two_states_share_has_one_run_and_both_parents_point_to_it(root: Path) -> None:
+    first = publish_here(root)
+    text = (root / "params.yaml").read_text()
+    (root / "params.yaml").write_text(text.replace("num_top: 10", "num_top: 3"))
+    second = publish_here(root)
+    assert first["models"] == second["models"]
+    assert first["state"] != second["state"]
+    client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+    found = client.search_runs([client.get_experiment_by_name("timemachine").experiment_id])
+    assert len(found) == 6
+    parents = [run for run in found if run.data.tags["timemachine.kind"] == "pipeline"]
+    assert len({run.data.tags["timemachine.run.carried"] for run in parents}) == 1
+
+
+def test_mlflow_can_be_filled_again_from_the_files(root: Path, empty_store: Path) -> None:
+    before = publish_here(root)
+    shutil.copy(empty_store, root / "mlflow.db")
+    shutil.rmtree(root / "mlartifacts")
+    assert publish_here(root) == before
+    assert len(runs(root)) == 5
+
+
+def test_the_store_is_in_the_root_whatever_the_working_directory(root: Path, tmp_path: Path) -> None:
+    run_stage(root, "publish")
+    assert len(runs(root)) == 5
+    assert sorted((root / "mlartifacts").iterdir())
+    assert "run_id" not in (root / "data/published.json").read_text()
+
+
+def test_another_store_can_be_named(root: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = root / "elsewhere"
+    other.mkdir()
+    shutil.copy(empty_store, other / "mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{other / 'mlflow.db'}")
+    publish_here(root)
+    assert len(runs(other)) == 5
+
+
+def test_a_store_that_cannot_be_reached_is_an_error_of_one_line(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(SystemExit, match=r"^publish: error: MLflow at http://127\.0\.0\.1:9: "):
+        run_stage(root, "publish")
+    assert not (root / "data/published.json").exists()
+
+
+def test_a_missing_report_is_named(root: Path) -> None:
+    (root / "data/reports/perplexity.json").unlink()
+    with pytest.raises(ValueError, match=r"perplexity\.json: no such file"):
+        publish_here(root)

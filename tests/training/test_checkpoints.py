@@ -1,0 +1,49 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from timemachine.models.language import build_language_model
+from timemachine.training.checkpoints import load_checkpoint
+
+NAME = "data/models/rnn/carried"
+
+
+def test_a_loaded_model_is_the_saved_one(finished: Path) -> None:
+    first, config = load_checkpoint(finished / NAME, build_language_model)
+    second = build_language_model(config)
+    second.load_state_dict(first.state_dict())
+    X = torch.arange(5)[None]
+    assert torch.equal(first(X)[0], second(X)[0])
+    assert config["vocabulary_sha256"]
+
+
+@pytest.mark.parametrize("damage", ["absent", "empty", "cut in the header", "cut in the weights"])
+def test_a_damaged_checkpoint_is_named(damage: str, project: Path) -> None:
+    path = project / NAME / "model.safetensors"
+    content = path.read_bytes()
+    path.unlink()
+    if damage != "absent":
+        path.write_bytes(content[: {"empty": 0, "cut in the header": 20, "cut in the weights": -8}[damage]])
+    with pytest.raises(ValueError, match=r"model\.safetensors: .*dvc repro"):
+        load_checkpoint(project / NAME, build_language_model)
+
+
+def test_weights_of_another_shape_are_refused(project: Path) -> None:
+    path = project / NAME / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"num_hiddens": 9}))
+    with pytest.raises(ValueError, match=r"model\.safetensors: does not fit .*config\.json"):
+        load_checkpoint(project / NAME, build_language_model)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"implementation": "scratch"}'])
+def test_a_config_that_is_none_is_named(content: str, project: Path) -> None:
+    (project / NAME / "config.json").write_text(content)
+    with pytest.raises(ValueError, match=r"config\.json: .*dvc repro"):
+        load_checkpoint(project / NAME, build_language_model)
+
+
+def test_another_vocabulary_is_refused_with_both_hashes(finished: Path) -> None:
+    with pytest.raises(ValueError, match=r"config\.json: .*vocabulary \([0-9a-f]{64}\).*'lines' has \(beef\)"):
+        load_checkpoint(finished / NAME, build_language_model, "beef")

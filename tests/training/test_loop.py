@@ -1,0 +1,62 @@
+import pytest
+import torch
+from torch import nn
+
+from timemachine.training.devices import choose_device
+from timemachine.training.loop import Epoch, Loss, fit
+
+
+class Weight(nn.Module):
+    """Predicts its only weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.zeros(1))
+
+    def forward(self, X: torch.Tensor, state: None = None) -> tuple[torch.Tensor, None]:
+        return self.w * X, None
+
+
+def squared(output: torch.Tensor, Y: torch.Tensor) -> Loss:
+    total = (output - Y).square().sum()
+    return Loss(total, total.detach())
+
+
+PAIRS = [(torch.ones(3, 1), torch.full((3, 1), 10.0)), (torch.ones(1, 1), torch.full((1, 1), 10.0))]
+
+
+def train(clip_norm: float | None) -> tuple[Weight, list[Epoch]]:
+    model = Weight()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    return model, fit(model, lambda: PAIRS[:1], squared, optimizer, 1, clip_norm=clip_norm)
+
+
+def test_clipping_shortens_the_gradient_to_theta_and_leaves_short_ones() -> None:
+    assert train(clip_norm=2.0)[0].w.item() == pytest.approx(2.0, rel=1e-5)
+    assert train(clip_norm=1000.0)[0].w.item() == pytest.approx(60.0)
+    assert train(clip_norm=None)[0].w.item() == pytest.approx(60.0)
+
+
+def test_the_loss_of_an_epoch_is_summed_over_labels_then_divided_once() -> None:
+    model = Weight()
+    history = fit(model, lambda: PAIRS, squared, torch.optim.SGD(model.parameters(), lr=0.0), 2)
+    assert [epoch.loss for epoch in history] == [100.0, 100.0]
+    assert [epoch.num_labels for epoch in history] == [4, 4]
+
+
+def test_the_callback_sees_every_epoch_as_it_ends() -> None:
+    model, seen = Weight(), []
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    history = fit(model, lambda: PAIRS, squared, optimizer, 3, evaluate=lambda: {"m": 1.0}, callback=seen.append)
+    assert seen == history
+    assert [(epoch.epoch, epoch.metrics) for epoch in seen] == [(1, {"m": 1.0}), (2, {"m": 1.0}), (3, {"m": 1.0})]
+
+
+@pytest.mark.parametrize("name", ["cuda:99", "tpu"])
+def test_a_device_that_is_not_here_is_an_error_that_lists_those_that_are(name: str) -> None:
+    with pytest.raises(ValueError, match=f"x.device: '{name}' .*auto, cpu"):
+        choose_device(name, "x.device")
+
+
+def test_auto_takes_a_gpu_where_there_is_one() -> None:
+    assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
