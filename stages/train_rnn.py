@@ -1,13 +1,14 @@
 """Train one recurrent language model.
 
-Reads `train_rnn.<name>` of params.yaml and data/text/<corpus>/; writes data/models/rnn/<name>/.
+Reads `train_rnn.<name>` of params.yaml and data/text/<corpus>/; writes data/models/rnn/<name>/ and
+data/reports/figures/training/<name>.png.
 Run: python stages/train_rnn.py NAME
 """
 
 import math
 from pathlib import Path
 
-from timemachine import stage
+from timemachine import plots, stage
 from timemachine.params import Params
 from timemachine.progress import Progress
 from timemachine.text.corpus import Corpus
@@ -16,9 +17,11 @@ from timemachine.training.devices import choose_device
 from timemachine.training.language import history_rows, train_language_model, training_range
 from timemachine.training.loop import Epoch
 
+CURVES = {"train": "perplexity", "validation": "val_perplexity"}
 
-def run(params: Params, name: str, text: Path, out: Path) -> None:
-    """Train the model and write its checkpoint."""
+
+def run(params: Params, name: str, text: Path, out: Path, figures: Path) -> None:
+    """Train the model, write its checkpoint, draw its curve."""
     recipe = stage.entry(params.train_rnn, name, "train_rnn")
     device = choose_device(recipe.device, f"train_rnn.{name}.device")
     corpus = Corpus.load(text / recipe.corpus)
@@ -36,8 +39,11 @@ def run(params: Params, name: str, text: Path, out: Path) -> None:
         "vocab_size": len(corpus.vocabulary),
         "vocabulary_sha256": corpus.vocabulary.sha256,
     }
-    save_checkpoint(out / name, model, config, history_rows(history))
+    rows = history_rows(history)
+    save_checkpoint(out / name, model, config, rows)
+    curves = {label: plots.column(rows, "epoch", key) for label, key in CURVES.items() if key in rows[0]}
+    plots.save(plots.lines(curves, "epoch", "perplexity", logarithmic="y"), figures / f"{name}.png")
 
 
 if __name__ == "__main__":
-    stage.main(run, text="data/text", out="data/models/rnn")
+    stage.main(run, text="data/text", out="data/models/rnn", figures="data/reports/figures/training")

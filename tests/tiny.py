@@ -34,7 +34,11 @@ def tiny_params() -> dict[str, Any]:
         "carried": content["train_rnn"]["e1_scratch_sequential"] | small,
         "windowed": content["train_rnn"]["e2_concise_windows"] | small | {"num_val": 100},
     }
-    content["evaluate_perplexity"] = {"num_warmup": 50, "prefixes": [{"prefix": "the time", "num_preds": 10}]}
+    content["evaluate_perplexity"] = {
+        "num_warmup": 50,
+        "num_streams": 2,
+        "prefixes": [{"prefix": "the time", "num_preds": 10}],
+    }
     return content
 
 

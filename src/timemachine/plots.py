@@ -21,8 +21,9 @@ def save(figure: Figure, path: str | Path) -> None:
 
 
 def _axes(xlabel: str, ylabel: str, size: tuple[float, float] = (7, 3.5)) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=size, layout="constrained")
-    axes = figure.subplots()
+    figure = Figure(figsize=size)
+    # Fixed margins: laying out by what the labels need would draw everything twice.
+    axes = figure.add_axes((0.1, 0.14, 0.87, 0.82))
     _label(axes, xlabel, ylabel)
     return figure, axes
 
@@ -87,6 +88,11 @@ def lines(
         axes.set(**{f"{axis}scale": "log"})
     axes.legend(fontsize=8)
     return figure
+
+
+def column(rows: Sequence[Mapping[str, float]], x: str, y: str) -> Curve:
+    """Return two columns of a table of rows as a curve."""
+    return [row[x] for row in rows], [row[y] for row in rows]
 
 
 def transition_matrices(matrices: Mapping[int, Array], labels: Sequence[str]) -> Figure:

@@ -33,17 +33,25 @@ class Cycle(nn.Module):
 def test_perplexity_is_1_at_best_the_vocabulary_when_uniform_and_without_bound_at_worst(
     certainty: float, perplexity: float
 ) -> None:
-    for score in score_parts(Cycle(certainty), CORPUS, (0, 96), 10).values():
+    for score in score_parts(Cycle(certainty), CORPUS, (0, 96), 10, 2).values():
         assert score.perplexity > 1e80 if perplexity == math.inf else score.perplexity == pytest.approx(perplexity)
 
 
 def test_every_held_out_token_is_scored_once_and_the_first_token_of_all_cannot_be() -> None:
-    scores = score_parts(Cycle(0.0), CORPUS, (0, 96), 10)
-    assert {part: score.tokens for part, score in scores.items()} == {"train": 95, "val": 12, "test": 12}
+    for num_streams in (1, 2, 5, 50):
+        scores = score_parts(Cycle(0.0), CORPUS, (0, 96), 10, num_streams)
+        assert {part: score.tokens for part, score in scores.items()} == {"train": 95, "val": 12, "test": 12}
+
+
+def test_streams_side_by_side_agree_with_the_whole_part_read_in_one_go() -> None:
+    model = RNN(4, 3, generator=torch.Generator().manual_seed(0))
+    whole, cut = (score_parts(model, CORPUS, (0, 96), 60, num_streams) for num_streams in (1, 3))
+    for part in whole:
+        assert cut[part].nats == pytest.approx(whole[part].nats, rel=1e-5)
 
 
 def test_only_the_tokens_trained_on_count_as_train() -> None:
-    assert score_parts(Cycle(0.0), CORPUS, (0, 50), 10)["train"].tokens == 49
+    assert score_parts(Cycle(0.0), CORPUS, (0, 50), 10, 2)["train"].tokens == 49
 
 
 @given(st.lists(st.integers(2, 3000), min_size=1, max_size=4), st.integers(0, 9))

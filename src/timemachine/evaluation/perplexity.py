@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,11 @@ class Score:
     total_nats: float
     tokens: int
     characters: int
+
+    def __add__(self, other: "Score") -> "Score":
+        return Score(
+            self.total_nats + other.total_nats, self.tokens + other.tokens, self.characters + other.characters
+        )
 
     @property
     def nats(self) -> float:
@@ -81,29 +87,43 @@ def total_nats(model: nn.Module, streams: Sequence[Tensor], num_warmup: Sequence
 
 
 def score_parts(
-    model: nn.Module, corpus: Corpus, train_range: tuple[int, int], num_warmup: int
+    model: nn.Module, corpus: Corpus, train_range: tuple[int, int], num_warmup: int, num_streams: int
 ) -> dict[Part, Score]:
     """Score a model on what it was trained on and on the validation and test part of its corpus.
+
+    Every token is scored once. Each part is read as `num_streams` streams side by side, and each stream starts
+    `num_warmup` tokens early to carry the state of the text before it; only the first token of the whole
+    corpus has no text before it, and is not scored.
 
     Args:
         model: a language model on the CPU.
         corpus: the model's corpus.
-        train_range: first and last-but-one index of the tokens the model was trained on. The first of them
-            has no text before it and is not scored.
-        num_warmup: tokens before the validation and the test part that are read first.
+        train_range: first and last-but-one index of the tokens the model was trained on.
+        num_warmup: tokens that a stream reads before the first one it scores.
+        num_streams: into how many streams a part is cut; 1 carries the state through all of it.
     """
-    ranges = {"train": train_range, "val": corpus.split["val"], "test": corpus.split["test"]}
+    ranges: dict[Part, tuple[int, int]] = {
+        "train": train_range,
+        "val": corpus.split["val"],
+        "test": corpus.split["test"],
+    }
     tokens = torch.from_numpy(corpus.tokens.astype("int64"))
-    streams, warmups = [], []
+    pieces: list[tuple[Part, int, int, int]] = []  # part, start of the warm-up, first and last-but-one scored
     for part, (begin, end) in ranges.items():
-        warmup = 1 if part == "train" else min(num_warmup, begin)
-        streams.append(tokens[begin if part == "train" else begin - warmup : end])
-        warmups.append(warmup)
-    scores: dict[Part, Score] = {}
-    nats = total_nats(model, streams, warmups)
-    for (part, (_, end)), sum_nats, stream, warmup in zip(ranges.items(), nats, streams, warmups, strict=True):
-        count = len(stream) - warmup
-        scores[part] = Score(sum_nats, count, corpus.num_characters(corpus.tokens[end - count : end]))  # type: ignore[index]
+        for first, last in pairwise(begin + (end - begin) * i // num_streams for i in range(num_streams + 1)):
+            start = max(first - num_warmup, 0)
+            first = max(first, start + 1)
+            if first < last:
+                pieces.append((part, start, first, last))
+    nats = total_nats(
+        model,
+        [tokens[start:last] for _, start, _, last in pieces],
+        [first - start for _, start, first, _ in pieces],
+    )
+    scores: dict[Part, Score] = {part: Score(0.0, 0, 0) for part in ranges}
+    for (part, _, first, last), piece_nats in zip(pieces, nats, strict=True):
+        characters = corpus.num_characters(corpus.tokens[first:last])
+        scores[part] += Score(piece_nats, last - first, characters)
     return scores
 
 

@@ -14,13 +14,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
 from timemachine.files import read_json, sha256_of
 from timemachine.params import Params
 from timemachine.tracking.store import open_store
+from timemachine.training.history import read_history
 
 T = TypeVar("T")
 
@@ -88,7 +88,7 @@ def _rnn_runs(params: Params, data: Path) -> Iterator[RunContent]:
     scores = read_json(data / "reports/perplexity.json")
     for name in params.train_rnn:
         artifacts = [
-            ("figures", data / f"reports/figures/perplexity/{name}.png"),
+            ("figures", data / f"reports/figures/training/{name}.png"),
             ("generated", data / f"reports/generated/{name}.txt"),
         ]
         yield _model_run("rnn", name, data, scores.get(name, {}), artifacts)
@@ -105,7 +105,7 @@ def _model_run(
         name=name,
         key=_key_of([name, scores, [_hash(path) for path in files]]),
         params=read_json(folder / "config.json"),
-        metrics=[*_curves(folder / "history.csv"), *_scalars(scores, "_")],
+        metrics=[*_curves(read_history(folder / "history.csv")), *_scalars(scores, "_")],
         artifacts=[*(("checkpoint", path) for path in checkpoint), *artifacts],
         tags={"timemachine.kind": "model", "timemachine.family": family},
     )
@@ -153,12 +153,12 @@ def _fill(client: MlflowClient, run_id: str, content: RunContent) -> None:
     client.set_terminated(run_id, "FINISHED")
 
 
-def _curves(path: Path) -> Iterator[tuple[str, float, int]]:
+def _curves(history: Sequence[Mapping[str, float]]) -> Iterator[tuple[str, float, int]]:
     """Yield every column of a history as a curve over epochs."""
-    table = pd.read_csv(path)
-    for column in table.columns.drop("epoch"):
-        for epoch, value in zip(table["epoch"].tolist(), table[column].tolist(), strict=True):
-            yield f"training/{column}", float(value), int(epoch)
+    for row in history:
+        for column, value in row.items():
+            if column != "epoch":
+                yield f"training/{column}", value, int(row["epoch"])
 
 
 def _scalars(content: Mapping[str, Any], separator: str = ".") -> Iterator[tuple[str, float, int]]:

@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from timemachine.files import read_json, replacing, write_json
+from timemachine.training.history import write_history
 
 
 def save_checkpoint(
@@ -17,8 +17,7 @@ def save_checkpoint(
 ) -> None:
     """Write a trained model, everything needed to rebuild it, and how it came about."""
     write_json(folder / "config.json", config)
-    with replacing(folder / "history.csv") as temporary:
-        pd.DataFrame(list(history)).to_csv(temporary, index=False, lineterminator="\n")
+    write_history(folder / "history.csv", history)
     state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     with replacing(folder / "model.safetensors") as temporary:
         save_file(state, temporary)
