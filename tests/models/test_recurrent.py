@@ -1,3 +1,4 @@
+from functools import partial
 from typing import Any
 
 import pytest
@@ -5,8 +6,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from timemachine.models.initialisation import initialise_
 from timemachine.models.language import build_language_model
-from timemachine.models.recurrence import Recurrence
+from timemachine.models.recurrence import Recurrence, run_layers
 from timemachine.models.rnn import RNN
 from timemachine.models.rnn_scratch import RNNScratch
 from timemachine.models.state import State
@@ -88,6 +90,21 @@ def test_scratch_is_torchs_layer_with_the_same_weights(activation: str) -> None:
     torch.testing.assert_close(scratch(X)[0], concise(X)[0])
     torch.testing.assert_close(scratch.W_hh.grad, concise.rnn.weight_hh_l0.grad.T)
     torch.testing.assert_close(scratch.W_xh.grad, concise.rnn.weight_ih_l0.grad.T)
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_layers_run_by_our_recurrence_are_torchs(activation: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    layers = nn.RNN(4, NUM_HIDDENS, num_layers=2, nonlinearity=activation)
+    initialise_(layers, generator)
+    inputs = torch.randn(NUM_STEPS, BATCH, 4, generator=generator)
+    state = torch.randn(2, BATCH, NUM_HIDDENS, generator=generator)
+    results = []
+    for run in (layers, partial(run_layers, layers)):
+        H, last = run(inputs, state)
+        results.append((H, last, *torch.autograd.grad(H.sum() + last.square().sum(), list(layers.parameters()))))
+    for theirs, ours in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs)
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu"])

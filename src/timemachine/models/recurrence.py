@@ -3,8 +3,11 @@
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from timemachine.models.state import State
 
 
 class Recurrence(torch.autograd.Function):
@@ -43,3 +46,28 @@ class Recurrence(torch.autograd.Function):
             deltas[t].addcmul_(deltas[t + 1] @ W_T, slopes[t])
         grad_W = H[:-1].flatten(0, 1).T @ delta.flatten(0, 1)  # (num_hiddens, num_hiddens)
         return delta, deltas[0] @ W_T, grad_W, None
+
+
+def run_layers(rnn: nn.RNN, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+    """Compute what a unidirectional `nn.RNN` does, with its weights, by `Recurrence`.
+
+    Without cuDNN torch multiplies for ∂L/∂W_hh at every time step, which this avoids.
+
+    Args:
+        rnn: the layers.
+        inputs: (num_steps, batch, input_size).
+        state: (num_layers, batch, num_hiddens); None for zeros.
+
+    Returns:
+        The last layer's states (num_steps, batch, num_hiddens), and the state.
+    """
+    H, last = inputs, []
+    for layer in range(rnn.num_layers):
+        W_ih, W_hh, b_ih, b_hh = (
+            getattr(rnn, f"{name}_l{layer}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        )
+        Z = F.linear(H, W_ih, b_ih + b_hh)
+        H_0 = Z.new_zeros(Z.shape[1:]) if state is None else state[layer]
+        H = Recurrence.apply(Z, H_0, W_hh.T, rnn.nonlinearity)
+        last.append(H[-1])
+    return H, torch.stack(last)

@@ -6,6 +6,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from timemachine.models.initialisation import initialise_
+from timemachine.models.recurrence import run_layers
 from timemachine.models.state import State
 
 
@@ -57,5 +58,8 @@ class RNN(nn.Module):
             inputs = F.one_hot(X.T, self.vocab_size).to(self.output.weight.dtype)  # (num_steps, batch, vocab)
         else:
             inputs = self.embedding(X.T)
-        H, state = self.rnn(inputs, state)
+        if isinstance(self.rnn, nn.RNN) and not self.rnn.bidirectional and not inputs.is_cuda:
+            H, state = run_layers(self.rnn, inputs, state)
+        else:
+            H, state = self.rnn(inputs, state)
         return self.output(H).transpose(0, 1), state
