@@ -53,5 +53,5 @@ lock: ## Pin the newest versions that pyproject.toml allows in requirements.txt
 
 clean: ## Remove the environment, caches and everything the pipeline made outside git; MLflow's runs stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dvc_plots build src/*.egg-info
-	rm -rf .dvc/cache .dvc/tmp data/raw data/text data/ngrams data/series data/models data/published.json
+	rm -rf .dvc/cache .dvc/tmp data/raw data/text data/ngrams data/series data/models data/generated data/checked.txt data/published.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -9,7 +9,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,13 +17,14 @@ from torch.nn import functional as F
 
 from timemachine.models.language import build_language_model
 from timemachine.models.state import State, detach
+from timemachine.params import RnnRecipe
 from timemachine.text.minibatches import sequential_partitioning
 from timemachine.training.devices import choose_device
 from timemachine.training.language import cross_entropy
 from timemachine.training.loop import fit, make_optimizer
 
 VOCAB_SIZE, NUM_TOKENS, BATCH_SIZE, NUM_STEPS = 28, 10_000, 32, 35
-NUM_HIDDENS = {"scratch": 512, "concise": 256}
+NUM_HIDDENS: dict[Literal["scratch", "concise"], int] = {"scratch": 512, "concise": 256}
 
 
 class PlainScratch(nn.Module):
@@ -102,19 +103,22 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=21)
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
-    device = choose_device(options.device, "--device")
+    device = choose_device(options.device)
     tokens = torch.randint(VOCAB_SIZE, (NUM_TOKENS,), device=device)
     print(f"device {device}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     for implementation, num_hiddens in NUM_HIDDENS.items():
-        config: dict[str, Any] = {
-            "implementation": implementation,
-            "cell": "rnn",
-            "activation": "tanh",
-            "embedding_dim": None,
-        }
-        config |= {"num_hiddens": num_hiddens, "num_layers": 1, "vocab_size": VOCAB_SIZE}
+        recipe = RnnRecipe(
+            corpus="lines",
+            sampling="sequential",
+            batch_size=BATCH_SIZE,
+            num_steps=NUM_STEPS,
+            implementation=implementation,
+            num_hiddens=num_hiddens,
+            num_epochs=1,
+            lr=1.0,
+        )
         plain = (PlainScratch if implementation == "scratch" else PlainConcise)(num_hiddens).to(device)
-        ours = build_language_model(config).to(device)
+        ours = build_language_model(recipe, VOCAB_SIZE).to(device)
         rates: tuple[list[float], list[float]] = ([], [])
         for _ in range(options.rounds + 1):
             rates[0].append(tokens_per_s(lambda model=plain: plain_epoch(model, tokens), device))  # type: ignore[misc]

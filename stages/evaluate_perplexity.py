@@ -1,7 +1,7 @@
 """Score every language model on what it was trained on, the validation and the test part, and let it write.
 
 Reads `evaluate_perplexity` and `train_rnn` of params.yaml, data/text/ and data/models/rnn/; writes
-perplexity.json, training.json and generated/ below data/reports/.
+perplexity.json and training.json below data/reports/, and data/generated/.
 Run: python stages/evaluate_perplexity.py
 """
 
@@ -11,8 +11,8 @@ from timemachine import stage
 from timemachine.evaluation.generation import generate
 from timemachine.evaluation.perplexity import score_parts, uniform_scores
 from timemachine.files import write_json, write_text
-from timemachine.models.language import build_language_model
-from timemachine.params import Params
+from timemachine.models.language import rebuild_language_model as rebuild
+from timemachine.params import Params, RnnConfig
 from timemachine.text.corpus import Corpus
 from timemachine.training.checkpoints import load_checkpoint
 from timemachine.training.history import read_history
@@ -26,10 +26,12 @@ def run(params: Params, text: Path, models: Path, report: Path, training: Path, 
     last_epochs, texts = {}, {}
     for name, recipe in params.train_rnn.items():
         corpus = corpora[recipe.corpus]
-        model, config = load_checkpoint(models / name, build_language_model, corpus.vocabulary.sha256)
-        scores[name] = score_parts(model, corpus, config["train_range"], p.num_warmup, p.num_streams)
+        model, config = load_checkpoint(models / name, RnnConfig, rebuild, corpus.vocabulary.sha256)
         last_epochs[name] = read_history(models / name / "history.csv")[-1]
-        texts[name] = [generate(model, corpus, q.prefix, q.num_preds) for q in p.prefixes]
+        with stage.about(f"train_rnn.{name}"):
+            begin, end = config.train_range
+            scores[name] = score_parts(model, corpus, (begin, end), p.num_warmup, p.num_streams)
+            texts[name] = [generate(model, corpus, q.prefix, q.num_preds) for q in p.prefixes]
     for name, lines in texts.items():
         write_text(generated / f"{name}.txt", "".join(f"{line}\n" for line in lines))
     write_json(training, last_epochs)
@@ -43,5 +45,5 @@ if __name__ == "__main__":
         models="data/models/rnn",
         report="data/reports/perplexity.json",
         training="data/reports/training.json",
-        generated="data/reports/generated",
+        generated="data/generated",
     )

@@ -20,10 +20,11 @@ def run(params: Params, text: Path, out: Path, report: Path) -> None:
     content = text.read_bytes()
     raw = decode(content, str(text))
     split = params.preprocess.split
-    corpora = {
-        name: build_corpus(raw, **corpus.model_dump(), fractions=(split.train, split.val, split.test))
-        for name, corpus in params.preprocess.corpora.items()
-    }
+    corpora = {}
+    for name, recipe in params.preprocess.corpora.items():
+        with stage.about(f"preprocess.corpora.{name}: {text}"):
+            fractions = (split.train, split.val, split.test)
+            corpora[name] = build_corpus(raw, **recipe.model_dump(), fractions=fractions)
     summary = {"num_lines": len(split_lines(raw)), "sha256": hashlib.sha256(content).hexdigest()}
     for name, corpus in corpora.items():
         corpus.save(out / name)

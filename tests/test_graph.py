@@ -31,7 +31,8 @@ def declared_params(stage: str) -> list[str]:
 
 def test_every_stage_has_a_script_a_section_and_a_description() -> None:
     assert list(PARAMS) == list(Params.model_fields)
-    assert set(STAGES) == set(PARAMS) == {path.stem for path in (ROOT / "stages").glob("*.py")}
+    assert set(STAGES) - {"check"} == set(PARAMS)
+    assert set(STAGES) == {path.stem for path in (ROOT / "stages").glob("*.py")}
     assert all(stage["desc"] for stage in STAGES.values())
 
 
@@ -48,11 +49,12 @@ def test_declared_params_exist_and_hold_the_stages_own_section(stage: str) -> No
         section: Any = PARAMS
         for part in name.removesuffix(".${key}").split("."):
             section = section[part]
-    assert stage == "publish" or stage in {name.split(".")[0] for name in declared_params(stage)}
+    assert stage in ("check", "publish") or stage in {name.split(".")[0] for name in declared_params(stage)}
 
 
 def test_every_data_dep_has_a_writer() -> None:
-    outs = [out if isinstance(out, str) else next(iter(out)) for s in STAGES.values() for out in s["outs"]]
+    written = [out for s in STAGES.values() for kind in ("outs", "metrics", "plots") for out in s.get(kind, [])]
+    outs = [out if isinstance(out, str) else next(iter(out)) for out in written]
     for stage in STAGES:
         for dep in deps(stage):
             if dep.startswith("data/") and dep != "data/own":
@@ -60,6 +62,12 @@ def test_every_data_dep_has_a_writer() -> None:
                 assert any(out == dep or out.startswith(f"{dep}/") or dep.startswith(f"{out}/") for out in outs), (
                     dep
                 )
+
+
+def test_every_stage_waits_for_the_check_of_the_params_and_lets_the_run_cache_work() -> None:
+    for name, stage in STAGES.items():
+        assert name == "check" or "data/checked.txt" in stage["deps"]
+        assert name == "publish" or all(isinstance(out, str) for out in stage.get("outs", [])), name
 
 
 def test_packages_run_no_code_on_import() -> None:
@@ -145,7 +153,7 @@ class Repository:
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     repository = Repository(tmp_path_factory.mktemp("repository"))
-    assert len(repository.repro()) == 11
+    assert len(repository.repro()) == 12
     return repository
 
 
@@ -155,7 +163,7 @@ class TestByDvc:
 
     def test_the_run_is_in_mlflow(self, repository: Repository) -> None:
         receipt = json.loads((repository.folder / "data/published.json").read_text())
-        assert set(receipt["models"]) == {"linear", "mlp", "carried", "windowed"}
+        assert set(receipt["models"]) == {"ar/linear", "ar/mlp", "rnn/carried", "rnn/windowed"}
         assert (repository.folder / "mlflow.db").stat().st_size > 0
 
     def test_metrics_and_plots_say_something(self, repository: Repository) -> None:
@@ -172,8 +180,21 @@ class TestByDvc:
 
     def test_a_new_seed_trains_one_model_and_what_reads_it(self, repository: Repository) -> None:
         repository.change(lambda content: content["train_ar"]["mlp"].update(seed=5))
-        assert repository.repro() == ["train_ar@mlp", "evaluate_forecast", "publish"]
+        assert repository.repro() == ["check", "train_ar@mlp", "evaluate_forecast", "publish"]
+
+    def test_going_back_trains_nothing(self, repository: Repository) -> None:
+        repository.change(lambda content: content["train_ar"]["mlp"].update(seed=0))
+        assert repository.repro() == ["publish"]
+
+    def test_bad_params_stop_before_anything_is_removed(self, repository: Repository) -> None:
+        good = (repository.folder / "params.yaml").read_text()
+        repository.change(lambda content: content["train_rnn"]["carried"].update(corpus="nope"))
+        with pytest.raises(AssertionError, match=r"check: error: .*carried\.corpus: unknown corpus 'nope'"):
+            repository.repro()
+        assert (repository.folder / "data/models/rnn/carried/model.safetensors").exists()
+        (repository.folder / "params.yaml").write_text(good)
+        assert repository.repro() == []
 
     def test_a_new_recipe_trains_alone(self, repository: Repository) -> None:
         repository.change(lambda content: content["train_rnn"].update(mine=content["train_rnn"]["carried"]))
-        assert repository.repro() == ["train_rnn@mine", "evaluate_perplexity", "publish"]
+        assert repository.repro() == ["check", "train_rnn@mine", "evaluate_perplexity", "publish"]

@@ -73,6 +73,7 @@ BAD = {
     "a source over http": (changed("download", "sources", to=["http://h/x"]), ["'http://h/x'", "https URL"]),
     "a short hash": (changed("download", "sha256", to="8424"), ["download.sha256", "64 hexadecimal digits"]),
     "a series too short for its model": (changed("train_ar", "mlp", "num_train", to=118), ["train_ar.mlp", "126"]),
+    "a learning rate beyond reason": (changed("train_ar", "mlp", "lr", to=1e300), ["train_ar.mlp.lr", "1000000"]),
     "no recipe": (changed("train_rnn", to={}), ["train_rnn", "at least 1"]),
     "an empty section": (changed("train_rnn", "carried", to=None), ["train_rnn.carried", "None"]),
 }
@@ -101,7 +102,10 @@ def test_a_bad_parameter_ends_in_one_line_with_key_and_remedy(case: str, tmp_pat
     assert [word for word in words if word not in message] == []
 
 
-@pytest.mark.parametrize("content", [b"a: [1", b"\xff\xfe\xfa", b"", b"- 1", b"a: !!python/object:os.system {}"])
+@pytest.mark.parametrize(
+    "content",
+    [b"a: [1", b"\xff\xfe\xfa", b"", b"- 1", b"a: !!python/object:os.system {}", b"a: !!int x", b"[" * 9999],
+)
 def test_a_file_that_is_no_parameter_file_is_named(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_bytes(content)

@@ -56,6 +56,7 @@ def run_stage(folder: Path, name: str, *arguments: str) -> None:
 
 
 ALL_STAGES = [
+    ("check",),
     ("download",),
     ("preprocess",),
     ("ngrams",),

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,12 @@ def write_json(path: str | Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def write_table(path: str | Path, rows: Sequence[Mapping[str, object]]) -> None:
+    """Write rows of the same keys as CSV with a header; numbers survive the round trip exactly."""
+    lines = [list(rows[0]), *(row.values() for row in rows)]
+    write_text(path, "".join(",".join(map(str, line)) + "\n" for line in lines))
+
+
 def read_json(path: str | Path) -> Any:
     """Return the value in a JSON file.
 
@@ -68,7 +74,7 @@ def read_json(path: str | Path) -> Any:
         return json.loads(Path(path).read_bytes())
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file; `dvc repro` makes it") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not JSON ({error}); `dvc repro` makes it again") from None
 
 

@@ -7,7 +7,7 @@ one line that names the key, what was found and what is allowed, before any work
 import difflib
 import math
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import (
@@ -25,8 +25,9 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=10_000)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Natural = Annotated[int, Field(ge=0, le=10**9)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Units = Annotated[int, Field(ge=1, le=20_000)]
+Positive = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 Device = Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda|cuda:[0-9]{1,3})$")]
 Optimizer = Literal["sgd", "adam", "adamw"]
 
@@ -50,7 +51,7 @@ class Download(Section):
     sources: list[Text] = Field(min_length=1)
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
     max_bytes: Count
-    timeout_s: Positive
+    timeout_s: Annotated[float, Field(gt=0, le=3600)]
     retries: Annotated[int, Field(ge=0, le=10)]
 
     @field_validator("sources")
@@ -77,7 +78,7 @@ class Split(Section):
         return self
 
 
-class Corpus(Section):
+class CorpusRecipe(Section):
     """How one corpus is made from the text."""
 
     cleaning: Literal["lines", "whole"]
@@ -98,11 +99,11 @@ class Preprocess(Section):
     """The corpora, by name, and how each is split."""
 
     split: Split
-    corpora: dict[Name, Corpus] = Field(min_length=1)
+    corpora: dict[Name, CorpusRecipe] = Field(min_length=1)
 
     @field_validator("corpora")
     @classmethod
-    def _free_names(cls, corpora: dict[str, Corpus]) -> dict[str, Corpus]:
+    def _free_names(cls, corpora: dict[str, CorpusRecipe]) -> dict[str, CorpusRecipe]:
         if taken := {"num_lines", "sha256"} & set(corpora):
             raise ValueError(f"{min(taken)!r} is a key of data/reports/text.json; choose another name")
         return corpora
@@ -117,7 +118,7 @@ class Ngrams(Section):
     epsilon: list[NonNegative] = Field(min_length=3, max_length=3)
     sequences: list[Text]
     markov_corpus: Name
-    markov_steps: list[Annotated[int, Field(ge=1, le=1_000_000)]] = Field(min_length=1)
+    markov_steps: list[Annotated[int, Field(ge=1, le=1_000_000)]] = Field(min_length=1, max_length=8)
 
     @field_validator("zipf_ranks")
     @classmethod
@@ -153,7 +154,7 @@ class ArRecipe(Section):
 
     model: Literal["linear", "mlp", "rnn"]
     tau: Annotated[int, Field(ge=1, le=100_000)]
-    num_hiddens: Count | None = None
+    num_hiddens: Units | None = None
     num_train: Count
     batch_size: Count
     num_epochs: Count
@@ -172,10 +173,17 @@ class ArRecipe(Section):
         return self
 
 
+class ArConfig(ArRecipe):
+    """`config.json` of an autoregressive model."""
+
+    family: Literal["ar"]
+    name: Name
+
+
 class EvaluateForecast(Section):
     """Which horizons are reported."""
 
-    k_steps: list[Annotated[int, Field(ge=1, le=100_000)]] = Field(min_length=1)
+    k_steps: list[Annotated[int, Field(ge=1, le=100_000)]] = Field(min_length=1, max_length=8)
 
 
 class RnnRecipe(Section):
@@ -190,8 +198,8 @@ class RnnRecipe(Section):
     implementation: Literal["scratch", "concise"]
     cell: Literal["rnn", "gru", "lstm"] = "rnn"
     activation: Literal["tanh", "relu"] = "tanh"
-    embedding_dim: Count | None = None
-    num_hiddens: Count
+    embedding_dim: Units | None = None
+    num_hiddens: Units
     num_layers: Annotated[int, Field(ge=1, le=100)] = 1
     num_epochs: Count
     optimizer: Optimizer = "sgd"
@@ -210,6 +218,22 @@ class RnnRecipe(Section):
         if not self.detach and self.sampling != "sequential":
             raise ValueError(f"detach: false needs sampling: sequential, not {self.sampling}")
         return self
+
+
+class RnnConfig(RnnRecipe):
+    """`config.json` of a language model: its recipe, what it was trained on, and its vocabulary.
+
+    Attributes:
+        train_range: first and last-but-one index of the tokens it was trained on.
+        vocab_size: number of tokens.
+        vocabulary_sha256: hash of the vocabulary.
+    """
+
+    family: Literal["rnn"]
+    name: Name
+    train_range: list[Natural] = Field(min_length=2, max_length=2)
+    vocab_size: Count
+    vocabulary_sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Prefix(Section):
@@ -286,15 +310,30 @@ def load(path: str | Path = "params.yaml") -> Params:
         content = yaml.safe_load(Path(path).read_bytes())
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file; run this in the repository root") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+        # Besides its own errors PyYAML lets through those of the types it makes.
         raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    return validate(Params, content, path)
+
+
+S = TypeVar("S", bound=Section)
+
+
+def validate(section: type[S], content: Any, path: str | Path) -> S:
+    """Check the content of a file.
+
+    Raises:
+        ValueError: one line that names the file, the key, what was found and what is allowed.
+    """
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: holds no keys; wanted: {', '.join(section.model_fields)}")
     try:
-        return Params.model_validate(content)
+        return section.model_validate(content)
     except ValidationError as error:
-        raise ValueError(f"{path}: " + "; ".join(_sentence(dict(e)) for e in error.errors())) from None
+        raise ValueError(f"{path}: " + "; ".join(_sentence(section, dict(e)) for e in error.errors())) from None
 
 
-def _sentence(error: dict[str, Any]) -> str:
+def _sentence(section: type[Section], error: dict[str, Any]) -> str:
     """Say in a few words which key is wrong, what was found and what is allowed."""
     location, found, context = error["loc"], error["input"], error.get("ctx", {})
     key = ".".join(str(part) for part in location if part != "[key]")
@@ -303,7 +342,7 @@ def _sentence(error: dict[str, Any]) -> str:
         message = str(context["error"])
         return f"{key}: {message}" if key else message
     if kind == "extra_forbidden":
-        allowed = _fields_at(location[:-1])
+        allowed = _fields_at(section, location[:-1])
         close = difflib.get_close_matches(str(location[-1]), allowed, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
         return f"{key}: unknown key; {hint}allowed: {', '.join(allowed)}"
@@ -322,9 +361,8 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _fields_at(location: tuple[Any, ...]) -> list[str]:
-    """Return the keys that the section at `location` of the schema allows."""
-    section: Any = Params
+def _fields_at(section: Any, location: tuple[Any, ...]) -> list[str]:
+    """Return the keys that the part of a schema at `location` allows."""
     for part in location:
         if isinstance(section, type) and issubclass(section, BaseModel):
             section = section.model_fields[part].annotation

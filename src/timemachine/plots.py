@@ -90,9 +90,12 @@ def lines(
     return figure
 
 
-def column(rows: Sequence[Mapping[str, float]], x: str, y: str) -> Curve:
-    """Return two columns of a table of rows as a curve."""
-    return [row[x] for row in rows], [row[y] for row in rows]
+def perplexity(rows: Sequence[Mapping[str, float]]) -> Figure:
+    """Draw perplexity against epoch from the rows of a language model's history."""
+    labels = {"train": "perplexity", "validation": "val_perplexity"}
+    epochs = [row["epoch"] for row in rows]
+    curves = {label: (epochs, [row[key] for row in rows]) for label, key in labels.items() if key in rows[0]}
+    return lines(curves, "epoch", "perplexity", logarithmic="y")
 
 
 def transition_matrices(matrices: Mapping[int, Array], labels: Sequence[str]) -> Figure:
@@ -102,7 +105,7 @@ def transition_matrices(matrices: Mapping[int, Array], labels: Sequence[str]) ->
         figure.subplots(1, len(matrices), squeeze=False)[0], matrices.items(), strict=True
     ):
         axes.imshow(matrix, cmap="viridis", vmin=0, vmax=0.5)
-        axes.set_xticks(range(len(labels)), labels, fontsize=6)
-        axes.set_yticks(range(len(labels)), labels, fontsize=6)
+        axes.set_xticks(range(len(labels)), labels, fontsize=6, parse_math=False)
+        axes.set_yticks(range(len(labels)), labels, fontsize=6, parse_math=False)
         axes.set_title(f"{k} step{'s' if k > 1 else ''}", fontsize=10)
     return figure

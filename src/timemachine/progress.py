@@ -32,9 +32,7 @@ class Progress:
 
     def update(self, epoch: int, **values: float) -> None:
         """Show that `epoch` is done, with some values beside it, named as given."""
-        text = ", ".join(
-            f"{key.replace('_', ' ')} {value:,.{0 if value >= 1000 else 3}f}" for key, value in values.items()
-        )
+        text = ", ".join(f"{key.replace('_', ' ')} {_short(value)}" for key, value in values.items())
         if self._bar is not None:
             self._bar.set_postfix_str(text, refresh=False)
             self._bar.update(epoch - self._bar.n)
@@ -43,3 +41,9 @@ class Progress:
         if epoch in (1, self.total) or now - self._last_line_s >= _SECONDS_BETWEEN_LINES:
             self._last_line_s = now
             print(f"{self.name}: epoch {epoch}/{self.total}, {text}", flush=True)
+
+
+def _short(value: float) -> str:
+    if value < 1000:
+        return f"{value:.3f}"
+    return f"{value:,.0f}" if value < 1e9 else f"{value:.3g}"

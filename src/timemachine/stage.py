@@ -36,8 +36,17 @@ def one_line_errors(name: str) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         sys.exit(f"{name}: interrupted")
-    except (ValueError, OSError) as error:
-        sys.exit(f"{name}: error: {' '.join(str(error).split())}")
+    except (ValueError, OSError, MemoryError) as error:
+        sys.exit(f"{name}: error: {' '.join(str(error).split()) or 'out of memory'}")
+
+
+@contextmanager
+def about(what: str) -> Iterator[None]:
+    """Put in front of a `ValueError` what it is about."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{what}: {error}") from error
 
 
 def main(run: Callable[..., None], **paths: str) -> None:

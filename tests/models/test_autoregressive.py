@@ -1,22 +1,16 @@
-from typing import Any
-
 import pytest
 import torch
+from graph import ROOT
 
+from timemachine import params
 from timemachine.models.autoregressive import build_autoregressive
 
-CONFIGS = [
-    {"model": "linear", "tau": 4, "num_hiddens": None},
-    {"model": "mlp", "tau": 4, "num_hiddens": 10},
-    {"model": "rnn", "tau": 4, "num_hiddens": 10},
-]
+RECIPES = params.load(ROOT / "params.yaml").train_ar
 
 
-@pytest.mark.parametrize(("config", "num_parameters"), list(zip(CONFIGS, [5, 61, 141], strict=True)))
-def test_models_have_the_books_sizes_and_give_one_prediction_a_row(
-    config: dict[str, Any], num_parameters: int
-) -> None:
-    model = build_autoregressive(config, torch.Generator().manual_seed(0))
+@pytest.mark.parametrize(("name", "num_parameters"), [("linear", 5), ("mlp", 61), ("rnn", 141)])
+def test_models_have_the_books_sizes_and_give_one_prediction_a_row(name: str, num_parameters: int) -> None:
+    model = build_autoregressive(RECIPES[name], torch.Generator().manual_seed(0))
     predicted, state = model(torch.rand(3, 4))
     assert predicted.shape == (3,)
     assert state is None
@@ -24,7 +18,7 @@ def test_models_have_the_books_sizes_and_give_one_prediction_a_row(
 
 
 def test_the_mlp_starts_xavier_uniform() -> None:
-    model = build_autoregressive(CONFIGS[1], torch.Generator().manual_seed(0))
+    model = build_autoregressive(RECIPES["mlp"], torch.Generator().manual_seed(0))
     bound = (6 / 14) ** 0.5
     assert 0.8 * bound < model.hidden.weight.abs().max() <= bound
     assert model.hidden.bias.abs().max() == 0

@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 import torch
+from tiny import tiny_params
 from torch import nn
 from torch.nn import functional as F
 
@@ -12,6 +13,7 @@ from timemachine.models.recurrence import Recurrence, run_layers
 from timemachine.models.rnn import RNN
 from timemachine.models.rnn_scratch import RNNScratch
 from timemachine.models.state import State
+from timemachine.params import RnnRecipe
 
 VOCAB_SIZE, NUM_HIDDENS, BATCH, NUM_STEPS = 7, 5, 3, 6
 X = torch.randint(VOCAB_SIZE, (BATCH, NUM_STEPS), generator=torch.Generator().manual_seed(0))
@@ -30,8 +32,8 @@ CONFIGS: list[dict[str, Any]] = [
 
 
 def build(config: dict[str, Any], seed: int = 0) -> nn.Module:
-    sizes = {"vocab_size": VOCAB_SIZE, "num_hiddens": NUM_HIDDENS}
-    return build_language_model(config | sizes, torch.Generator().manual_seed(seed)).eval()
+    recipe = RnnRecipe(**tiny_params()["train_rnn"]["carried"] | config | {"num_hiddens": NUM_HIDDENS})
+    return build_language_model(recipe, VOCAB_SIZE, torch.Generator().manual_seed(seed)).eval()
 
 
 @pytest.fixture(params=CONFIGS, ids=lambda config: "-".join(str(value) for value in config.values()))

@@ -48,7 +48,7 @@ def declared_outputs() -> list[str]:
     outs = []
     for stage, content in graph.items():
         body = content.get("do", content)
-        for out in [*body["outs"], *body.get("plots", [])]:
+        for out in [*body.get("outs", []), *body.get("metrics", []), *body.get("plots", [])]:
             path = out if isinstance(out, str) else next(iter(out))
             outs += [path.replace("${key}", name) for name in names.get(stage, [""])]
     return outs
@@ -89,7 +89,7 @@ def test_checkpoints_have_everything_to_rebuild_and_history_to_read(finished: Pa
 
 
 def test_generated_texts_start_with_their_prefix(finished: Path) -> None:
-    text = (finished / "data/reports/generated/carried.txt").read_text()
+    text = (finished / "data/generated/carried.txt").read_text()
     assert text.startswith("the time")
     assert len(text) >= len("the time") + 10
 
@@ -166,13 +166,14 @@ BAD = {
         ["text.txt", "wanted 000"],
     ),
     "an empty text": (corrupt(RAW, b""), ["preprocess"], [RAW, "empty"]),
+    "a text of one letter": (corrupt(RAW, b"a"), ["preprocess"], ["corpora.lines", RAW, "train part empty"]),
     "a text without letters": (corrupt(RAW, b"1 2 3\n"), ["preprocess"], [RAW, "no letter"]),
     "a text that is not UTF-8": (corrupt(RAW, b"time \xff"), ["preprocess"], [RAW, "not UTF-8 at byte 5"]),
     "a text that is not there": (corrupt(RAW, None), ["preprocess"], [RAW]),
     "a text shorter than a minibatch": (
         lambda f: change(f, "train_rnn", "carried", "num_steps", to=1000),
         ["train_rnn", "carried"],
-        ["400 tokens are too few", "num_steps 1000"],
+        ["train_rnn.carried: 400 tokens are too few", "num_steps 1000"],
     ),
     "an unknown recipe": (lambda f: None, ["train_rnn", "best"], ["'best'", "carried, windowed"]),
     "no recipe": (lambda f: None, ["train_rnn"], ["usage", "NAME"]),
@@ -180,7 +181,7 @@ BAD = {
     "a device that is not here": (
         lambda f: change(f, "train_rnn", "carried", "device", to="cuda:99"),
         ["train_rnn", "carried"],
-        ["train_rnn.carried.device", "'cuda:99'", "auto, cpu"],
+        ["train_rnn.carried: device", "'cuda:99'", "auto, cpu"],
     ),
     "cut tokens": (cut("data/text/lines/tokens.npy"), ["train_rnn", "carried"], ["lines/tokens.npy", "dvc repro"]),
     "a CSV with a gap": (own_series("1,2\n2,3\n4,4\n5,5\n"), ["series"], ["data/own/s.csv", "row 3", "gap"]),
@@ -196,6 +197,11 @@ BAD = {
         ["carried/config.json", "vocab"],
     ),
     "a missing checkpoint": (corrupt(f"{CARRIED}/config.json", None), ["evaluate_perplexity"], ["no such file"]),
+    "a training that diverges": (
+        lambda f: change(f, "train_ar", "linear", "lr", to=1_000_000.0),
+        ["train_ar", "linear"],
+        ["train_ar.linear: the training diverged in epoch", "lower lr"],
+    ),
     "a wrong key": (lambda f: change(f, "series", "sigma", to=1.0), ["series"], ["series.sigma", "noise_std"]),
 }
 
@@ -239,6 +245,21 @@ def test_stages_are_short_and_no_stage_imports_another() -> None:
         assert "stages" not in [
             line.split()[1].split(".")[0] for line in code.splitlines() if "import" in line.split()
         ]
+
+
+def test_forecasts_that_grow_without_bound_are_an_error_that_names_the_model(project: Path) -> None:
+    wild = section(project, "train_ar")["mlp"] | {
+        "batch_size": 60,
+        "num_epochs": 1,
+        "optimizer": "sgd",
+        "lr": 1000.0,
+    }
+    change(project, "train_ar", to={"mlp": wild})
+    run_stage(project, "train_ar", "mlp")
+    before = outputs(project)
+    with pytest.raises(SystemExit, match=r"evaluate_forecast: error: train_ar\.mlp: .*grow without bound"):
+        run_stage(project, "evaluate_forecast")
+    assert outputs(project) == before
 
 
 def test_all_stages_of_the_graph_are_tested() -> None:

@@ -37,3 +37,7 @@ def test_an_unknown_level_is_an_error() -> None:
 def test_a_text_that_is_none_is_refused(content: bytes, reason: str) -> None:
     with pytest.raises(ValueError, match=f"f.txt: .*{reason}"):
         decode(content, "f.txt")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text() -> None:
+    assert decode("\ufefftime".encode(), "f.txt") == "time"

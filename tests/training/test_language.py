@@ -87,7 +87,6 @@ def test_without_a_number_the_whole_train_part_is_read() -> None:
         ({"num_val": 10**6}, "num_val: 1000000 is not 0 or in"),
         ({"num_val": 3}, "num_val: 3 is not 0 or in"),
         ({"num_train": 20}, "20 tokens are too few for batch_size 4 x num_steps 8"),
-        ({"lr": 1e30, "clip_norm": None, "activation": "relu"}, "the loss is (nan|inf) in epoch 1: lower lr"),
     ],
 )
 def test_a_recipe_that_does_not_fit_the_text_says_why(changes: dict[str, Any], reason: str) -> None:

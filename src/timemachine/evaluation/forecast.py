@@ -1,17 +1,23 @@
 """Forecast errors of an autoregressive model, each prediction at its right time."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from timemachine import plots
 from timemachine.series.forecasting import Predict, at_horizon, k_steps, mae, multistep, one_step, rmse
+from timemachine.series.source import Series
 
 Array = NDArray[np.float64]
+
+# Beyond this a forecast has left every scale on which float32 observations can be squared.
+_LARGEST = 1e18
 
 
 @dataclass(frozen=True)
@@ -35,14 +41,20 @@ def forecast(predict: Predict, x: Array, tau: int, first: int, max_k: int) -> Fo
     """Forecast x[first:] one step, many steps, and up to max_k steps ahead.
 
     Raises:
-        ValueError: fewer than max_k values from `first` on.
+        ValueError: fewer than max_k values from `first` on, or predictions that grow without bound.
     """
-    return Forecast(
+    if len(x) - first < max_k:
+        raise ValueError(f"{len(x)} observations are too few for {max_k} steps ahead of the first {first}")
+    result = Forecast(
         first=first,
         one_step=one_step(predict, x, tau, tau),
         multistep=multistep(predict, x[:first], tau, len(x) - first),
         k_steps=k_steps(predict, x, tau, first, max_k),
     )
+    everything = np.concatenate([result.one_step, result.multistep, result.k_steps.ravel()])
+    if not (np.abs(everything) < _LARGEST).all():
+        raise ValueError("the predictions grow without bound when they are fed back; lower lr")
+    return result
 
 
 def predictor(model: nn.Module) -> Predict:
@@ -79,3 +91,36 @@ def error_by_horizon(result: Forecast, x: Array) -> list[dict[str, float]]:
         aligned = at_horizon(result.k_steps, x, result.first, k)
         rows.append({"k": k, "rmse": rmse(*aligned), "mae": mae(*aligned)})
     return rows
+
+
+def figures(
+    series: Series, results: Mapping[str, Forecast], ks: Sequence[int], noise_std: float | None
+) -> dict[str, Figure]:
+    """Draw every model's forecasts, each at the time it is a forecast of.
+
+    Args:
+        series: what was forecast.
+        results: by model.
+        ks: horizons of the k-step figures.
+        noise_std: the floor of every error, where it is known.
+
+    Returns:
+        `one_step`, `multistep` and `error_by_horizon` of all models, and a `k_step_<model>` for each.
+    """
+    t, x = series.time, series.x
+    data = {"data": (0, x)}
+    first = min(r.first for r in results.values())
+    one = {f"{name}, 1 step": (len(x) - len(r.one_step), r.one_step) for name, r in results.items()}
+    many = {f"{name}, multistep": (r.first, r.multistep) for name, r in results.items()}
+    rows = {name: error_by_horizon(r, x) for name, r in results.items()}
+    growth = {name: ([row["k"] for row in table], [row["rmse"] for row in table]) for name, table in rows.items()}
+    floor = {} if noise_std is None else {"noise": noise_std}
+    drawn = {
+        "one_step": plots.time_series(t, data | one, first),
+        "multistep": plots.time_series(t, data | many, first),
+        "error_by_horizon": plots.lines(growth, "steps ahead", "RMSE", floor),
+    }
+    for name, r in results.items():
+        ahead = {f"k = {k}": (r.first + k - 1, at_horizon(r.k_steps, x, r.first, k)[0]) for k in ks}
+        drawn[f"k_step_{name}"] = plots.time_series(t, data | ahead, r.first)
+    return drawn

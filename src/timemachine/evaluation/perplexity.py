@@ -46,8 +46,8 @@ class Score:
 
     @property
     def perplexity(self) -> float:
-        """exp(mean nats per token); the largest float where that overflows."""
-        return math.exp(min(self.nats, 709.0))
+        """exp(mean nats per token), at most 1e100."""
+        return min(math.exp(min(self.nats, 700.0)), 1e100)
 
     def report(self) -> dict[str, float | int]:
         """Return the score as `data/reports/perplexity.json` holds it."""
@@ -101,12 +101,17 @@ def score_parts(
         train_range: first and last-but-one index of the tokens the model was trained on.
         num_warmup: tokens that a stream reads before the first one it scores.
         num_streams: into how many streams a part is cut; 1 carries the state through all of it.
+
+    Raises:
+        ValueError: `train_range` is not within the train part, or a score is not finite.
     """
     ranges: dict[Part, tuple[int, int]] = {
         "train": train_range,
         "val": corpus.split["val"],
         "test": corpus.split["test"],
     }
+    if not 0 <= train_range[0] < train_range[1] <= corpus.split["train"][1]:
+        raise ValueError(f"train_range: {list(train_range)} is not within the train part {corpus.split['train']}")
     tokens = torch.from_numpy(corpus.tokens.astype("int64"))
     pieces: list[tuple[Part, int, int, int]] = []  # part, start of the warm-up, first and last-but-one scored
     for part, (begin, end) in ranges.items():

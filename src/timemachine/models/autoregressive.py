@@ -1,11 +1,10 @@
 """Autoregressive models: τ past observations in, the next one out."""
 
-from typing import Any
-
 from torch import Generator, Tensor, nn
 
 from timemachine.models.initialisation import initialise_
 from timemachine.models.state import State
+from timemachine.params import ArRecipe
 
 
 class LinearAR(nn.Module):
@@ -47,21 +46,21 @@ class RNNAR(nn.Module):
         return self.output(H[-1]).squeeze(-1), None
 
 
-def build_autoregressive(config: dict[str, Any], generator: Generator | None = None) -> nn.Module:
-    """Make the module that a recipe or a checkpoint's `config.json` describes.
+def build_autoregressive(recipe: ArRecipe, generator: Generator | None = None) -> nn.Module:
+    """Make an autoregressive model.
 
     Args:
-        config: `model` (linear | mlp | rnn), `tau` and `num_hiddens`.
+        recipe: a recipe, or the config of a checkpoint, which is one too.
         generator: where initial weights are drawn from: the MLP's are Xavier-uniform with biases 0, the
             others' torch's defaults. Without one the weights are torch's global defaults.
     """
     model: nn.Module
-    if config["model"] == "linear":
-        model = LinearAR(config["tau"])
-    elif config["model"] == "mlp":
-        model = MLPAR(config["tau"], config["num_hiddens"])
+    if recipe.num_hiddens is None:
+        model = LinearAR(recipe.tau)
+    elif recipe.model == "mlp":
+        model = MLPAR(recipe.tau, recipe.num_hiddens)
     else:
-        model = RNNAR(config["num_hiddens"])
+        model = RNNAR(recipe.num_hiddens)
     if generator is not None:
         initialise_(model, generator)
         if isinstance(model, MLPAR):

@@ -1,22 +1,34 @@
-"""From a recipe, or a checkpoint's `config.json`, to the language model it describes."""
-
-from typing import Any
+"""From a recipe to the language model it describes."""
 
 from torch import Generator, nn
 
 from timemachine.models.rnn import RNN
 from timemachine.models.rnn_scratch import RNNScratch
+from timemachine.params import RnnConfig, RnnRecipe
 
 
-def build_language_model(config: dict[str, Any], generator: Generator | None = None) -> nn.Module:
+def build_language_model(recipe: RnnRecipe, vocab_size: int, generator: Generator | None = None) -> nn.Module:
     """Make a language model.
 
     Args:
-        config: `vocab_size`, and the fields `implementation`, `cell`, `activation`, `embedding_dim`,
-            `num_hiddens` and `num_layers` of a recipe.
-        generator: where initial weights are drawn from.
+        recipe: what the module is like.
+        vocab_size: number of tokens.
+        generator: where initial weights are drawn from; without one, from torch's global generator.
     """
-    shared = {key: config[key] for key in ("vocab_size", "num_hiddens", "activation", "embedding_dim")}
-    if config["implementation"] == "scratch":
-        return RNNScratch(**shared, generator=generator)
-    return RNN(**shared, cell=config["cell"], num_layers=config["num_layers"], generator=generator)
+    r = recipe
+    if r.implementation == "scratch":
+        return RNNScratch(vocab_size, r.num_hiddens, r.activation, r.embedding_dim, generator)
+    return RNN(
+        vocab_size,
+        r.num_hiddens,
+        cell=r.cell,
+        activation=r.activation,
+        embedding_dim=r.embedding_dim,
+        num_layers=r.num_layers,
+        generator=generator,
+    )
+
+
+def rebuild_language_model(config: RnnConfig) -> nn.Module:
+    """Make the module that a checkpoint's config describes; its weights are still to be loaded."""
+    return build_language_model(config, config.vocab_size)

@@ -33,7 +33,7 @@ def k_steps(predict: Predict, x: Array, tau: int, first: int, max_k: int) -> Arr
     Raises:
         ValueError: fewer than τ observations before the first origin, or fewer than max_k after it.
     """
-    if first < tau or len(x) - first < max_k:
+    if first < tau or len(x) - first < max_k or not len(x) > first:
         raise ValueError(
             f"{len(x)} observations are too few for {max_k} steps ahead from {first} with tau = {tau}"
         )

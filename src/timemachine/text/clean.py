@@ -7,7 +7,7 @@ _NON_LETTERS = re.compile("[^A-Za-z]+")
 
 
 def decode(content: bytes, name: str) -> str:
-    """Return the text in `content`, which must be UTF-8 and hold at least one letter.
+    """Return the text in `content`: UTF-8, with or without a byte order mark, and at least one letter.
 
     Raises:
         ValueError: empty, not UTF-8, or without a letter A-Z; the message starts with `name`.
@@ -15,7 +15,7 @@ def decode(content: bytes, name: str) -> str:
     if not content:
         raise ValueError(f"{name}: the text is empty")
     try:
-        text = content.decode("utf-8")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{name}: not UTF-8 at byte {error.start}") from None
     if not re.search("[A-Za-z]", text):

@@ -70,8 +70,9 @@ class Corpus:
         vocabulary = Vocabulary.load(folder / "vocabulary.json")
         path = folder / "tokens.npy"
         try:
-            tokens = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            with path.open("rb") as file:
+                tokens = np.lib.format.read_array(file, allow_pickle=False)
+        except (OSError, ValueError) as error:
             raise ValueError(f"{path}: {error}; `dvc repro` makes it again") from None
         if tokens.ndim != 1 or tokens.dtype.kind != "u" or (tokens.size and tokens.max() >= len(vocabulary)):
             raise ValueError(f"{path}: not indices into {folder / 'vocabulary.json'}; `dvc repro` makes it again")
@@ -79,9 +80,10 @@ class Corpus:
         try:
             level = content["level"]
             split = {part: (int(content[part][0]), int(content[part][1])) for part in PARTS}
-            ends = [end for _, end in split.values()]
-            fits = [begin for begin, _ in split.values()] == [0, *ends[:2]] and ends[2] == len(tokens)
-        except (KeyError, TypeError, ValueError, IndexError):
+            cuts = [0, *(end for _, end in split.values())]
+            fits = [begin for begin, _ in split.values()] == cuts[:-1] and cuts[-1] == len(tokens)
+            fits = fits and cuts == sorted(set(cuts))
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError):
             fits = False
         if not fits or level not in ("char", "word"):
             raise ValueError(f"{folder / 'split.json'}: does not fit {path}; `dvc repro` makes it again")

@@ -35,6 +35,7 @@ class RunContent:
     """What one MLflow run shows.
 
     Attributes:
+        path: family and name of a model, `pipeline` for a state.
         name: shown in MLflow.
         key: hash of what the run shows; equal content has one run.
         params: logged once.
@@ -43,6 +44,7 @@ class RunContent:
         tags: anything else.
     """
 
+    path: str
     name: str
     key: str
     params: Mapping[str, Any]
@@ -71,10 +73,10 @@ def publish(params: Params, root: Path, data: Path) -> dict[str, Any]:
             if not done:
                 _fill(client, run_id, model)
             if not finished:
-                client.set_tag(parent_id, f"timemachine.run.{model.name}", run_id)
+                client.set_tag(parent_id, f"timemachine.run.{model.path}", run_id)
         if not finished:
             _fill(client, parent_id, state)
-    return {"state": state.key, "models": {model.name: model.key for model in models}}
+    return {"state": state.key, "models": {model.path: model.key for model in models}}
 
 
 def _ar_runs(params: Params, data: Path) -> Iterator[RunContent]:
@@ -89,7 +91,7 @@ def _rnn_runs(params: Params, data: Path) -> Iterator[RunContent]:
     for name in params.train_rnn:
         artifacts = [
             ("figures", data / f"reports/figures/training/{name}.png"),
-            ("generated", data / f"reports/generated/{name}.txt"),
+            ("generated", data / f"generated/{name}.txt"),
         ]
         yield _model_run("rnn", name, data, scores.get(name, {}), artifacts)
 
@@ -102,6 +104,7 @@ def _model_run(
     checkpoint = [folder / file for file in _CHECKPOINT]
     files = [*checkpoint, *(path for _, path in artifacts)]
     return RunContent(
+        path=f"{family}/{name}",
         name=name,
         key=_key_of([name, scores, [_hash(path) for path in files]]),
         params=read_json(folder / "config.json"),
@@ -114,6 +117,8 @@ def _model_run(
 def _state_run(params: Params, root: Path, data: Path, models: Sequence[RunContent]) -> RunContent:
     """Return the parent run: all params, all metrics, all reports and figures, commit and data hash."""
     files = sorted(path for path in (data / "reports").rglob("*") if path.is_file())
+    # The curve of a recipe that is no longer there belongs to no state.
+    files = [path for path in files if path.parent.name != "training" or path.stem in params.train_rnn]
     flat = _flatten(params.model_dump())
     reports = {path.stem: read_json(path) for path in files if path.suffix == ".json"}
     relative = {str(path.relative_to(data)): _hash(path) for path in files}
@@ -125,7 +130,7 @@ def _state_run(params: Params, root: Path, data: Path, models: Sequence[RunConte
         **_git_tags(root),
     }
     artifacts = [(str(path.parent.relative_to(data)), path) for path in files]
-    return RunContent(f"pipeline {key[:8]}", key, flat, list(_scalars(reports)), artifacts, tags)
+    return RunContent("pipeline", f"pipeline {key[:8]}", key, flat, list(_scalars(reports)), artifacts, tags)
 
 
 def _find_or_create(

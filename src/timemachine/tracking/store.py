@@ -13,6 +13,7 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 from filelock import FileLock, Timeout
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 _LOCK_TIMEOUT_S = 300
 
@@ -50,5 +51,5 @@ def open_store(root: Path, experiment: str) -> Iterator[tuple[MlflowClient, str]
             yield client, experiment_id
     except Timeout:
         raise ValueError(f"another process has held {root / 'mlflow.lock'} for {_LOCK_TIMEOUT_S} s") from None
-    except MlflowException as error:
+    except (MlflowException, SQLAlchemyError, ImportError) as error:
         raise ValueError(f"MLflow at {uri}: {error}") from error

@@ -52,7 +52,7 @@ def train_autoregressive(
     X = torch.tensor(features, dtype=torch.float32, device=device)  # (num_train, tau)
     y = torch.tensor(labels, dtype=torch.float32, device=device)  # (num_train,)
     generator = Generator().manual_seed(recipe.seed)
-    model = build_autoregressive(recipe.model_dump(), generator).to(device)
+    model = build_autoregressive(recipe, generator).to(device)
 
     def minibatches() -> Iterable[tuple[Tensor, Tensor]]:
         for chosen in torch.randperm(len(X), generator=generator).to(device).split(recipe.batch_size):

@@ -3,16 +3,16 @@
 import torch
 
 
-def choose_device(name: str, key: str = "device") -> torch.device:
+def choose_device(name: str) -> torch.device:
     """Return the device for `auto`, `cpu`, `cuda` or `cuda:N`; `auto` takes a GPU where there is one.
 
     Raises:
-        ValueError: this machine does not have that device; the message starts with `key`.
+        ValueError: this machine does not have that device.
     """
     num_gpus = torch.cuda.device_count()
     allowed = ["auto", "cpu", *(["cuda"] if num_gpus else []), *(f"cuda:{i}" for i in range(num_gpus))]
     if name == "auto":
         return torch.device("cuda" if num_gpus else "cpu")
     if name not in allowed:
-        raise ValueError(f"{key}: {name!r} is not to be had here; this machine allows {', '.join(allowed)}")
+        raise ValueError(f"device: {name!r} is not to be had here; this machine allows {', '.join(allowed)}")
     return torch.device(name)

@@ -77,8 +77,7 @@ def train_language_model(
     val_begin, val_end = validation_range(recipe, corpus)
     # Weights and minibatches draw from generators of their own: neither shifts when the other changes.
     weights, order = (Generator().manual_seed(seed) for seed in _two_seeds(recipe.seed))
-    config = recipe.model_dump() | {"vocab_size": len(corpus.vocabulary)}
-    model = build_language_model(config, weights).to(device)
+    model = build_language_model(recipe, len(corpus.vocabulary), weights).to(device)
     tokens = torch.from_numpy(corpus.tokens[begin:val_end].astype("int64")).to(device)
     train, val = tokens[: end - begin], tokens[val_begin - begin :]
 
@@ -146,8 +145,8 @@ def history_rows(history: list[Epoch]) -> list[dict[str, float]]:
 
 
 def perplexity(nats: float) -> float:
-    """Return exp(nats), the largest float where that overflows."""
-    return math.exp(min(nats, 709.0))
+    """Return exp(nats), at most 1e100: figures of diverging models stay drawable."""
+    return min(math.exp(min(nats, 700.0)), 1e100)
 
 
 def _two_seeds(seed: int) -> tuple[int, int]:

@@ -51,6 +51,11 @@ class Epoch:
     seconds: float
     metrics: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def labels_per_s(self) -> float:
+        """Labels, or tokens, per second."""
+        return self.num_labels / self.seconds
+
 
 Callback = Callable[[Epoch], None]
 
@@ -82,7 +87,7 @@ def fit(
         callback: takes each epoch as it ends.
 
     Raises:
-        ValueError: the loss is no longer finite.
+        ValueError: a loss, a metric or a weight is no longer finite.
     """
     parameters = list(model.parameters())
     history = []
@@ -108,11 +113,15 @@ def fit(
             optimizer.step()
             totals.append(current.total)
             num_labels += Y.numel()
-        mean = float(torch.stack(totals).sum(dtype=torch.float64)) / num_labels
+        size = torch.stack([parameter.detach().abs().max() for parameter in parameters]).max()
+        total, largest = torch.stack([torch.stack(totals).sum(dtype=torch.float64), size.double()]).tolist()
         seconds = time.perf_counter() - begin
-        if not math.isfinite(mean):
-            raise ValueError(f"the loss is {mean} in epoch {number}: lower lr, or set or lower clip_norm")
-        epoch = Epoch(number, mean, num_labels, seconds, evaluate() if evaluate else {})
+        metrics = evaluate() if evaluate and math.isfinite(largest) else {}
+        if not all(map(math.isfinite, (total, largest, *metrics.values()))):
+            raise ValueError(
+                f"the training diverged in epoch {number}: the loss or a weight is no finite number; lower lr"
+            )
+        epoch = Epoch(number, total / num_labels, num_labels, seconds, metrics)
         history.append(epoch)
         if callback:
             callback(epoch)

@@ -1,0 +1,34 @@
+from pathlib import Path
+
+import numpy as np
+
+from timemachine import plots
+
+
+def test_the_same_values_give_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        plots.save(plots.lines({"l": ([1, 2], [3.0, 4.0])}, "x", "y", {"level": 3.5}, "xy"), tmp_path / name)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert b"Software" not in (tmp_path / "a.png").read_bytes()
+
+
+def test_curves_stand_at_the_times_they_are_given() -> None:
+    t, x = np.arange(1, 11), np.arange(10.0)
+    data, ahead, first_forecast = plots.time_series(t, {"data": (0, x), "k = 4": (3, x[3:])}, 6).axes[0].lines
+    assert data.get_xdata().tolist() == t.tolist()
+    assert ahead.get_xdata()[0] == 4
+    assert first_forecast.get_xdata() == [7, 7]
+
+
+def test_dates_label_an_axis_of_steps() -> None:
+    t = np.array([f"2024-01-{day:02}" for day in range(1, 21)])
+    labels = [
+        text.get_text() for text in plots.time_series(t, {"data": (0, np.arange(20.0))}).axes[0].get_xticklabels()
+    ]
+    assert labels[0] == "2024-01-01"
+    assert labels[-1] == "2024-01-20"
+
+
+def test_tokens_that_look_like_mathematics_are_drawn_as_they_are(tmp_path: Path) -> None:
+    plots.save(plots.transition_matrices({1: np.eye(2)}, ["$\\frac$", "a"]), tmp_path / "m.png")
+    assert (tmp_path / "m.png").stat().st_size > 0
