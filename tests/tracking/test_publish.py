@@ -104,6 +104,7 @@ def test_a_model_that_two_states_share_has_one_run_and_both_parents_point_to_it(
     assert len(found) == 6
     parents = [run for run in found if run.data.tags["timemachine.kind"] == "pipeline"]
     assert len({run.data.tags["timemachine.run.rnn/carried"] for run in parents}) == 1
+    assert len({run.data.tags["mlflow.note.content"] for run in parents}) == 1
 
 
 def test_mlflow_can_be_filled_again_from_the_files(root: Path, empty_store: Path) -> None:

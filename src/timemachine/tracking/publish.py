@@ -68,13 +68,14 @@ def publish(params: Params, root: Path, data: Path) -> dict[str, Any]:
     state = _state_run(params, root, data, models)
     with open_store(root, params.publish.experiment) as (client, experiment_id):
         parent_id, finished = _find_or_create(client, experiment_id, state, {})
+        run_ids = {}
         for model in models:
             run_id, done = _find_or_create(client, experiment_id, model, {"mlflow.parentRunId": parent_id})
             if not done:
                 _fill(client, run_id, model)
-            if not finished:
-                client.set_tag(parent_id, f"timemachine.run.{model.path}", run_id)
+            run_ids[model.path] = run_id
         if not finished:
+            _point_to(client, experiment_id, parent_id, run_ids)
             _fill(client, parent_id, state)
     return {"state": state.key, "models": {model.path: model.key for model in models}}
 
@@ -142,6 +143,14 @@ def _find_or_create(
         return found[0].info.run_id, found[0].info.status == "FINISHED"
     run = client.create_run(experiment_id, run_name=content.name, tags={_KEY: content.key, **content.tags, **tags})
     return run.info.run_id, False
+
+
+def _point_to(client: MlflowClient, experiment_id: str, parent_id: str, run_ids: Mapping[str, str]) -> None:
+    """Let a parent name the runs of all its models, those too that an older parent made."""
+    for path, run_id in run_ids.items():
+        client.set_tag(parent_id, f"timemachine.run.{path}", run_id)
+    links = [f"- [{path}](#/experiments/{experiment_id}/runs/{run_id})" for path, run_id in run_ids.items()]
+    client.set_tag(parent_id, "mlflow.note.content", "\n".join(["Models of this state:", *links]))
 
 
 def _fill(client: MlflowClient, run_id: str, content: RunContent) -> None:

@@ -41,7 +41,9 @@ def open_store(root: Path, experiment: str) -> Iterator[tuple[MlflowClient, str]
             found = client.get_experiment_by_name(experiment)
             if found is None:
                 location = (root.resolve() / "mlartifacts").as_uri() if local else None
-                experiment_id = client.create_experiment(experiment, artifact_location=location)
+                # The kind opens MLflow's page on runs and charts, not on traces of language agents.
+                kind = {"mlflow.experimentKind": "custom_model_development"}
+                experiment_id = client.create_experiment(experiment, location, kind)
             elif found.lifecycle_stage != "active":
                 raise ValueError(
                     f"MLflow experiment {experiment!r} was deleted in {uri}; restore it or choose another"
