@@ -1,7 +1,7 @@
-"""Check params.yaml as a whole, before any stage runs and DVC removes what it wrote last time.
+"""Check what a user brings, before any stage runs and DVC removes what it wrote last time.
 
-Reads all of params.yaml; writes data/checked.txt, always the same, so that what depends on it does not run
-again.
+Reads all of params.yaml, and the CSV in data/own/ that `series.csv` names; writes data/checked.txt, always the
+same, so that what depends on it does not run again.
 Run: python stages/check.py
 """
 
@@ -10,11 +10,23 @@ from pathlib import Path
 from timemachine import stage
 from timemachine.files import write_text
 from timemachine.params import Params
+from timemachine.series.source import read_csv
 
 
 def run(params: Params, out: Path) -> None:
-    """Say that the params, which are checked by being here, are valid."""
-    write_text(out, "params.yaml is valid\n")
+    """Say that the params, which are checked by being here, the series and the devices will do."""
+    p = params.series
+    if p.csv is not None:
+        read_csv(p.csv, p.time_column, p.value_column)
+    devices = {f"train_ar.{name}": recipe.device for name, recipe in params.train_ar.items()}
+    devices |= {f"train_rnn.{name}": recipe.device for name, recipe in params.train_rnn.items()}
+    if any(device.startswith("cuda") for device in devices.values()):
+        from timemachine.training.devices import choose_device  # torch takes two seconds
+
+        for name, device in devices.items():
+            with stage.about(name):
+                choose_device(device)
+    write_text(out, "what the user brings will do\n")
 
 
 if __name__ == "__main__":

@@ -9,20 +9,22 @@ from pathlib import Path
 from timemachine import stage
 from timemachine.files import write_bytes
 from timemachine.params import Params
+from timemachine.text.clean import decode
 from timemachine.text.fetch import fetch
 
 
 def run(params: Params, out: Path) -> None:
-    """Download, check and write the text."""
+    """Download, check and write the text; a text that is there and has the wanted bytes stays."""
     wanted = params.download
     content = fetch(
-        wanted.sources,
+        [str(out.resolve()), *wanted.sources] if out.exists() else wanted.sources,
         wanted.sha256,
         max_bytes=wanted.max_bytes,
         timeout_s=wanted.timeout_s,
         retries=wanted.retries,
         root=stage.repository_root(),
     )
+    decode(content, "download.sha256")
     write_bytes(out, content)
 
 

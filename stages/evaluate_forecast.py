@@ -1,7 +1,7 @@
 """Forecast one step, k steps and many steps ahead with every autoregressive model.
 
 Reads `evaluate_forecast`, the names in `train_ar` and the noise of `series` of params.yaml, data/series/ and
-data/models/ar/; writes forecast.json, forecast_by_horizon.csv and figures/forecast/ below data/reports/.
+data/models/ar/; writes forecast.json and figures/forecast/ below data/reports/, and data/forecasts/.
 Run: python stages/evaluate_forecast.py
 """
 
@@ -40,6 +40,6 @@ if __name__ == "__main__":
         series="data/series/series.csv",
         models="data/models/ar",
         report="data/reports/forecast.json",
-        horizons="data/reports/forecast_by_horizon.csv",
+        horizons="data/forecasts/by_horizon.csv",
         drawn="data/reports/figures/forecast",
     )

@@ -1,7 +1,7 @@
 """Publish the state of the pipeline to MLflow.
 
-Reads all of params.yaml, data/models/ and data/reports/; writes runs to MLflow and data/published.json, the
-keys under which MLflow has them.
+Reads all of params.yaml, data/models/, data/generated/ and data/reports/; writes runs to MLflow and
+data/published.json, the keys under which MLflow has them.
 Run: python stages/publish.py
 """
 

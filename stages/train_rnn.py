@@ -13,7 +13,8 @@ from timemachine.progress import Progress
 from timemachine.text.corpus import Corpus
 from timemachine.training.checkpoints import save_checkpoint
 from timemachine.training.devices import choose_device
-from timemachine.training.language import history_rows, perplexity, train_language_model, training_range
+from timemachine.training.history import perplexity
+from timemachine.training.language import history_rows, train_language_model, training_range
 
 
 def run(params: Params, name: str, text: Path, out: Path, figures: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from graph import ROOT, imported, stages
+from pydantic import BaseModel
 from tiny import git, make_project, write_params
 
 from timemachine.params import Params
@@ -67,7 +69,21 @@ def test_every_data_dep_has_a_writer() -> None:
 def test_every_stage_waits_for_the_check_of_the_params_and_lets_the_run_cache_work() -> None:
     for name, stage in STAGES.items():
         assert name == "check" or "data/checked.txt" in stage["deps"]
-        assert name == "publish" or all(isinstance(out, str) for out in stage.get("outs", [])), name
+        assert name in ("download", "publish") or all(isinstance(out, str) for out in stage.get("outs", [])), name
+
+
+def test_every_param_is_used() -> None:
+    code = "".join(p.read_text() for p in (ROOT / "src").rglob("*.py") if p.name != "params.py")
+    code += "".join(p.read_text() for p in (ROOT / "stages").glob("*.py"))
+    todo: list[Any] = [Params]
+    while todo:
+        section = todo.pop()
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            for name, field in section.model_fields.items():
+                assert re.search(rf"\b{name}\b", code), name
+                todo.append(field.annotation)
+        else:
+            todo += getattr(section, "__args__", [])
 
 
 def test_packages_run_no_code_on_import() -> None:
@@ -158,6 +174,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
 
 
 class TestByDvc:
+    """One repository, changed step by step: the tests run in this order."""
+
     def test_a_second_repro_runs_nothing(self, repository: Repository) -> None:
         assert repository.repro() == []
 
@@ -186,12 +204,19 @@ class TestByDvc:
         repository.change(lambda content: content["train_ar"]["mlp"].update(seed=0))
         assert repository.repro() == ["publish"]
 
-    def test_bad_params_stop_before_anything_is_removed(self, repository: Repository) -> None:
+    def test_bad_params_and_a_bad_series_stop_before_anything_is_removed(self, repository: Repository) -> None:
         good = (repository.folder / "params.yaml").read_text()
         repository.change(lambda content: content["train_rnn"]["carried"].update(corpus="nope"))
         with pytest.raises(AssertionError, match=r"check: error: .*carried\.corpus: unknown corpus 'nope'"):
             repository.repro()
         assert (repository.folder / "data/models/rnn/carried/model.safetensors").exists()
+        (repository.folder / "data/own/s.csv").write_text("time,value\n1,2\n2,high\n")
+        (repository.folder / "params.yaml").write_text(good)
+        repository.change(lambda content: content["series"].update(csv="data/own/s.csv"))
+        with pytest.raises(AssertionError, match=r"check: error: data/own/s\.csv: .*'high'"):
+            repository.repro()
+        assert (repository.folder / "data/series/series.csv").exists()
+        (repository.folder / "data/own/s.csv").unlink()
         (repository.folder / "params.yaml").write_text(good)
         assert repository.repro() == []
 

@@ -1,6 +1,5 @@
 """The console script `timemachine`."""
 
-import os
 from typing import Annotated
 
 import typer
@@ -13,8 +12,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 @app.callback()
 def _options(debug: Annotated[bool, typer.Option(help="Show tracebacks.")] = False) -> None:
     """What `dvc repro` does not do: look after the results of the pipeline."""
-    if debug:
-        os.environ["TIMEMACHINE_DEBUG"] = "1"
+    # `stage.one_line_errors`, which stands around all commands, looks for --debug itself.
 
 
 @app.command()

@@ -224,7 +224,7 @@ class RnnConfig(RnnRecipe):
     """`config.json` of a language model: its recipe, what it was trained on, and its vocabulary.
 
     Attributes:
-        train_range: first and last-but-one index of the tokens it was trained on.
+        train_range: first index, and one past the last, of the tokens it was trained on.
         vocab_size: number of tokens.
         vocabulary_sha256: hash of the vocabulary.
     """

@@ -38,6 +38,11 @@ def one_line_errors(name: str) -> Iterator[None]:
         sys.exit(f"{name}: interrupted")
     except (ValueError, OSError, MemoryError) as error:
         sys.exit(f"{name}: error: {' '.join(str(error).split()) or 'out of memory'}")
+    except RuntimeError as error:
+        # So torch calls what it cannot allocate; everything else is a fault of the program.
+        if "memory" not in str(error):
+            raise
+        sys.exit(f"{name}: error: out of memory: {str(error).splitlines()[0]}")
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from timemachine.text.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary(["<unk>", "a", "b", "c"])
 SPLIT = {"train": (0, 96), "val": (96, 108), "test": (108, 120)}
-CORPUS = Corpus(np.tile(np.array([1, 2, 3], dtype=np.uint8), 40), VOCABULARY, "char", SPLIT)
+CORPUS = Corpus(np.tile(np.array([1, 2, 3], dtype=np.uint8), 40), VOCABULARY, "char", 0.0, SPLIT)
 
 
 class Cycle(nn.Module):

@@ -152,6 +152,14 @@ def own_series(rows: str) -> Callable[[Path], None]:
     return put
 
 
+def other_text(content: bytes) -> Callable[[Path], None]:
+    def put(folder: Path) -> None:
+        (folder / "text.txt").write_bytes(content)
+        change(folder, "download", "sha256", to=hashlib.sha256(content).hexdigest())
+
+    return put
+
+
 def other_vocabulary(folder: Path) -> None:
     text = (folder / "text.txt").read_bytes() + b"quiz\n"
     (folder / "data/raw/timemachine.txt").write_bytes(text)
@@ -184,6 +192,17 @@ BAD = {
         ["train_rnn.carried: device", "'cuda:99'", "auto, cpu"],
     ),
     "cut tokens": (cut("data/text/lines/tokens.npy"), ["train_rnn", "carried"], ["lines/tokens.npy", "dvc repro"]),
+    "a CSV with a gap, before anything runs": (
+        own_series("1,2\n2,3\n4,4\n"),
+        ["check"],
+        ["data/own/s.csv", "gap"],
+    ),
+    "a device that is not here, before anything runs": (
+        lambda f: change(f, "train_rnn", "carried", "device", to="cuda:99"),
+        ["check"],
+        ["train_rnn.carried: device", "'cuda:99'", "auto, cpu"],
+    ),
+    "a text that is none, before it gets its name": (other_text(b"1 2 3"), ["download"], ["no letter A-Z"]),
     "a CSV with a gap": (own_series("1,2\n2,3\n4,4\n5,5\n"), ["series"], ["data/own/s.csv", "row 3", "gap"]),
     "a CSV with text for a number": (own_series("1,2\n2,x\n"), ["series"], ["data/own/s.csv", "row 2", "'x'"]),
     "a cut checkpoint": (
@@ -241,10 +260,17 @@ def test_an_error_leaves_the_shell_with_one_line_and_a_code(project: Path) -> No
 def test_stages_are_short_and_no_stage_imports_another() -> None:
     for path in (ROOT / "stages").glob("*.py"):
         code = path.read_text()
-        assert len(code.splitlines()) <= 70, path
+        assert len(code.splitlines()) <= 60, path
         assert "stages" not in [
             line.split()[1].split(".")[0] for line in code.splitlines() if "import" in line.split()
         ]
+
+
+def test_a_text_at_hand_with_the_wanted_bytes_needs_no_source(project: Path) -> None:
+    before = outputs(project)
+    (project / "text.txt").unlink()
+    run_stage(project, "download")
+    assert outputs(project) == before
 
 
 def test_forecasts_that_grow_without_bound_are_an_error_that_names_the_model(project: Path) -> None:

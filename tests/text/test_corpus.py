@@ -33,6 +33,13 @@ def test_words_count_their_characters_and_a_space_each() -> None:
     assert corpus.num_characters(corpus.tokens[:2]) == len("ab cde ")
 
 
+def test_unknown_words_count_as_many_characters_as_they_had_in_the_mean() -> None:
+    text = "ab ab cde f "
+    corpus = build_corpus(text * 10 + "rarest", cleaning="lines", level="word", **OPTIONS | {"min_freq": 11})
+    assert corpus.unk_length == (30 + 10 + 6) / 21
+    assert corpus.num_characters(corpus.tokens) == len(text) * 10 + len("rarest ")
+
+
 def test_a_text_too_short_to_split_is_refused() -> None:
     with pytest.raises(ValueError, match="3 tokens leaves the val part empty"):
         build_corpus("abc", cleaning="lines", level="char", **OPTIONS)

@@ -1,7 +1,10 @@
 """Against a real MLflow store in SQLite."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +142,20 @@ def test_a_store_that_cannot_be_reached_is_an_error_of_one_line(
     with pytest.raises(SystemExit, match=r"^publish: error: MLflow at http://127\.0\.0\.1:9: "):
         run_stage(root, "publish")
     assert not (root / "data/published.json").exists()
+
+
+def test_params_that_the_models_were_not_trained_with_are_refused(root: Path) -> None:
+    text = (root / "params.yaml").read_text()
+    (root / "params.yaml").write_text(text.replace("num_hiddens: 8", "num_hiddens: 9", 1))
+    with pytest.raises(ValueError, match=r"data/models/rnn/carried: not what params\.yaml describes"):
+        publish_here(root)
+
+
+def test_nothing_is_reported_home() -> None:
+    code = "import timemachine.tracking.publish, mlflow.telemetry.client as client\n"
+    code += "raise SystemExit(client.get_telemetry_client() is not None)"
+    environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_DISABLE_TELEMETRY"}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
 
 
 def test_a_missing_report_is_named(root: Path) -> None:

@@ -43,13 +43,12 @@ def forecast(predict: Predict, x: Array, tau: int, first: int, max_k: int) -> Fo
     Raises:
         ValueError: fewer than max_k values from `first` on, or predictions that grow without bound.
     """
-    if len(x) - first < max_k:
-        raise ValueError(f"{len(x)} observations are too few for {max_k} steps ahead of the first {first}")
+    ahead = k_steps(predict, x, tau, first, max_k)
     result = Forecast(
         first=first,
         one_step=one_step(predict, x, tau, tau),
         multistep=multistep(predict, x[:first], tau, len(x) - first),
-        k_steps=k_steps(predict, x, tau, first, max_k),
+        k_steps=ahead,
     )
     everything = np.concatenate([result.one_step, result.multistep, result.k_steps.ravel()])
     if not (np.abs(everything) < _LARGEST).all():

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from timemachine.models.state import State
 from timemachine.text.corpus import Corpus, Part
+from timemachine.training.history import perplexity
 
 _CHUNK_STEPS = 1024
 
@@ -27,7 +28,7 @@ class Score:
 
     total_nats: float
     tokens: int
-    characters: int
+    characters: float
 
     def __add__(self, other: "Score") -> "Score":
         return Score(
@@ -47,7 +48,7 @@ class Score:
     @property
     def perplexity(self) -> float:
         """exp(mean nats per token), at most 1e100."""
-        return min(math.exp(min(self.nats, 700.0)), 1e100)
+        return perplexity(self.nats)
 
     def report(self) -> dict[str, float | int]:
         """Return the score as `data/reports/perplexity.json` holds it."""
@@ -98,7 +99,7 @@ def score_parts(
     Args:
         model: a language model on the CPU.
         corpus: the model's corpus.
-        train_range: first and last-but-one index of the tokens the model was trained on.
+        train_range: first index, and one past the last, of the tokens the model was trained on.
         num_warmup: tokens that a stream reads before the first one it scores.
         num_streams: into how many streams a part is cut; 1 carries the state through all of it.
 
@@ -113,7 +114,7 @@ def score_parts(
     if not 0 <= train_range[0] < train_range[1] <= corpus.split["train"][1]:
         raise ValueError(f"train_range: {list(train_range)} is not within the train part {corpus.split['train']}")
     tokens = torch.from_numpy(corpus.tokens.astype("int64"))
-    pieces: list[tuple[Part, int, int, int]] = []  # part, start of the warm-up, first and last-but-one scored
+    pieces: list[tuple[Part, int, int, int]] = []  # part, start of the warm-up, first scored, one past the last
     for part, (begin, end) in ranges.items():
         for first, last in pairwise(begin + (end - begin) * i // num_streams for i in range(num_streams + 1)):
             start = max(first - num_warmup, 0)

@@ -1,7 +1,8 @@
 """One-step, multistep and k-step forecasts with any one-step-ahead model.
 
-A model is a function from features (n, τ) to predictions (n,). Observations are indexed from 0: a forecast
-made at origin t knows x_0 … x_{t−1}; its k-th prediction belongs at index t + k − 1.
+A model is a function from features (n, τ) to predictions (n,). Observations are indexed from 0, and an origin is
+the index of the first value that a forecast does not know: made at origin i, when x_0 … x_{i−1} are known, its
+k-th prediction belongs at index i + k − 1, which is k steps after the last known value.
 """
 
 from collections.abc import Callable
@@ -33,7 +34,7 @@ def k_steps(predict: Predict, x: Array, tau: int, first: int, max_k: int) -> Arr
     Raises:
         ValueError: fewer than τ observations before the first origin, or fewer than max_k after it.
     """
-    if first < tau or len(x) - first < max_k or not len(x) > first:
+    if first < tau or len(x) - first < max_k:
         raise ValueError(
             f"{len(x)} observations are too few for {max_k} steps ahead from {first} with tau = {tau}"
         )

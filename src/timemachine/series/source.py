@@ -14,8 +14,8 @@ from timemachine.files import write_table
 if TYPE_CHECKING:
     import pandas as pd
 
-# The longest step of a series of work days: no exchange closes for longer without being a gap.
-_MOST_WORK_DAYS = 5
+# The longest step of a series of work days: exchanges close for a week or more around their greatest holidays.
+_MOST_WORK_DAYS = 10
 
 
 @dataclass(frozen=True)

@@ -23,12 +23,14 @@ class Corpus:
         tokens: (num_tokens,) indices, of the smallest unsigned type that holds them.
         vocabulary: the tokens they stand for.
         level: `char` or `word`.
-        split: first and last-but-one index of the contiguous parts `train`, `val`, `test`.
+        unk_length: mean number of characters that an `<unk>` stands for.
+        split: first index, and one past the last, of the contiguous parts `train`, `val`, `test`.
     """
 
     tokens: NDArray[np.unsignedinteger]
     vocabulary: Vocabulary
     level: Level
+    unk_length: float
     split: dict[Part, tuple[int, int]]
 
     def part(self, part: Part) -> NDArray[np.unsignedinteger]:
@@ -44,12 +46,13 @@ class Corpus:
         """Return the text of indices; words are joined by a space."""
         return ("" if self.level == "char" else " ").join(self.vocabulary.to_tokens(indices))
 
-    def num_characters(self, indices: NDArray[np.unsignedinteger]) -> int:
+    def num_characters(self, indices: NDArray[np.unsignedinteger]) -> float:
         """Return how many characters of cleaned text the tokens stand for, one space for each word."""
         if self.level == "char":
             return len(indices)
-        lengths = np.array([len(token) + 1 for token in self.vocabulary.tokens])
-        return int(lengths[indices].sum())
+        lengths = np.array([len(token) + 1 for token in self.vocabulary.tokens], dtype=np.float64)
+        lengths[self.vocabulary.unk] = self.unk_length + 1
+        return float(lengths[indices].sum())
 
     def save(self, folder: str | Path) -> None:
         """Write `tokens.npy`, `vocabulary.json` and `split.json` into a folder."""
@@ -57,7 +60,7 @@ class Corpus:
         with replacing(folder / "tokens.npy") as temporary:
             np.save(temporary, self.tokens, allow_pickle=False)
         self.vocabulary.save(folder / "vocabulary.json")
-        write_json(folder / "split.json", {"level": self.level, **self.split})
+        write_json(folder / "split.json", {"level": self.level, "unk_length": self.unk_length, **self.split})
 
     @classmethod
     def load(cls, folder: str | Path) -> "Corpus":
@@ -78,7 +81,7 @@ class Corpus:
             raise ValueError(f"{path}: not indices into {folder / 'vocabulary.json'}; `dvc repro` makes it again")
         content = read_json(folder / "split.json")
         try:
-            level = content["level"]
+            level, unk_length = content["level"], float(content["unk_length"])
             split = {part: (int(content[part][0]), int(content[part][1])) for part in PARTS}
             cuts = [0, *(end for _, end in split.values())]
             fits = [begin for begin, _ in split.values()] == cuts[:-1] and cuts[-1] == len(tokens)
@@ -87,4 +90,4 @@ class Corpus:
             fits = False
         if not fits or level not in ("char", "word"):
             raise ValueError(f"{folder / 'split.json'}: does not fit {path}; `dvc repro` makes it again")
-        return cls(tokens, vocabulary, level, split)
+        return cls(tokens, vocabulary, level, unk_length, split)

@@ -43,4 +43,6 @@ def build_corpus(
     for part, (begin, end) in split.items():
         if begin == end:
             raise ValueError(f"a text of {len(stream)} tokens leaves the {part} part empty")
-    return Corpus(tokens, vocabulary, level, split)
+    unknown = [len(token) for token in stream if token not in vocabulary]
+    unk_length = sum(unknown) / len(unknown) if unknown else 0.0
+    return Corpus(tokens, vocabulary, level, unk_length, split)

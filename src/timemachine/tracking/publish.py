@@ -14,12 +14,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mlflow import MlflowClient
-from mlflow.entities import Metric, Param
-
 from timemachine.files import read_json, sha256_of
-from timemachine.params import Params
-from timemachine.tracking.store import open_store
+from timemachine.params import Params, Section
+from timemachine.tracking.store import Metric, MlflowClient, Param, open_store
 from timemachine.training.history import read_history
 
 T = TypeVar("T")
@@ -59,10 +56,10 @@ def publish(params: Params, root: Path, data: Path) -> dict[str, Any]:
     Args:
         params: all parameters.
         root: the repository root, where the default store lies.
-        data: the folder `data`, with `models` and `reports`.
+        data: the folder `data`, with `models`, `generated` and `reports`.
 
     Raises:
-        ValueError: a file of the pipeline is absent or damaged, or the store cannot be reached.
+        ValueError: a file of the pipeline is absent, damaged or of other params, or the store cannot be reached.
     """
     models = [*_ar_runs(params, data), *_rnn_runs(params, data)]
     state = _state_run(params, root, data, models)
@@ -81,34 +78,40 @@ def publish(params: Params, root: Path, data: Path) -> dict[str, Any]:
 
 
 def _ar_runs(params: Params, data: Path) -> Iterator[RunContent]:
-    scores = read_json(data / "reports/forecast.json")
-    for name in params.train_ar:
+    for name, recipe in params.train_ar.items():
         figure = data / f"reports/figures/forecast/k_step_{name}.png"
-        yield _model_run("ar", name, data, scores.get(name, {}), [("figures", figure)])
+        yield _model_run("ar", name, recipe, data, "forecast", [("figures", figure)])
 
 
 def _rnn_runs(params: Params, data: Path) -> Iterator[RunContent]:
-    scores = read_json(data / "reports/perplexity.json")
-    for name in params.train_rnn:
+    for name, recipe in params.train_rnn.items():
         artifacts = [
             ("figures", data / f"reports/figures/training/{name}.png"),
             ("generated", data / f"generated/{name}.txt"),
         ]
-        yield _model_run("rnn", name, data, scores.get(name, {}), artifacts)
+        yield _model_run("rnn", name, recipe, data, "perplexity", artifacts)
 
 
 def _model_run(
-    family: str, name: str, data: Path, scores: Mapping[str, Any], artifacts: Sequence[tuple[str, Path]]
+    family: str, name: str, recipe: Section, data: Path, report: str, artifacts: Sequence[tuple[str, Path]]
 ) -> RunContent:
-    """Return the run of one model: its config, curves, scores, checkpoint, figure and text."""
+    """Return the run of one model: its config, curves, scores, checkpoint, figure and text.
+
+    Raises:
+        ValueError: the model was not trained by this recipe, or is not in the report.
+    """
     folder = data / "models" / family / name
+    config = read_json(folder / "config.json")
+    scores = read_json(data / f"reports/{report}.json").get(name)
+    if scores is None or any(config.get(key) != value for key, value in recipe.model_dump().items()):
+        raise ValueError(f"{folder}: not what params.yaml describes now; run `dvc repro` first")
     checkpoint = [folder / file for file in _CHECKPOINT]
     files = [*checkpoint, *(path for _, path in artifacts)]
     return RunContent(
         path=f"{family}/{name}",
         name=name,
         key=_key_of([name, scores, [_hash(path) for path in files]]),
-        params=read_json(folder / "config.json"),
+        params=config,
         metrics=[*_curves(read_history(folder / "history.csv")), *_scalars(scores, "_")],
         artifacts=[*(("checkpoint", path) for path in checkpoint), *artifacts],
         tags={"timemachine.kind": "model", "timemachine.family": family},
@@ -211,10 +214,14 @@ def _key_of(content: Any) -> str:
 
 
 def _git_tags(root: Path) -> dict[str, str]:
-    """Return the commit, where the pipeline stands in a git repository that has one."""
-    command = ["git", "-C", str(root), "rev-parse", "HEAD"]
+    """Return the commit, where there is one, and whether files differ from it."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(root), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
     try:
-        commit = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        commit, changes = git("rev-parse", "HEAD"), git("status", "--porcelain")
     except (OSError, subprocess.CalledProcessError):
         return {}
-    return {"mlflow.source.git.commit": commit, "mlflow.source.type": "LOCAL"}
+    return {"mlflow.source.git.commit": commit, "timemachine.git_dirty": str(bool(changes)).lower()}

@@ -1,4 +1,4 @@
-"""Where MLflow keeps things, and how to open it."""
+"""Where MLflow keeps things, and how to open it: the only module that imports mlflow."""
 
 import os
 from collections.abc import Iterator
@@ -12,8 +12,11 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 
 from filelock import FileLock, Timeout
 from mlflow import MlflowClient
+from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
+
+__all__ = ["Metric", "MlflowClient", "Param", "open_store", "tracking_uri"]
 
 _LOCK_TIMEOUT_S = 300
 
@@ -28,19 +31,19 @@ def open_store(root: Path, experiment: str) -> Iterator[tuple[MlflowClient, str]
     """Yield a client and the id of an experiment, made if absent; one process of this machine at a time.
 
     An empty SQLite store does not survive being opened by several processes at once, hence the lock. The
-    artifacts of the SQLite store lie in `mlartifacts/` below `root`, those of a server where it says.
+    artifacts of a database lie in `mlartifacts/` below `root`, those of a server where it says.
 
     Raises:
         ValueError: the store cannot be opened or written; the message names it.
     """
     uri = tracking_uri(root)
-    local = uri.startswith("sqlite:")
+    served = uri.startswith("http")
     try:
         with FileLock(root / "mlflow.lock", timeout=_LOCK_TIMEOUT_S):
             client = MlflowClient(uri)
             found = client.get_experiment_by_name(experiment)
             if found is None:
-                location = (root.resolve() / "mlartifacts").as_uri() if local else None
+                location = None if served else (root.resolve() / "mlartifacts").as_uri()
                 # The kind opens MLflow's page on runs and charts, not on traces of language agents.
                 kind = {"mlflow.experimentKind": "custom_model_development"}
                 experiment_id = client.create_experiment(experiment, location, kind)

@@ -1,7 +1,13 @@
-"""A model's history as a CSV file: a row for each epoch, a column for each number."""
+"""A model's history: a CSV file with a row for each epoch and a column for each number."""
 
 import csv
+import math
 from pathlib import Path
+
+
+def perplexity(nats: float) -> float:
+    """Return exp(nats per token), at most 1e100: figures of diverging models stay drawable."""
+    return min(math.exp(min(nats, 700.0)), 1e100)
 
 
 def read_history(path: Path) -> list[dict[str, float]]:

@@ -1,6 +1,5 @@
 """Train a recurrent language model by a recipe."""
 
-import math
 from collections.abc import Iterable
 
 import torch
@@ -8,10 +7,11 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from timemachine.models.language import build_language_model
-from timemachine.models.state import State, detach
+from timemachine.models.state import State
 from timemachine.params import RnnRecipe
 from timemachine.text.corpus import Corpus
 from timemachine.text.minibatches import random_sampling, sequential_partitioning, windows
+from timemachine.training.history import perplexity
 from timemachine.training.loop import Callback, Epoch, Loss, StateFlow, fit, make_optimizer
 
 
@@ -19,14 +19,15 @@ def training_range(recipe: RnnRecipe, corpus: Corpus) -> tuple[int, int]:
     """Return where the tokens a recipe trains on begin and end: always at the start of the train part.
 
     Raises:
-        ValueError: the train part has fewer tokens than the recipe wants, or than one minibatch needs.
+        ValueError: the train part has fewer tokens than the recipe wants.
     """
     begin, end = corpus.split["train"]
     if recipe.num_train is not None:
         # The last of num_train windows at stride 1 reaches num_steps tokens further.
         wanted = begin + recipe.num_train + (recipe.num_steps if recipe.sampling == "windows" else 0)
         if wanted > end:
-            raise ValueError(f"num_train: {recipe.num_train} is too many: the train part has {end - begin} tokens")
+            found = f"{wanted - begin} tokens are wanted, the train part has {end - begin}"
+            raise ValueError(f"num_train: {recipe.num_train} is too many: {found}")
         end = wanted
     return begin, end
 
@@ -120,12 +121,12 @@ def validation_nats(model: nn.Module, tokens: Tensor, recipe: RnnRecipe) -> floa
     else:
         pairs = windows(tokens, batch_size, recipe.num_steps, None, stride=recipe.num_steps)
     state: State = None
-    nats, count = 0.0, 0
+    totals, count = [], 0
     for X, Y in pairs:
-        logits, state = model(X, detach(state) if carried else None)
-        nats += float(cross_entropy(logits, Y).total)
+        logits, state = model(X, state if carried else None)
+        totals.append(cross_entropy(logits, Y).total)
         count += Y.numel()
-    return nats / count
+    return float(torch.stack(totals).sum(dtype=torch.float64)) / count
 
 
 def history_rows(history: list[Epoch]) -> list[dict[str, float]]:
@@ -142,11 +143,6 @@ def history_rows(history: list[Epoch]) -> list[dict[str, float]]:
             row |= epoch.metrics | {"val_perplexity": perplexity(epoch.metrics["val_nats"])}
         rows.append(row)
     return rows
-
-
-def perplexity(nats: float) -> float:
-    """Return exp(nats), at most 1e100: figures of diverging models stay drawable."""
-    return min(math.exp(min(nats, 700.0)), 1e100)
 
 
 def _two_seeds(seed: int) -> tuple[int, int]:

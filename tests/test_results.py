@@ -1,0 +1,43 @@
+"""The results in git are those that the book leads one to expect."""
+
+import json
+from typing import Any
+
+import pytest
+from graph import ROOT
+
+
+def report(name: str) -> Any:
+    return json.loads((ROOT / f"data/reports/{name}.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("recipe", "worst"),
+    [("e1_scratch_sequential", 1.1), ("e1_scratch_random", 1.7), ("e1_concise_sequential", 1.35)],
+)
+def test_the_first_editions_recipes_reach_the_published_train_perplexity(recipe: str, worst: float) -> None:
+    assert 1 <= report("training")[recipe]["perplexity"] <= worst
+
+
+@pytest.mark.parametrize("recipe", ["e2_scratch_windows", "e2_concise_windows"])
+def test_the_second_editions_recipes_reach_the_published_validation_perplexity(recipe: str) -> None:
+    assert report("training")[recipe]["val_perplexity"] == pytest.approx(7.3, abs=0.4)
+
+
+def test_the_text_is_the_books() -> None:
+    text = report("text")
+    sizes = {name: (text[name]["tokens"], text[name]["vocab_size"]) for name in ("lines", "whole", "words")}
+    assert text["num_lines"] == 3221
+    assert sizes == {"lines": (170_580, 28), "whole": (173_428, 28), "words": (32_775, 4580)}
+
+
+def test_zipfs_exponent_falls_with_the_order() -> None:
+    ngrams = report("ngrams")
+    exponents = [ngrams[order]["zipf_exponent"] for order in ("unigram", "bigram", "trigram")]
+    assert exponents == sorted(exponents, reverse=True)
+
+
+def test_one_step_is_near_the_noise_and_multistep_fails() -> None:
+    for scores in report("forecast").values():
+        assert 0.2 < scores["one_step_rmse"] == scores["k_step_rmse"]["1"] < 0.25
+        assert scores["multistep_rmse"] > 0.5
