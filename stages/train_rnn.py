@@ -1,13 +1,12 @@
 """Train one recurrent language model.
 
-Reads `train_rnn.<name>` of params.yaml and data/text/<corpus>/; writes data/models/rnn/<name>/ and
-data/reports/figures/training/<name>.png.
+Reads `train_rnn.<name>` of params.yaml and data/text/<corpus>/; writes data/models/rnn/<name>/.
 Run: python stages/train_rnn.py NAME
 """
 
 from pathlib import Path
 
-from timemachine import plots, stage
+from timemachine import stage
 from timemachine.params import Params, RnnConfig
 from timemachine.progress import Progress
 from timemachine.text.corpus import Corpus
@@ -17,8 +16,8 @@ from timemachine.training.history import perplexity
 from timemachine.training.language import history_rows, train_language_model, training_range
 
 
-def run(params: Params, name: str, text: Path, out: Path, figures: Path) -> None:
-    """Train the model, write its checkpoint, draw its curve."""
+def run(params: Params, name: str, text: Path, out: Path) -> None:
+    """Train the model and write its checkpoint."""
     recipe = stage.entry(params.train_rnn, name, "train_rnn")
     corpus = Corpus.load(text / recipe.corpus)
     with stage.about(f"train_rnn.{name}"), Progress(name, recipe.num_epochs) as progress:
@@ -36,10 +35,8 @@ def run(params: Params, name: str, text: Path, out: Path, figures: Path) -> None
             vocab_size=len(corpus.vocabulary),
             vocabulary_sha256=corpus.vocabulary.sha256,
         )
-    rows = history_rows(history)
-    save_checkpoint(out / name, model, config, rows)
-    plots.save(plots.perplexity(rows), figures / f"{name}.png")
+    save_checkpoint(out / name, model, config, history_rows(history))
 
 
 if __name__ == "__main__":
-    stage.main(run, text="data/text", out="data/models/rnn", figures="data/reports/figures/training")
+    stage.main(run, text="data/text", out="data/models/rnn")

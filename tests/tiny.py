@@ -67,6 +67,7 @@ ALL_STAGES = [
     ("train_rnn", "carried"),
     ("train_rnn", "windowed"),
     ("evaluate_perplexity",),
+    ("learning_curves",),
 ]
 
 

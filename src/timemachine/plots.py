@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
 from timemachine.files import replacing
@@ -95,7 +96,12 @@ def perplexity(rows: Sequence[Mapping[str, float]]) -> Figure:
     labels = {"train": "perplexity", "validation": "val_perplexity"}
     epochs = [row["epoch"] for row in rows]
     curves = {label: (epochs, [row[key] for row in rows]) for label, key in labels.items() if key in rows[0]}
-    return lines(curves, "epoch", "perplexity", logarithmic="y")
+    figure = lines(curves, "epoch", "perplexity", logarithmic="y")
+    axis = figure.axes[0].yaxis
+    axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_locator(NullLocator())
+    return figure
 
 
 def transition_matrices(matrices: Mapping[int, Array], labels: Sequence[str]) -> Figure:

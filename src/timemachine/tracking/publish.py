@@ -121,8 +121,6 @@ def _model_run(
 def _state_run(params: Params, root: Path, data: Path, models: Sequence[RunContent]) -> RunContent:
     """Return the parent run: all params, all metrics, all reports and figures, commit and data hash."""
     files = sorted(path for path in (data / "reports").rglob("*") if path.is_file())
-    # The curve of a recipe that is no longer there belongs to no state.
-    files = [path for path in files if path.parent.name != "training" or path.stem in params.train_rnn]
     flat = _flatten(params.model_dump())
     reports = {path.stem: read_json(path) for path in files if path.suffix == ".json"}
     relative = {str(path.relative_to(data)): _hash(path) for path in files}
