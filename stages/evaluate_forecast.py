@@ -26,11 +26,11 @@ def run(params: Params, series: Path, models: Path, report: Path, horizons: Path
         with stage.about(f"train_ar.{name}"):
             observed = config.num_train + config.tau
             results[name] = forecast(predictor(model), s.x, config.tau, observed, max(ks))
-    rows = [{"model": n, **row} for n, result in results.items() for row in error_by_horizon(result, s.x)]
-    write_table(horizons, rows)
+    by_horizon = {name: error_by_horizon(result, s.x) for name, result in results.items()}
+    write_table(horizons, [{"model": name, **row} for name, rows in by_horizon.items() for row in rows])
     write_json(report, {name: errors(result, s.x, ks) for name, result in results.items()})
     noise_std = params.series.noise_std if params.series.csv is None else None
-    for name, figure in figures(s, results, ks, noise_std).items():
+    for name, figure in figures(s, results, by_horizon, ks, noise_std).items():
         plots.save(figure, drawn / f"{name}.png")
 
 

@@ -21,17 +21,13 @@ def save(figure: Figure, path: str | Path) -> None:
         figure.savefig(temporary, format="png", dpi=100, metadata={"Software": None})
 
 
-def _axes(xlabel: str, ylabel: str, size: tuple[float, float] = (7, 3.5)) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=size)
+def _axes(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(7, 3.5))
     # Fixed margins: laying out by what the labels need would draw everything twice.
     axes = figure.add_axes((0.1, 0.14, 0.87, 0.82))
-    _label(axes, xlabel, ylabel)
-    return figure, axes
-
-
-def _label(axes: Axes, xlabel: str, ylabel: str) -> None:
     axes.set(xlabel=xlabel, ylabel=ylabel)
     axes.grid(alpha=0.3)
+    return figure, axes
 
 
 def _thin_ticks(axes: Axes, t: NDArray[np.generic]) -> None:

@@ -43,12 +43,11 @@ def forecast(predict: Predict, x: Array, tau: int, first: int, max_k: int) -> Fo
     Raises:
         ValueError: fewer than max_k values from `first` on, or predictions that grow without bound.
     """
-    ahead = k_steps(predict, x, tau, first, max_k)
     result = Forecast(
+        k_steps=k_steps(predict, x, tau, first, max_k),  # first, because it checks the lengths
         first=first,
         one_step=one_step(predict, x, tau, tau),
         multistep=multistep(predict, x[:first], tau, len(x) - first),
-        k_steps=ahead,
     )
     everything = np.concatenate([result.one_step, result.multistep, result.k_steps.ravel()])
     if not (np.abs(everything) < _LARGEST).all():
@@ -93,13 +92,18 @@ def error_by_horizon(result: Forecast, x: Array) -> list[dict[str, float]]:
 
 
 def figures(
-    series: Series, results: Mapping[str, Forecast], ks: Sequence[int], noise_std: float | None
+    series: Series,
+    results: Mapping[str, Forecast],
+    by_horizon: Mapping[str, Sequence[Mapping[str, float]]],
+    ks: Sequence[int],
+    noise_std: float | None,
 ) -> dict[str, Figure]:
     """Draw every model's forecasts, each at the time it is a forecast of.
 
     Args:
         series: what was forecast.
         results: by model.
+        by_horizon: by model, what `error_by_horizon` returned.
         ks: horizons of the k-step figures.
         noise_std: the floor of every error, where it is known.
 
@@ -111,8 +115,7 @@ def figures(
     first = min(r.first for r in results.values())
     one = {f"{name}, 1 step": (len(x) - len(r.one_step), r.one_step) for name, r in results.items()}
     many = {f"{name}, multistep": (r.first, r.multistep) for name, r in results.items()}
-    rows = {name: error_by_horizon(r, x) for name, r in results.items()}
-    growth = {name: ([row["k"] for row in table], [row["rmse"] for row in table]) for name, table in rows.items()}
+    growth = {n: ([row["k"] for row in rows], [row["rmse"] for row in rows]) for n, rows in by_horizon.items()}
     floor = {} if noise_std is None else {"noise": noise_std}
     drawn = {
         "one_step": plots.time_series(t, data | one, first),

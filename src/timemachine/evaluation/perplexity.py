@@ -104,13 +104,9 @@ def score_parts(
         num_streams: into how many streams a part is cut; 1 carries the state through all of it.
 
     Raises:
-        ValueError: `train_range` is not within the train part, or a score is not finite.
+        ValueError: `train_range` is not within the train part.
     """
-    ranges: dict[Part, tuple[int, int]] = {
-        "train": train_range,
-        "val": corpus.split["val"],
-        "test": corpus.split["test"],
-    }
+    ranges = corpus.split | {"train": train_range}
     if not 0 <= train_range[0] < train_range[1] <= corpus.split["train"][1]:
         raise ValueError(f"train_range: {list(train_range)} is not within the train part {corpus.split['train']}")
     tokens = torch.from_numpy(corpus.tokens.astype("int64"))

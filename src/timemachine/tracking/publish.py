@@ -78,22 +78,29 @@ def publish(params: Params, root: Path, data: Path) -> dict[str, Any]:
 
 
 def _ar_runs(params: Params, data: Path) -> Iterator[RunContent]:
+    scores = read_json(data / "reports/forecast.json")
     for name, recipe in params.train_ar.items():
         figure = data / f"reports/figures/forecast/k_step_{name}.png"
-        yield _model_run("ar", name, recipe, data, "forecast", [("figures", figure)])
+        yield _model_run("ar", name, recipe, data, scores.get(name), [("figures", figure)])
 
 
 def _rnn_runs(params: Params, data: Path) -> Iterator[RunContent]:
+    scores = read_json(data / "reports/perplexity.json")
     for name, recipe in params.train_rnn.items():
         artifacts = [
             ("figures", data / f"reports/figures/training/{name}.png"),
             ("generated", data / f"generated/{name}.txt"),
         ]
-        yield _model_run("rnn", name, recipe, data, "perplexity", artifacts)
+        yield _model_run("rnn", name, recipe, data, scores.get(name), artifacts)
 
 
 def _model_run(
-    family: str, name: str, recipe: Section, data: Path, report: str, artifacts: Sequence[tuple[str, Path]]
+    family: str,
+    name: str,
+    recipe: Section,
+    data: Path,
+    scores: Mapping[str, Any] | None,
+    artifacts: Sequence[tuple[str, Path]],
 ) -> RunContent:
     """Return the run of one model: its config, curves, scores, checkpoint, figure and text.
 
@@ -102,7 +109,6 @@ def _model_run(
     """
     folder = data / "models" / family / name
     config = read_json(folder / "config.json")
-    scores = read_json(data / f"reports/{report}.json").get(name)
     if scores is None or any(config.get(key) != value for key, value in recipe.model_dump().items()):
         raise ValueError(f"{folder}: not what params.yaml describes now; run `dvc repro` first")
     checkpoint = [folder / file for file in _CHECKPOINT]
