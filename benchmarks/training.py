@@ -21,7 +21,8 @@ from timemachine.params import RnnRecipe
 from timemachine.text.minibatches import sequential_partitioning
 from timemachine.training.devices import choose_device
 from timemachine.training.language import cross_entropy
-from timemachine.training.loop import fit, make_optimizer
+from timemachine.training.loop import fit
+from timemachine.training.optimisers import make_optimizer
 
 VOCAB_SIZE, NUM_TOKENS, BATCH_SIZE, NUM_STEPS = 28, 10_000, 32, 35
 NUM_HIDDENS: dict[Literal["scratch", "concise"], int] = {"scratch": 512, "concise": 256}
@@ -80,7 +81,7 @@ def our_epoch(model: nn.Module, tokens: Tensor) -> None:
         model,
         lambda: sequential_partitioning(tokens, BATCH_SIZE, NUM_STEPS, None),
         cross_entropy,
-        make_optimizer("sgd", model, 1.0),
+        make_optimizer("sgd", model.parameters(), 1.0),
         1,
         state_flow="detached",
         clip_norm=1.0,

@@ -13,6 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
@@ -62,6 +67,25 @@ def write_table(path: str | Path, rows: Sequence[Mapping[str, object]]) -> None:
     """Write rows of the same keys as CSV with a header; numbers survive the round trip exactly."""
     lines = [list(rows[0]), *(row.values() for row in rows)]
     write_text(path, "".join(",".join(map(str, line)) + "\n" for line in lines))
+
+
+def write_arrays(path: str | Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write named arrays as safetensors; the same arrays give the same bytes."""
+    write_bytes(path, save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
+
+
+def read_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
+    """Return what `write_arrays` wrote.
+
+    Raises:
+        ValueError: the file is absent, cut short or damaged.
+    """
+    try:
+        return load(Path(path).read_bytes())
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file; `dvc repro` makes it") from None
+    except SafetensorError as error:
+        raise ValueError(f"{path}: cut short or damaged ({error}); `dvc repro` makes it again") from None
 
 
 def read_json(path: str | Path) -> Any:

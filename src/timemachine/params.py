@@ -28,6 +28,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Units = Annotated[int, Field(ge=1, le=20_000)]
 Positive = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
 Device = Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda|cuda:[0-9]{1,3})$")]
 Optimizer = Literal["sgd", "adam", "adamw"]
 
@@ -192,7 +193,7 @@ class RnnRecipe(Section):
     corpus: Name
     sampling: Literal["sequential", "random", "windows"]
     num_train: Count | None = None
-    num_val: Natural = 0
+    num_val: Natural | None = 0
     batch_size: Count
     num_steps: Count
     implementation: Literal["scratch", "concise"]
@@ -201,9 +202,14 @@ class RnnRecipe(Section):
     embedding_dim: Units | None = None
     num_hiddens: Units
     num_layers: Annotated[int, Field(ge=1, le=100)] = 1
+    embedding_dropout: Fraction = 0.0
+    dropout: Fraction = 0.0
     num_epochs: Count
+    patience: Count | None = None
     optimizer: Optimizer = "sgd"
     lr: Positive
+    warmup: Annotated[float, Field(gt=0, lt=1)] | None = None
+    weight_decay: NonNegative = 0.01
     clip_norm: Positive | None = None
     detach: bool = True
     seed: Seed = 0
@@ -215,6 +221,10 @@ class RnnRecipe(Section):
             raise ValueError("implementation: scratch has cell: rnn and num_layers: 1; use concise for others")
         if self.cell != "rnn" and self.activation != "tanh":
             raise ValueError(f"activation: {self.activation} belongs to cell: rnn; {self.cell} allows tanh")
+        if self.implementation == "scratch" and (self.embedding_dropout or self.dropout):
+            raise ValueError("implementation: scratch has no dropout; use concise")
+        if self.patience is not None and self.num_val == 0:
+            raise ValueError("patience: needs a validation part; num_val is 0")
         if not self.detach and self.sampling != "sequential":
             raise ValueError(f"detach: false needs sampling: sequential, not {self.sampling}")
         return self

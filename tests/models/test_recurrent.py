@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from timemachine.models.initialisation import initialise_
 from timemachine.models.language import build_language_model
 from timemachine.models.recurrence import Recurrence, run_layers
-from timemachine.models.rnn import RNN
+from timemachine.models.rnn import RNN, Dropout
 from timemachine.models.rnn_scratch import RNNScratch
 from timemachine.models.state import State
 from timemachine.params import RnnRecipe
@@ -136,3 +136,23 @@ def test_two_directions_double_the_state_and_keep_the_logits_shape(cell: str) ->
     logits, state = RNN(VOCAB_SIZE, NUM_HIDDENS, cell=cell, bidirectional=True)(X)
     assert logits.shape == (BATCH, NUM_STEPS, VOCAB_SIZE)
     assert (state[0] if cell == "lstm" else state).shape == (2, BATCH, NUM_HIDDENS)
+
+
+def test_dropout_drops_the_same_units_at_all_steps_keeps_the_mean_and_rests_in_evaluation() -> None:
+    dropout = Dropout(0.25, torch.Generator().manual_seed(0))
+    H = torch.ones(4, 100, 100)
+    dropped = dropout(H)
+    assert torch.equal(dropped, dropped[:1].expand_as(dropped))
+    assert dropped.unique().tolist() == pytest.approx([0, 4 / 3])
+    assert dropped.mean().item() == pytest.approx(1, abs=0.05)
+    assert torch.equal(dropout.eval()(H), H)
+
+
+def test_what_is_dropped_comes_from_the_models_generator() -> None:
+    config = CONFIGS[-1] | {"embedding_dropout": 0.5, "dropout": 0.5}
+    outputs = []
+    for global_seed, seed in ((0, 0), (1, 0), (1, 1)):
+        torch.manual_seed(global_seed)
+        outputs.append(build(config, seed).train()(X)[0])
+    assert torch.equal(outputs[0], outputs[1])
+    assert not torch.equal(outputs[1], outputs[2])

@@ -12,7 +12,13 @@ from tiny import tiny_params, tiny_text
 from timemachine.params import RnnRecipe
 from timemachine.text.corpus import Corpus
 from timemachine.text.prepare import build_corpus
-from timemachine.training.language import history_rows, train_language_model, training_range, validation_range
+from timemachine.training.language import (
+    history_rows,
+    train_language_model,
+    training_range,
+    validation_nats,
+    validation_range,
+)
 
 CPU = torch.device("cpu")
 OPTIONS: dict[str, Any] = {
@@ -103,6 +109,20 @@ def test_a_recipe_that_does_not_fit_the_text_says_why(changes: dict[str, Any], r
 def test_a_text_shorter_than_a_minibatch_is_refused() -> None:
     with pytest.raises(ValueError, match="too few"):
         train_language_model(recipe(num_train=None), corpus_of("the time machine"), CPU)
+
+
+def test_without_a_number_the_whole_validation_part_is_scored_every_epoch() -> None:
+    assert validation_range(recipe(num_train=None, num_val=None), CORPUS) == CORPUS.split["val"]
+
+
+def test_early_stopping_keeps_the_weights_of_the_best_epoch() -> None:
+    lstm = {"implementation": "concise", "cell": "lstm", "optimizer": "adamw", "lr": 0.2, "warmup": 0.3}
+    chosen = recipe(**lstm, num_epochs=40, patience=3, num_val=None, num_train=None)
+    model, history = train_language_model(chosen, CORPUS, CPU)
+    values = [epoch.metrics["val_nats"] for epoch in history]
+    assert len(values) == values.index(min(values)) + 1 + 3 < 40
+    tokens = torch.from_numpy(CORPUS.part("val").astype("int64"))
+    assert validation_nats(model, tokens, chosen) == min(values)
 
 
 def test_held_out_text_is_never_read_while_training() -> None:

@@ -3,7 +3,8 @@ import torch
 from torch import nn
 
 from timemachine.training.devices import choose_device
-from timemachine.training.loop import Epoch, Loss, fit
+from timemachine.training.loop import EarlyStopping, Epoch, Loss, fit, warmup_cosine
+from timemachine.training.optimisers import SGD
 
 
 class Weight(nn.Module):
@@ -27,7 +28,7 @@ PAIRS = [(torch.ones(3, 1), torch.full((3, 1), 10.0)), (torch.ones(1, 1), torch.
 
 def train(clip_norm: float | None) -> tuple[Weight, list[Epoch]]:
     model = Weight()
-    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    optimizer = SGD(model.parameters(), lr=1.0)
     return model, fit(model, lambda: PAIRS[:1], squared, optimizer, 1, clip_norm=clip_norm)
 
 
@@ -39,24 +40,59 @@ def test_clipping_shortens_the_gradient_to_theta_and_leaves_short_ones() -> None
 
 def test_the_loss_of_an_epoch_is_summed_over_labels_then_divided_once() -> None:
     model = Weight()
-    history = fit(model, lambda: PAIRS, squared, torch.optim.SGD(model.parameters(), lr=0.0), 2)
+    history = fit(model, lambda: PAIRS, squared, SGD(model.parameters(), lr=0.0), 2)
     assert [epoch.loss for epoch in history] == [100.0, 100.0]
     assert [epoch.num_labels for epoch in history] == [4, 4]
 
 
 def test_the_callback_sees_every_epoch_as_it_ends() -> None:
     model, seen = Weight(), []
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    optimizer = SGD(model.parameters(), lr=0.01)
     history = fit(model, lambda: PAIRS, squared, optimizer, 3, evaluate=lambda: {"m": 1.0}, callback=seen.append)
     assert seen == history
     assert [(epoch.epoch, epoch.metrics) for epoch in seen] == [(1, {"m": 1.0}), (2, {"m": 1.0}), (3, {"m": 1.0})]
+
+
+def test_a_schedule_scales_the_learning_rate_by_what_is_done() -> None:
+    model, seen = Weight(), []
+    optimizer = SGD(model.parameters(), lr=2.0)
+
+    def schedule(done: float) -> float:
+        seen.append(done)
+        return 0.5
+
+    fit(model, lambda: PAIRS, squared, optimizer, 2, schedule=schedule, clip_norm=1.0)
+    assert seen == [0.0, 0.25, 0.5, 0.75]
+    assert model.w.item() == pytest.approx(4 * 0.5 * 2.0)
+
+
+def test_the_cosine_schedule_rises_to_1_and_falls_to_0() -> None:
+    factor = warmup_cosine(0.2)
+    assert [factor(done) for done in (0, 0.1, 0.2, 0.6, 1)] == pytest.approx([0, 0.5, 1, 0.5, 0])
+
+
+def test_early_stopping_ends_after_patience_and_puts_the_best_weights_back() -> None:
+    model = Weight()
+    values = iter([3.0, 1.0, 2.0, 1.0, 0.5])
+    seen: list[float] = []
+
+    def evaluate() -> dict[str, float]:
+        seen.append(model.w.item())
+        return {"m": next(values)}
+
+    optimizer = SGD(model.parameters(), lr=0.01)
+    history = fit(
+        model, lambda: PAIRS, squared, optimizer, 9, evaluate=evaluate, early_stopping=EarlyStopping("m", 2)
+    )
+    assert [epoch.metrics["m"] for epoch in history] == [3.0, 1.0, 2.0, 1.0]
+    assert model.w.item() == seen[1] != seen[3]
 
 
 @pytest.mark.parametrize(("lr", "num_epochs"), [(1e30, 9), (3e38, 1)], ids=["a loss", "the last weights"])
 def test_what_is_no_longer_finite_stops_the_training(lr: float, num_epochs: int) -> None:
     model = Weight()
     with pytest.raises(ValueError, match=r"diverged in epoch \d: .*lower lr"):
-        fit(model, lambda: PAIRS[:1], squared, torch.optim.SGD(model.parameters(), lr=lr), num_epochs)
+        fit(model, lambda: PAIRS[:1], squared, SGD(model.parameters(), lr=lr), num_epochs)
 
 
 @pytest.mark.parametrize("name", ["cuda:99", "tpu"])

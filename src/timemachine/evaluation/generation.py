@@ -1,35 +1,181 @@
-"""Continue a prefix."""
+"""Let a language model write: greedily, or sampled from its distribution made sharper or cut."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Generator, Tensor, nn
 
 from timemachine.models.state import State
 from timemachine.text.corpus import Corpus
 
 
-@torch.inference_mode()
-def generate(model: nn.Module, corpus: Corpus, prefix: str, num_preds: int) -> str:
-    """Return the prefix and `num_preds` tokens after it: warm up over the prefix, then feed each argmax back.
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is chosen from P; without a change, by a draw from P itself.
 
-    Characters or words of the prefix that the vocabulary does not have are read as `<unk>`.
+    Attributes:
+        alpha: draws from P^α, renormalised: 1 is P, above 1 sharper, ∞ the argmax. A temperature is 1 / α.
+        top_k: draws from the k most probable tokens only.
+        top_p: draws from the smallest set of most probable tokens that together have this probability (the
+            nucleus; Holtzman et al., 2020).
+    """
+
+    alpha: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.alpha > 0:
+            raise ValueError(f"alpha: {self.alpha} is not above 0")
+        if self.top_k is not None and self.top_k < 1:
+            raise ValueError(f"top_k: {self.top_k} is not at least 1")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p: {self.top_p} is not in (0, 1]")
+
+
+GREEDY = Sampling(alpha=float("inf"))
+
+
+def sampled_distribution(logits: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
+    """Return what `choose` draws from, most probable token first.
+
+    Args:
+        logits: (batch, vocab).
+        sampling: α first, then the k most probable, then the nucleus of what is left.
+
+    Returns:
+        Probabilities (batch, vocab), 0 for what is cut off, and the tokens (batch, vocab) they belong to.
+    """
+    sharpened = (sampling.alpha * logits.log_softmax(-1)).softmax(-1)
+    P, tokens = sharpened.sort(stable=True, dim=-1, descending=True)
+    if sampling.top_k is not None:
+        P[:, sampling.top_k :] = 0
+        P /= P.sum(-1, keepdim=True)
+    if sampling.top_p is not None:
+        P = P.where(P.cumsum(-1) - P < sampling.top_p, 0)  # the token that reaches top_p stays
+        P /= P.sum(-1, keepdim=True)
+    return P, tokens
+
+
+def choose(logits: Tensor, sampling: Sampling, u: Tensor) -> Tensor:
+    """Return the next token of each row.
+
+    Args:
+        logits: (batch, vocab).
+        sampling: how.
+        u: (batch,) uniform numbers in [0, 1), which the distribution function maps to tokens.
+
+    Returns:
+        (batch,) indices.
+    """
+    if sampling.alpha == float("inf"):
+        return logits.argmax(-1)
+    if sampling == Sampling():
+        cumulated, tokens = logits.softmax(-1).cumsum(-1), None
+    else:
+        P, tokens = sampled_distribution(logits, sampling)
+        cumulated = P.cumsum(-1)
+    # Scaled by the last sum, which rounding keeps from being 1, so that no token of probability 0 is drawn.
+    position = torch.searchsorted(cumulated, (u[:, None] * cumulated[:, -1:]), right=True)  # (batch, 1)
+    position = position.clamp(max=logits.shape[-1] - 1)
+    return (position if tokens is None else tokens.gather(-1, position)).squeeze(-1)
+
+
+@torch.inference_mode()
+def continue_sequences(
+    model: nn.Module,
+    prefixes: Sequence[Sequence[int]],
+    num_preds: int,
+    sampling: Sampling = GREEDY,
+    generator: Generator | None = None,
+    stop: int | None = None,
+) -> list[list[int]]:
+    """Continue several prefixes side by side: warm up over each, then feed every chosen token back.
+
+    The state is carried, so a token costs one step however long the text is. What a row draws depends on the
+    generator, its place and `num_preds`, not on the other rows.
+
+    Args:
+        model: a language model on the CPU.
+        prefixes: indices, at least one each; they may differ in length.
+        num_preds: tokens to generate for each.
+        sampling: how each is chosen.
+        generator: what is random; needed unless greedy.
+        stop: a token after which a row is done; it is the last one returned.
+
+    Returns:
+        The tokens after each prefix.
+
+    Raises:
+        ValueError: a prefix without a token, or sampling without a generator.
+    """
+    if not prefixes:
+        return []
+    if not all(prefixes):
+        raise ValueError("a prefix holds no token")
+    if sampling.alpha < float("inf") and generator is None:
+        raise ValueError("sampling needs a generator")
+    model.eval()
+    batch, lengths = len(prefixes), torch.tensor([len(prefix) for prefix in prefixes])
+    u = torch.rand(batch, num_preds, generator=generator) if generator else torch.zeros(batch, num_preds)
+    longest, shortest = int(lengths.max()), int(lengths.min())
+    text = torch.zeros(batch, longest + num_preds, dtype=torch.int64)
+    for row, prefix in zip(text, prefixes, strict=True):
+        row[: len(prefix)] = torch.tensor(prefix)
+    state: State = None
+    done = torch.zeros(batch, dtype=torch.bool)
+    begin, rows = 0, torch.arange(batch)
+    # Rows whose prefix is over write while the others still read theirs.
+    for end in range(shortest, longest + num_preds):
+        logits, state = model(text[:, begin:end], state)
+        written = (end - lengths).clamp(0, num_preds - 1)
+        chosen = choose(logits[:, -1], sampling, u[rows, written])
+        text[:, end] = torch.where(end < lengths, text[:, end], chosen)
+        begin = end
+        if stop is not None:
+            done |= (end >= lengths) & (text[:, end] == stop)
+            if done.all():
+                break
+    continuations = [
+        row[length : length + num_preds].tolist() for row, length in zip(text, lengths.tolist(), strict=True)
+    ]
+    if stop is not None:
+        continuations = [c[: c.index(stop) + 1] if stop in c else c for c in continuations]
+    return continuations
+
+
+def generate(
+    model: nn.Module,
+    corpus: Corpus,
+    prefixes: Sequence[str],
+    num_preds: int,
+    sampling: Sampling = GREEDY,
+    generator: Generator | None = None,
+    stop: str | None = None,
+) -> list[str]:
+    """Return each prefix with the tokens that a model writes after it.
+
+    Characters or words of a prefix that the vocabulary does not have are read as `<unk>`, and written so.
 
     Args:
         model: a language model on the CPU.
         corpus: gives the vocabulary and its level.
-        prefix: at least one token.
-        num_preds: tokens to generate.
+        prefixes: at least one token each.
+        num_preds: tokens to generate for each.
+        sampling: how each is chosen.
+        generator: what is random; needed unless greedy.
+        stop: a token of the vocabulary after which a text ends.
 
     Raises:
-        ValueError: the prefix holds no token.
+        ValueError: a prefix without a token, a stop token that the vocabulary does not have, or sampling
+            without a generator.
     """
-    indices = corpus.encode(prefix)
-    if not indices:
-        raise ValueError(f"the prefix {prefix!r} holds no token")
-    model.eval()
-    X = torch.tensor([indices])
-    state: State = None
-    for _ in range(num_preds):
-        logits, state = model(X, state)
-        X = logits[:, -1:].argmax(-1)
-        indices.append(int(X))
-    return corpus.decode(indices)
+    indices = [corpus.encode(prefix) for prefix in prefixes]
+    if not all(indices):
+        raise ValueError(f"the prefix {prefixes[indices.index([])]!r} holds no token")
+    if stop is not None and stop not in corpus.vocabulary.tokens:
+        raise ValueError(f"stop: {stop!r} is not in the vocabulary")
+    stop_index = None if stop is None else corpus.vocabulary[stop]
+    continued = continue_sequences(model, indices, num_preds, sampling, generator, stop_index)
+    return [corpus.decode([*prefix, *rest]) for prefix, rest in zip(indices, continued, strict=True)]

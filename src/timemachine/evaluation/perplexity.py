@@ -1,17 +1,21 @@
 """Score language models: every token once, with the state carried from the text before it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from timemachine.models.state import State
 from timemachine.text.corpus import Corpus, Part
 from timemachine.training.history import perplexity
+
+Nats = NDArray[np.float64]
 
 _CHUNK_STEPS = 1024
 
@@ -61,8 +65,8 @@ class Score:
 
 
 @torch.inference_mode()
-def total_nats(model: nn.Module, streams: Sequence[Tensor], num_warmup: Sequence[int]) -> list[float]:
-    """Return the summed −log P of each stream's tokens after its warm-up, reading every stream in one go.
+def token_nats(model: nn.Module, streams: Sequence[Tensor], num_warmup: Sequence[int]) -> list[Nats]:
+    """Return −log P of each stream's tokens after its warm-up, reading every stream in one go.
 
     The streams are rows of one batch, so that several cost about as much as one.
 
@@ -70,27 +74,26 @@ def total_nats(model: nn.Module, streams: Sequence[Tensor], num_warmup: Sequence
         model: maps indices (batch, num_steps) and a state to logits (batch, num_steps, vocab) and a state.
         streams: 1-D indices, at least two each.
         num_warmup: tokens of each stream that are read and not scored, at least 1: nothing predicts the first.
+
+    Returns:
+        For each stream (len − num_warmup,) nats.
     """
     model.eval()
-    lengths = torch.tensor([len(stream) for stream in streams])
-    warmup = torch.tensor(num_warmup)
     X = nn.utils.rnn.pad_sequence(list(streams), batch_first=True)  # (batch, longest)
-    positions = torch.arange(X.shape[1])
-    scored = (positions >= warmup[:, None]) & (positions < lengths[:, None])  # (batch, longest)
-    nats = torch.zeros(len(streams), dtype=torch.float64)
+    nats = torch.zeros(X.shape, dtype=torch.float64)
     state: State = None
     for begin in range(0, X.shape[1] - 1, _CHUNK_STEPS):
         end = min(begin + _CHUNK_STEPS, X.shape[1] - 1)
         logits, state = model(X[:, begin:end], state)
-        losses = F.cross_entropy(logits.transpose(1, 2), X[:, begin + 1 : end + 1], reduction="none")
-        nats += (losses.double() * scored[:, begin + 1 : end + 1]).sum(1)
-    return nats.tolist()
+        labels = X[:, begin + 1 : end + 1]
+        nats[:, begin + 1 : end + 1] = F.cross_entropy(logits.transpose(1, 2), labels, reduction="none")
+    return [row[first : len(stream)].numpy() for row, stream, first in zip(nats, streams, num_warmup, strict=True)]
 
 
-def score_parts(
+def nats_by_part(
     model: nn.Module, corpus: Corpus, train_range: tuple[int, int], num_warmup: int, num_streams: int
-) -> dict[Part, Score]:
-    """Score a model on what it was trained on and on the validation and test part of its corpus.
+) -> dict[Part, Nats]:
+    """Return −log P of every token a model was trained on and of the validation and test part of its corpus.
 
     Every token is scored once. Each part is read as `num_streams` streams side by side, and each stream starts
     `num_warmup` tokens early to carry the state of the text before it; only the first token of the whole
@@ -102,6 +105,9 @@ def score_parts(
         train_range: first index, and one past the last, of the tokens the model was trained on.
         num_warmup: tokens that a stream reads before the first one it scores.
         num_streams: into how many streams a part is cut; 1 carries the state through all of it.
+
+    Returns:
+        By part (num_tokens,) nats, in the order of the text.
 
     Raises:
         ValueError: `train_range` is not within the train part.
@@ -117,15 +123,23 @@ def score_parts(
             first = max(first, start + 1)
             if first < last:
                 pieces.append((part, start, first, last))
-    nats = total_nats(
+    scored = token_nats(
         model,
         [tokens[start:last] for _, start, _, last in pieces],
         [first - start for _, start, first, _ in pieces],
     )
-    scores: dict[Part, Score] = {part: Score(0.0, 0, 0) for part in ranges}
-    for (part, _, first, last), piece_nats in zip(pieces, nats, strict=True):
-        characters = corpus.num_characters(corpus.tokens[first:last])
-        scores[part] += Score(piece_nats, last - first, characters)
+    return {
+        part: np.concatenate([nats for piece, nats in zip(pieces, scored, strict=True) if piece[0] == part])
+        for part in ranges
+    }
+
+
+def score_nats(nats: Mapping[Part, Nats], corpus: Corpus, train_range: tuple[int, int]) -> dict[Part, Score]:
+    """Return the scores of what `nats_by_part` returned."""
+    scores = {}
+    for part, (_, end) in (corpus.split | {"train": train_range}).items():
+        tokens = corpus.tokens[end - len(nats[part]) : end]
+        scores[part] = Score(float(nats[part].sum()), len(tokens), corpus.num_characters(tokens))
     return scores
 
 

@@ -13,7 +13,8 @@ def build_language_model(recipe: RnnRecipe, vocab_size: int, generator: Generato
     Args:
         recipe: what the module is like.
         vocab_size: number of tokens.
-        generator: where initial weights are drawn from; without one, from torch's global generator.
+        generator: where initial weights, and what is dropped while training, are drawn from; without one, from
+            torch's global generator.
     """
     r = recipe
     if r.implementation == "scratch":
@@ -25,6 +26,8 @@ def build_language_model(recipe: RnnRecipe, vocab_size: int, generator: Generato
         activation=r.activation,
         embedding_dim=r.embedding_dim,
         num_layers=r.num_layers,
+        embedding_dropout=r.embedding_dropout,
+        dropout=r.dropout,
         generator=generator,
     )
 

@@ -2,12 +2,34 @@
 
 from typing import Literal
 
+import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from timemachine.models.initialisation import initialise_
 from timemachine.models.recurrence import run_layers
 from timemachine.models.state import State
+
+
+class Dropout(nn.Module):
+    """Dropout that drops the same units at all time steps of a subsequence (Gal and Ghahramani, 2016).
+
+    Args:
+        probability: part of the units that is dropped while training.
+        generator: where what is dropped is drawn from, on the CPU; without one, torch's global generator.
+    """
+
+    def __init__(self, probability: float, generator: Generator | None) -> None:
+        super().__init__()
+        self.probability = probability
+        self.generator = generator
+
+    def forward(self, H: Tensor) -> Tensor:
+        """Map (num_steps, batch, units) to the same shape, scaled so that its mean stays."""
+        if not self.training or self.probability == 0:
+            return H
+        kept = torch.empty(H.shape[1:]).bernoulli_(1 - self.probability, generator=self.generator)
+        return H * (kept / (1 - self.probability)).to(H)  # (num_steps, batch, units)
 
 
 class RNN(nn.Module):
@@ -20,9 +42,12 @@ class RNN(nn.Module):
         activation: of the rnn cell, `tanh` or `relu`.
         embedding_dim: size of a learnt embedding; None for one-hot inputs.
         num_layers: layers on top of each other.
+        embedding_dropout: part of the inputs' dimensions that is dropped while training.
+        dropout: the same of the last layer's hidden units.
         bidirectional: read the sequence both ways. Such a model sees the token it is asked for, so it tags
             sequences but is no language model; the recipes do not offer it.
-        generator: where the weights are drawn from, in torch's default distributions.
+        generator: where the weights are drawn from, in torch's default distributions, and afterwards what is
+            dropped while training; without one, torch's global generator.
     """
 
     def __init__(
@@ -33,6 +58,8 @@ class RNN(nn.Module):
         activation: str = "tanh",
         embedding_dim: int | None = None,
         num_layers: int = 1,
+        embedding_dropout: float = 0.0,
+        dropout: float = 0.0,
         bidirectional: bool = False,
         generator: Generator | None = None,
     ) -> None:
@@ -45,6 +72,8 @@ class RNN(nn.Module):
             self.rnn = nn.RNN(*sizes, nonlinearity=activation, bidirectional=bidirectional)
         else:
             self.rnn = (nn.GRU if cell == "gru" else nn.LSTM)(*sizes, bidirectional=bidirectional)
+        self.embedding_dropout = Dropout(embedding_dropout, generator)
+        self.dropout = Dropout(dropout, generator)
         self.output = nn.Linear((2 if bidirectional else 1) * num_hiddens, vocab_size)
         if generator is not None:
             initialise_(self, generator)
@@ -58,8 +87,9 @@ class RNN(nn.Module):
             inputs = F.one_hot(X.T, self.vocab_size).to(self.output.weight.dtype)  # (num_steps, batch, vocab)
         else:
             inputs = self.embedding(X.T)
+        inputs = self.embedding_dropout(inputs)
         if isinstance(self.rnn, nn.RNN) and not self.rnn.bidirectional and not inputs.is_cuda:
             H, state = run_layers(self.rnn, inputs, state)
         else:
             H, state = self.rnn(inputs, state)
-        return self.output(H).transpose(0, 1), state
+        return self.output(self.dropout(H)).transpose(0, 1), state

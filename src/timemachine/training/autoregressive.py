@@ -1,7 +1,5 @@
 """Train an autoregressive model by a recipe."""
 
-from collections.abc import Iterable
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -10,7 +8,8 @@ from torch import Generator, Tensor, nn
 from timemachine.models.autoregressive import build_autoregressive
 from timemachine.params import ArRecipe
 from timemachine.series.embedding import embed
-from timemachine.training.loop import Callback, Epoch, Loss, fit, make_optimizer
+from timemachine.training.loop import Callback, Epoch, Loss, fit
+from timemachine.training.optimisers import make_optimizer
 
 
 def half_mean_squared(predicted: Tensor, y: Tensor) -> Loss:
@@ -54,9 +53,9 @@ def train_autoregressive(
     generator = Generator().manual_seed(recipe.seed)
     model = build_autoregressive(recipe, generator).to(device)
 
-    def minibatches() -> Iterable[tuple[Tensor, Tensor]]:
-        for chosen in torch.randperm(len(X), generator=generator).to(device).split(recipe.batch_size):
-            yield X[chosen], y[chosen]
+    def minibatches() -> list[tuple[Tensor, Tensor]]:
+        order = torch.randperm(len(X), generator=generator).to(device)
+        return [(X[chosen], y[chosen]) for chosen in order.split(recipe.batch_size)]
 
     @torch.inference_mode()
     def evaluate() -> dict[str, float]:
@@ -66,7 +65,7 @@ def train_autoregressive(
         model,
         minibatches,
         half_mean_squared if recipe.loss == "half_mean" else summed_squared,
-        make_optimizer(recipe.optimizer, model, recipe.lr),
+        make_optimizer(recipe.optimizer, model.parameters(), recipe.lr),
         recipe.num_epochs,
         evaluate=evaluate,
         callback=callback,

@@ -1,7 +1,5 @@
 """Train a recurrent language model by a recipe."""
 
-from collections.abc import Iterable
-
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
@@ -10,9 +8,19 @@ from timemachine.models.language import build_language_model
 from timemachine.models.state import State
 from timemachine.params import RnnRecipe
 from timemachine.text.corpus import Corpus
-from timemachine.text.minibatches import random_sampling, sequential_partitioning, windows
+from timemachine.text.minibatches import Minibatches, random_sampling, sequential_partitioning, windows
 from timemachine.training.history import perplexity
-from timemachine.training.loop import Callback, Epoch, Loss, StateFlow, fit, make_optimizer
+from timemachine.training.loop import (
+    Callback,
+    EarlyStopping,
+    Epoch,
+    Loss,
+    StateFlow,
+    constant,
+    fit,
+    warmup_cosine,
+)
+from timemachine.training.optimisers import make_optimizer
 
 
 def training_range(recipe: RnnRecipe, corpus: Corpus) -> tuple[int, int]:
@@ -39,8 +47,8 @@ def validation_range(recipe: RnnRecipe, corpus: Corpus) -> tuple[int, int]:
         ValueError: they would reach into the test part, or are fewer than num_steps + 1.
     """
     _, begin = training_range(recipe, corpus)
-    end = begin + recipe.num_val
     available = corpus.split["val"][1] - begin
+    end = begin + (available if recipe.num_val is None else recipe.num_val)
     if recipe.num_val and not recipe.num_steps < recipe.num_val <= available:
         raise ValueError(f"num_val: {recipe.num_val} is not 0 or in num_steps + 1 ... {available}")
     return begin, end
@@ -82,7 +90,7 @@ def train_language_model(
     tokens = torch.from_numpy(corpus.tokens[begin:val_end].astype("int64")).to(device)
     train, val = tokens[: end - begin], tokens[val_begin - begin :]
 
-    def minibatches() -> Iterable[tuple[Tensor, Tensor]]:
+    def minibatches() -> Minibatches:
         sample = {"sequential": sequential_partitioning, "random": random_sampling, "windows": windows}
         return sample[recipe.sampling](train, recipe.batch_size, recipe.num_steps, order)
 
@@ -96,11 +104,13 @@ def train_language_model(
         model,
         minibatches,
         cross_entropy,
-        make_optimizer(recipe.optimizer, model, recipe.lr),
+        make_optimizer(recipe.optimizer, model.parameters(), recipe.lr, recipe.weight_decay),
         recipe.num_epochs,
         state_flow=flow,
+        schedule=constant if recipe.warmup is None else warmup_cosine(recipe.warmup),
         clip_norm=recipe.clip_norm,
-        evaluate=validate if recipe.num_val else None,
+        evaluate=validate if val_begin < val_end else None,
+        early_stopping=EarlyStopping("val_nats", recipe.patience) if recipe.patience else None,
         callback=callback,
     )
     return model, history
