@@ -1,6 +1,6 @@
-"""Draw perplexity against epoch for every language model, and say where each ended.
+"""Draw perplexity against epoch for every language model, and say what the epoch it was kept from reached.
 
-Reads the names in `train_rnn` of params.yaml and data/models/rnn/; writes training.json and figures/training/
+Reads `train_rnn` of params.yaml and data/models/rnn/; writes training.json and figures/training/
 below data/reports/.
 Run: python stages/learning_curves.py
 """
@@ -10,13 +10,14 @@ from pathlib import Path
 from timemachine import plots, stage
 from timemachine.files import write_json
 from timemachine.params import Params
-from timemachine.training.history import read_history
+from timemachine.training.history import kept, read_history
 
 
 def run(params: Params, models: Path, report: Path, figures: Path) -> None:
-    """Write the last epochs and the figures."""
+    """Write the epochs whose weights were kept, and the figures."""
     histories = {name: read_history(models / name / "history.csv") for name in params.train_rnn}
-    write_json(report, {name: rows[-1] for name, rows in histories.items()})
+    ends = {name: kept(rows, params.train_rnn[name].patience is not None) for name, rows in histories.items()}
+    write_json(report, ends)
     for name, rows in histories.items():
         plots.save(plots.perplexity(rows), figures / f"{name}.png")
 

@@ -12,7 +12,7 @@ from timemachine.progress import Progress
 from timemachine.text.corpus import Corpus
 from timemachine.training.checkpoints import save_checkpoint
 from timemachine.training.devices import choose_device
-from timemachine.training.history import perplexity
+from timemachine.training.history import kept, perplexity
 from timemachine.training.language import history_rows, train_language_model, training_range
 
 
@@ -27,15 +27,17 @@ def run(params: Params, name: str, text: Path, out: Path) -> None:
             choose_device(recipe.device),
             lambda e: progress.update(e.epoch, perplexity=perplexity(e.loss), tokens_per_s=e.labels_per_s),
         )
+        rows = history_rows(history)
         config = RnnConfig(
             **recipe.model_dump(),
             family="rnn",
             name=name,
+            epoch=int(kept(rows, recipe.patience is not None)["epoch"]),
             train_range=list(training_range(recipe, corpus)),
             vocab_size=len(corpus.vocabulary),
             vocabulary_sha256=corpus.vocabulary.sha256,
         )
-    save_checkpoint(out / name, model, config, history_rows(history))
+    save_checkpoint(out / name, model, config, rows)
 
 
 if __name__ == "__main__":

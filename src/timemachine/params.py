@@ -203,6 +203,7 @@ class RnnRecipe(Section):
     num_hiddens: Units
     num_layers: Annotated[int, Field(ge=1, le=100)] = 1
     embedding_dropout: Fraction = 0.0
+    weight_dropout: Fraction = 0.0
     dropout: Fraction = 0.0
     num_epochs: Count
     patience: Count | None = None
@@ -223,6 +224,8 @@ class RnnRecipe(Section):
             raise ValueError(f"activation: {self.activation} belongs to cell: rnn; {self.cell} allows tanh")
         if self.implementation == "scratch" and (self.embedding_dropout or self.dropout):
             raise ValueError("implementation: scratch has no dropout; use concise")
+        if self.cell == "rnn" and self.weight_dropout:
+            raise ValueError("weight_dropout: belongs to cell: gru and lstm")
         if self.patience is not None and self.num_val == 0:
             raise ValueError("patience: needs a validation part; num_val is 0")
         if not self.detach and self.sampling != "sequential":
@@ -234,6 +237,7 @@ class RnnConfig(RnnRecipe):
     """`config.json` of a language model: its recipe, what it was trained on, and its vocabulary.
 
     Attributes:
+        epoch: number of the epoch whose weights were kept.
         train_range: first index, and one past the last, of the tokens it was trained on.
         vocab_size: number of tokens.
         vocabulary_sha256: hash of the vocabulary.
@@ -241,6 +245,7 @@ class RnnConfig(RnnRecipe):
 
     family: Literal["rnn"]
     name: Name
+    epoch: Count
     train_range: list[Natural] = Field(min_length=2, max_length=2)
     vocab_size: Count
     vocabulary_sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]

@@ -27,6 +27,7 @@ def build_language_model(recipe: RnnRecipe, vocab_size: int, generator: Generato
         embedding_dim=r.embedding_dim,
         num_layers=r.num_layers,
         embedding_dropout=r.embedding_dropout,
+        weight_dropout=r.weight_dropout,
         dropout=r.dropout,
         generator=generator,
     )

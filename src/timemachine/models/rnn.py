@@ -4,6 +4,7 @@ from typing import Literal
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional as F
 
 from timemachine.models.initialisation import initialise_
@@ -43,7 +44,9 @@ class RNN(nn.Module):
         embedding_dim: size of a learnt embedding; None for one-hot inputs.
         num_layers: layers on top of each other.
         embedding_dropout: part of the inputs' dimensions that is dropped while training.
-        dropout: the same of the last layer's hidden units.
+        weight_dropout: part of the hidden-to-hidden weights of a gru or lstm that is dropped in each minibatch
+            (DropConnect; Merity et al., 2018).
+        dropout: part of the last layer's hidden units that is dropped while training.
         bidirectional: read the sequence both ways. Such a model sees the token it is asked for, so it tags
             sequences but is no language model; the recipes do not offer it.
         generator: where the weights are drawn from, in torch's default distributions, and afterwards what is
@@ -59,6 +62,7 @@ class RNN(nn.Module):
         embedding_dim: int | None = None,
         num_layers: int = 1,
         embedding_dropout: float = 0.0,
+        weight_dropout: float = 0.0,
         dropout: float = 0.0,
         bidirectional: bool = False,
         generator: Generator | None = None,
@@ -73,6 +77,7 @@ class RNN(nn.Module):
         else:
             self.rnn = (nn.GRU if cell == "gru" else nn.LSTM)(*sizes, bidirectional=bidirectional)
         self.embedding_dropout = Dropout(embedding_dropout, generator)
+        self.weight_dropout = Dropout(weight_dropout, generator)
         self.dropout = Dropout(dropout, generator)
         self.output = nn.Linear((2 if bidirectional else 1) * num_hiddens, vocab_size)
         if generator is not None:
@@ -90,6 +95,13 @@ class RNN(nn.Module):
         inputs = self.embedding_dropout(inputs)
         if isinstance(self.rnn, nn.RNN) and not self.rnn.bidirectional and not inputs.is_cuda:
             H, state = run_layers(self.rnn, inputs, state)
+        elif self.training and self.weight_dropout.probability:
+            dropped = {
+                name: self.weight_dropout(W[None])[0]
+                for name, W in self.rnn.named_parameters()
+                if name.startswith("weight_hh")
+            }
+            H, state = functional_call(self.rnn, dropped, (inputs, state))
         else:
             H, state = self.rnn(inputs, state)
         return self.output(self.dropout(H)).transpose(0, 1), state

@@ -2,6 +2,7 @@
 
 import csv
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -26,6 +27,11 @@ def read_history(path: Path) -> list[dict[str, float]]:
     if not rows or "epoch" not in rows[0]:
         raise ValueError(f"{path}: not a table of numbers by epoch; `dvc repro` makes it again")
     return rows
+
+
+def kept(rows: Sequence[dict[str, float]], early_stopping: bool) -> dict[str, float]:
+    """Return the row of the epoch whose weights the model has: the last, or with early stopping the best."""
+    return min(rows, key=lambda row: row["val_nats"]) if early_stopping else rows[-1]
 
 
 def _number(text: str | None) -> float:
