@@ -1,0 +1,63 @@
+"""Dynamic evaluation: a model that goes on learning from the text it is scored on, after each part is scored.
+
+Source: B. Krause, E. Kahembwe, I. Murray, S. Renals, Dynamic Evaluation of Neural Sequence Models, 2018.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from timemachine.models.state import State, detach
+
+
+def dynamic_nats(
+    model: nn.Module, tokens: Tensor, num_rms: int, first: int, num_steps: int, lr: float
+) -> NDArray[np.float64]:
+    """Return −log P of tokens[first:] under a model that takes a step after every `num_steps` of them.
+
+    A segment is scored before its gradient g moves the weights: w ← w − lr g / (r + r̄), where r is the root
+    mean square of each weight's gradient on text before `first`, and r̄ the mean of r over all weights.
+
+    Args:
+        model: a language model on the CPU without dropout; its weights are changed.
+        tokens: (num_tokens,) indices; those before `first` are read first, for the state.
+        num_rms: tokens before `first` that r is measured on.
+        first: index of the first token to score, above `num_rms`.
+        num_steps: tokens of a segment.
+        lr: learning rate.
+
+    Returns:
+        (num_tokens − first,) nats.
+    """
+    model.eval()
+    parameters = list(model.parameters())
+    squares = [torch.zeros_like(p) for p in parameters]
+    for _, gradients in _segments(model, tokens[:first], first - num_rms, num_steps):
+        torch._foreach_addcmul_(squares, gradients, gradients)
+    rms = [s.sqrt() for s in squares]  # times the root of the number of segments, which cancels below
+    num_segments = -(-num_rms // num_steps)
+    mean = torch.cat([r.flatten() for r in rms]).mean()
+    sizes = [(r + mean) / num_segments**0.5 for r in rms]
+    scored = []
+    for nats, gradients in _segments(model, tokens, first, num_steps):
+        scored.append(nats)
+        with torch.no_grad():
+            torch._foreach_addcdiv_(parameters, gradients, sizes, value=-lr)
+    return torch.cat(scored).double().numpy()
+
+
+def _segments(model: nn.Module, tokens: Tensor, first: int, num_steps: int) -> Iterator[tuple[Tensor, list[Tensor]]]:
+    """Yield −log P of the next `num_steps` tokens from `first` on, and the gradient of their mean."""
+    parameters = list(model.parameters())
+    state: State = None
+    with torch.no_grad():
+        _, state = model(tokens[None, : first - 1], None)
+    for begin in range(first, len(tokens), num_steps):
+        labels = tokens[begin : begin + num_steps]
+        logits, state = model(tokens[None, begin - 1 : begin - 1 + len(labels)], detach(state))
+        nats = F.cross_entropy(logits[0], labels, reduction="none")
+        yield nats.detach(), list(torch.autograd.grad(nats.mean(), parameters))
