@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from timemachine.evaluation.generation import generate
-from timemachine.evaluation.perplexity import Score, score_parts, total_nats, uniform_scores
+from timemachine.evaluation.perplexity import score_parts, total_nats, uniform_scores
 from timemachine.models.rnn import RNN
 from timemachine.text.corpus import Corpus
 from timemachine.text.vocabulary import Vocabulary
@@ -81,12 +81,6 @@ def test_uniform_scores_are_the_size_of_the_vocabulary_in_bits() -> None:
     for score in uniform_scores(CORPUS).values():
         assert score.perplexity == pytest.approx(4)
         assert score.bits_per_character == pytest.approx(2)
-
-
-def test_rates_divide_once() -> None:
-    score = Score(total_nats=20 * math.log(2), tokens=10, characters=40)
-    assert score.perplexity == pytest.approx(4)
-    assert score.bits_per_character == pytest.approx(0.5)
 
 
 def test_generation_feeds_each_argmax_back() -> None:
