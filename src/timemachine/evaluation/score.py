@@ -40,11 +40,12 @@ class Score:
         """exp(mean nats per token), at most 1e100."""
         return perplexity(self.nats)
 
-    def report(self) -> dict[str, float | int]:
-        """Return the score as `data/reports/perplexity.json` holds it."""
+    def report(self) -> dict[str, float | int | None]:
+        """Return the score as reports hold it; ∞, which JSON has not, is null."""
+        possible = self.total_nats != math.inf
         return {
-            "nats": self.nats,
-            "bits_per_character": self.bits_per_character,
-            "perplexity": self.perplexity,
+            "nats": self.nats if possible else None,
+            "bits_per_character": self.bits_per_character if possible else None,
+            "perplexity": self.perplexity if possible else None,
             "tokens": self.tokens,
         }
