@@ -72,7 +72,8 @@ def describe_ngram_models(
     """Return scores, what was chosen and estimated, and time's arrow, as the report holds them.
 
     Under `arrow` stands by how many bits per character the text is harder forward than backward, with the ends
-    of its 95 % interval.
+    of its 95 % interval. The n-grams of a stationary source have the same entropy in both directions, at every
+    order, so that only what an estimate from few of them misses could tell forward from backward.
     """
     orders = range(1, models.kneser_ney.max_order + 1)
     discounts = {n: models.kneser_ney.discounts(n) for n in orders}

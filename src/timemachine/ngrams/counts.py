@@ -20,11 +20,11 @@ class NgramCounts:
     """The distinct n-grams of a sequence by falling count, ties by first appearance.
 
     Attributes:
-        ngrams: (num_distinct, n) token indices.
+        ngrams: (num_distinct, n) token indices, of the type they were counted in.
         counts: (num_distinct,) how often each occurs.
     """
 
-    ngrams: NDArray[np.int64]
+    ngrams: NDArray[np.integer]
     counts: NDArray[np.int64]
 
     @property
@@ -80,7 +80,7 @@ def count_ngrams(tokens: NDArray[np.integer], n: int, vocab_size: int) -> NgramC
         begin = end
     first, counts = _by_count(parts, num_ngrams)
     # Column by column: rows of a few numbers each are slow to gather.
-    return NgramCounts(np.array([tokens[i:][first] for i in range(n)], dtype=np.int64).T, counts)
+    return NgramCounts(np.array([tokens[i:][first] for i in range(n)]).T, counts)
 
 
 class _Part:
@@ -100,7 +100,8 @@ class _Part:
         import pandas as pd  # half a second; what only packs need not pay for it
 
         num_known = len(self.keys)
-        codes, self.keys = pd.factorize(np.concatenate([self.keys, keys]))  # known ones keep their places
+        # Known ones come first and so keep their places.
+        codes, self.keys = pd.factorize(np.concatenate([self.keys, keys]))
         codes = codes[num_known:]
         counts = np.bincount(codes, minlength=len(self.keys))
         counts[:num_known] += self.counts
@@ -121,6 +122,7 @@ def _by_count(parts: Sequence[_Part], num_ngrams: int) -> tuple[Integers, Intege
         once[part.first[~repeated]] = True
         packed.append(part.first[repeated] - (part.counts[repeated] << bits))
     more = np.sort(np.concatenate(packed))
-    single = np.flatnonzero(once)
-    first = np.concatenate([more & ((1 << bits) - 1), single])
-    return first, np.concatenate([-(more >> bits), np.ones_like(single)])
+    first = np.concatenate([more & ((1 << bits) - 1), np.flatnonzero(once)])
+    counts = np.ones(len(first), dtype=np.int64)
+    counts[: len(more)] = -(more >> bits)
+    return first, counts
