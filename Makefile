@@ -45,8 +45,9 @@ ui: setup ## Show the runs in MLflow on http://127.0.0.1:5000
 	*) mlflow ui --host 127.0.0.1 --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}" ;; \
 	esac
 
-bench: setup ## Compare training speed with the plain loop of the book
+bench: setup ## Compare speed with the plain loops of the book: training, counting
 	python benchmarks/training.py
+	python benchmarks/ngrams.py
 
 lock: ## Pin the newest versions that pyproject.toml allows in requirements.txt
 	$(PYTHON) -m venv $(VENV)-lock
@@ -56,5 +57,5 @@ lock: ## Pin the newest versions that pyproject.toml allows in requirements.txt
 
 clean: ## Remove the environment, caches and everything the pipeline made outside git; MLflow's runs stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dvc_plots build src/*.egg-info
-	rm -rf .dvc/cache .dvc/tmp data/raw data/text data/ngrams data/series data/models data/generated data/forecasts data/checked.txt data/published.json
+	rm -rf .dvc/cache .dvc/tmp data/raw data/text data/ngrams data/series data/models data/generated data/forecasts data/scores data/checked.txt data/published.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -58,6 +58,14 @@ BAD = {
         ["carried.sampling", "'windows'"],
     ),
     "a corpus of the wrong level": (changed("ngrams", "corpus", to="lines"), ["ngrams.corpus", "char", "word"]),
+    "n-gram models of an unknown corpus": (
+        changed("ngram_models", "corpora", to={"odd": 3}),
+        ["ngram_models.corpora.odd", "'odd'", "lines, whole"],
+    ),
+    "an order of nothing": (
+        changed("ngram_models", "corpora", "lines", to=0),
+        ["ngram_models.corpora.lines", "0", "greater than or equal to 1"],
+    ),
     "an impossible scratch model": (changed("train_rnn", "carried", "cell", to="lstm"), ["scratch", "cell: rnn"]),
     "no detaching where none is": (
         changed("train_rnn", "windowed", "detach", to=False),

@@ -37,6 +37,22 @@ def test_zipfs_exponent_falls_with_the_order() -> None:
     assert exponents == sorted(exponents, reverse=True)
 
 
+@pytest.mark.parametrize(("order", "most"), [(5, 1.982), (6, 1.92), (7, 1.91), (8, 1.912)])
+def test_counting_is_as_good_as_it_can_be(order: int, most: float) -> None:
+    assert report("ngram_models")["whole"]["models"][f"kneser_ney_{order}"]["test"]["bits_per_character"] <= most
+
+
+def test_the_text_is_as_easy_backward_as_forward() -> None:
+    for name in ("whole", "words"):
+        for parts in report("ngram_models")[name]["arrow"].values():
+            assert all(arrow["low"] <= 0 <= arrow["high"] for arrow in parts.values())
+
+
+def test_what_maximum_likelihood_excludes_has_no_number() -> None:
+    bigrams = report("ngram_models")["words"]["models"]["maximum_likelihood_2"]
+    assert bigrams["test"]["nats"] is bigrams["test"]["perplexity"] is None
+
+
 def test_one_step_is_near_the_noise_and_multistep_fails() -> None:
     for scores in report("forecast").values():
         assert 0.2 < scores["one_step_rmse"] == scores["k_step_rmse"]["1"] < 0.25

@@ -26,6 +26,7 @@ def tiny_params() -> dict[str, Any]:
     text = tiny_text().encode()
     content["download"] |= {"sources": ["text.txt"], "sha256": hashlib.sha256(text).hexdigest()}
     content["ngrams"] |= {"zipf_ranks": [1, 10], "markov_steps": [1, 2]}
+    content["ngram_models"] |= {"corpora": {"lines": 4, "words": 2}, "block_length": 10, "num_samples": 20}
     content["series"]["num_points"] = 120
     content["evaluate_forecast"]["k_steps"] = [1, 4]
     content["train_ar"] = {name: content["train_ar"][name] | {"num_train": 60} for name in ("linear", "mlp")}
@@ -60,6 +61,7 @@ ALL_STAGES = [
     ("download",),
     ("preprocess",),
     ("ngrams",),
+    ("ngram_models",),
     ("series",),
     ("train_ar", "linear"),
     ("train_ar", "mlp"),

@@ -129,6 +129,15 @@ class Ngrams(Section):
         return ranks
 
 
+class NgramModels(Section):
+    """n-gram language models, the corpora by highest order, and how sure one may be of time's arrow."""
+
+    corpora: dict[Name, Annotated[int, Field(ge=1, le=100)]] = Field(min_length=1)
+    block_length: Count
+    num_samples: Annotated[int, Field(ge=1, le=1_000_000)]
+    seed: Seed
+
+
 class Series(Section):
     """The noisy sine, or a series of the user's own."""
 
@@ -278,6 +287,7 @@ class Params(Section):
     download: Download
     preprocess: Preprocess
     ngrams: Ngrams
+    ngram_models: NgramModels
     series: Series
     train_ar: dict[Name, ArRecipe] = Field(min_length=1)
     evaluate_forecast: EvaluateForecast
@@ -290,6 +300,7 @@ class Params(Section):
         wanted = [
             ("ngrams.corpus", self.ngrams.corpus, {"word"}),
             ("ngrams.markov_corpus", self.ngrams.markov_corpus, {"char"}),
+            *((f"ngram_models.corpora.{name}", name, {"char", "word"}) for name in self.ngram_models.corpora),
             *(
                 (f"train_rnn.{name}.corpus", recipe.corpus, {"char", "word"})
                 for name, recipe in self.train_rnn.items()

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
 from timemachine.files import replacing
@@ -97,6 +97,22 @@ def perplexity(rows: Sequence[Mapping[str, float]]) -> Figure:
     axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_locator(NullLocator())
+    return figure
+
+
+def by_order(forward: Mapping[str, Sequence[float]], backward: Mapping[str, Sequence[float]]) -> Figure:
+    """Draw bits per character against the order of a model, from 1 on: a line forward, crosses backward.
+
+    Args:
+        forward: by part.
+        backward: the same of the reversed text.
+    """
+    figure, axes = _axes("order", "bits per character")
+    for direction, curves, style in (("forward", forward, "-"), ("backward", backward, "x")):
+        for i, (part, bits) in enumerate(curves.items()):
+            axes.plot(range(1, len(bits) + 1), bits, style, color=f"C{i}", label=f"{part}, {direction}")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(fontsize=8)
     return figure
 
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from timemachine.evaluation.perplexity import Score, nats_by_part, score_nats, token_nats, uniform_scores
+from timemachine.evaluation.perplexity import nats_by_part, score_nats, token_nats, uniform_scores
+from timemachine.evaluation.score import Score
 from timemachine.models.rnn import RNN
 from timemachine.text.corpus import Part
 
@@ -69,9 +70,3 @@ def test_uniform_scores_are_the_size_of_the_vocabulary_in_bits() -> None:
     for score in uniform_scores(CORPUS).values():
         assert score.perplexity == pytest.approx(4)
         assert score.bits_per_character == pytest.approx(2)
-
-
-def test_rates_divide_once() -> None:
-    score = Score(total_nats=20 * math.log(2), tokens=10, characters=40)
-    assert score.perplexity == pytest.approx(4)
-    assert score.bits_per_character == pytest.approx(0.5)

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from timemachine.ngrams import counts as counting
 from timemachine.ngrams.counts import count_ngrams
 from timemachine.text.clean import tokens_of
 from timemachine.text.vocabulary import Vocabulary
@@ -36,6 +37,30 @@ def test_counts_and_their_order_are_those_of_a_counter(tokens: list[int], n: int
     expected = Counter(zip(*(tokens[i:] for i in range(n)), strict=False)).most_common()
     counts = count_ngrams(np.array(tokens, dtype=np.uint8), n, 4)
     assert [(tuple(g), c) for g, c in zip(counts.ngrams.tolist(), counts.counts.tolist(), strict=True)] == expected
+
+
+@given(st.lists(st.integers(0, 3), max_size=300), st.integers(1, 3), st.integers(1, 9), st.integers(1, 40))
+def test_blocks_and_stretches_of_any_length_make_no_difference(
+    tokens: list[int], n: int, block: int, stretch: int
+) -> None:
+    expected = Counter(zip(*(tokens[i:] for i in range(n)), strict=False)).most_common()
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(counting, "_BLOCK", block)
+        monkeypatch.setattr(counting, "_STRETCH", stretch)
+        counts = count_ngrams(np.array(tokens, dtype=np.uint8), n, 4)
+    assert [(tuple(g), c) for g, c in zip(counts.ngrams.tolist(), counts.counts.tolist(), strict=True)] == expected
+
+
+def test_keys_of_up_to_63_bits_are_counted() -> None:
+    tokens = np.array([2**31 - 1, 2**31 - 2] * 3)
+    counts = count_ngrams(tokens, 2, 2**31)
+    assert counts.ngrams.tolist() == [[2**31 - 1, 2**31 - 2], [2**31 - 2, 2**31 - 1]]
+    assert counts.counts.tolist() == [3, 2]
+
+
+def test_a_text_too_long_to_count_is_refused() -> None:
+    with pytest.raises(ValueError, match="too many"):
+        count_ngrams(np.broadcast_to(np.uint8(0), (2**31,)), 2, 4)
 
 
 def test_ngrams_that_do_not_fit_a_number_are_refused() -> None:

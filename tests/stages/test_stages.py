@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import yaml
 from graph import ROOT
+from safetensors.numpy import load_file
 from tiny import ALL_STAGES, make_project, run_stage, write_params
 
 
@@ -77,6 +78,24 @@ def test_reports_have_the_keys_that_other_tools_read(finished: Path) -> None:
     assert {"one_step_rmse", "multistep_rmse", "k_step_rmse"} <= set(forecast["mlp"])
     assert set(perplexity) == {"uniform_lines", "uniform_whole", "carried", "windowed"}
     assert set(perplexity["carried"]["test"]) == {"nats", "bits_per_character", "perplexity", "tokens"}
+
+
+def test_ngram_models_have_a_score_and_the_nats_of_every_held_out_token(finished: Path) -> None:
+    report = read(finished, "ngram_models")
+    assert set(report) == {"lines", "words"}
+    assert set(report["words"]) == {"epsilon", "discounts", "models", "reversed", "arrow"}
+    for name, orders in (("lines", 4), ("words", 2)):
+        by_model = report[name]["models"]
+        nats = load_file(finished / f"data/scores/ngram/{name}.safetensors")
+        kinds = {"maximum_likelihood": 3, "additive": 3, "kneser_ney": orders}
+        assert set(by_model) == {f"{kind}_{n}" for kind, last in kinds.items() for n in range(1, last + 1)}
+        assert set(nats) == {f"{model}.{part}" for model in by_model for part in ("val", "test")}
+        for key, values in nats.items():
+            score = by_model[key.split(".")[0]][key.split(".")[1]]
+            assert len(values) == score["tokens"]
+            assert values.mean() == pytest.approx(np.inf if score["nats"] is None else score["nats"])
+        arrow = report[name]["arrow"]["kneser_ney_2"]["test"]
+        assert arrow["low"] <= arrow["bits_per_character"] <= arrow["high"]
 
 
 def test_checkpoints_have_everything_to_rebuild_and_history_to_read(finished: Path) -> None:

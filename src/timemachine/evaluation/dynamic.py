@@ -34,7 +34,7 @@ def dynamic_nats(
         (num_tokens − first,) nats.
     """
     model.eval()
-    parameters = list(model.parameters())
+    parameters: list[Tensor] = list(model.parameters())
     squares = [torch.zeros_like(p) for p in parameters]
     for _, gradients in _segments(model, tokens[:first], first - num_rms, num_steps):
         torch._foreach_addcmul_(squares, gradients, gradients)
@@ -50,7 +50,9 @@ def dynamic_nats(
     return torch.cat(scored).double().numpy()
 
 
-def _segments(model: nn.Module, tokens: Tensor, first: int, num_steps: int) -> Iterator[tuple[Tensor, list[Tensor]]]:
+def _segments(
+    model: nn.Module, tokens: Tensor, first: int, num_steps: int
+) -> Iterator[tuple[Tensor, list[Tensor]]]:
     """Yield −log P of the next `num_steps` tokens from `first` on, and the gradient of their mean."""
     parameters = list(model.parameters())
     state: State = None

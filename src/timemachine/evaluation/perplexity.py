@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -11,57 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from timemachine.evaluation.score import Score
 from timemachine.models.state import State
 from timemachine.text.corpus import Corpus, Part
-from timemachine.training.history import perplexity
 
 Nats = NDArray[np.float64]
 
 _CHUNK_STEPS = 1024
-
-
-@dataclass(frozen=True)
-class Score:
-    """Summed nats over counted tokens; every rate divides once, at the end.
-
-    Attributes:
-        total_nats: sum of −log P over the tokens.
-        tokens: tokens scored.
-        characters: characters of cleaned text that they stand for.
-    """
-
-    total_nats: float
-    tokens: int
-    characters: float
-
-    def __add__(self, other: "Score") -> "Score":
-        return Score(
-            self.total_nats + other.total_nats, self.tokens + other.tokens, self.characters + other.characters
-        )
-
-    @property
-    def nats(self) -> float:
-        """Mean nats per token."""
-        return self.total_nats / self.tokens
-
-    @property
-    def bits_per_character(self) -> float:
-        """Mean bits per character of cleaned text."""
-        return self.total_nats / self.characters / math.log(2)
-
-    @property
-    def perplexity(self) -> float:
-        """exp(mean nats per token), at most 1e100."""
-        return perplexity(self.nats)
-
-    def report(self) -> dict[str, float | int]:
-        """Return the score as `data/reports/perplexity.json` holds it."""
-        return {
-            "nats": self.nats,
-            "bits_per_character": self.bits_per_character,
-            "perplexity": self.perplexity,
-            "tokens": self.tokens,
-        }
 
 
 @torch.inference_mode()

@@ -28,23 +28,18 @@ class NgramModel(nn.Module):
 
         The state holds the tokens before, (batch, order − 1) or fewer at the beginning of a text.
         """
-        text = X if state is None else torch.cat([state, X], 1)  # type: ignore[list-item]
-        before = text.shape[1] - X.shape[1]
-        contexts = self.order - 1
-        P = []
+        text = torch.cat([state, X], 1) if isinstance(state, Tensor) else X
+        num_before, length = self.order - 1, text.shape[1]
+        P = []  # (batch, positions, vocab) each
         # The first tokens of a text have shorter contexts: each of these lengths is a model of lower order.
-        for end in range(before + 1, min(contexts, text.shape[1] + 1)):
+        for end in range(length - X.shape[1] + 1, min(num_before, length + 1)):
             P.append(self.counted.distributions(text[:, :end].numpy())[:, None])
-        first = max(before + 1, contexts)  # length of the text before the first full context
-        if first <= text.shape[1]:
-            windows = np.lib.stride_tricks.sliding_window_view(text.numpy(), contexts, axis=1) if contexts else None
-            rows = text.shape[1] - first + 1
-            if windows is None:
-                full = self.counted.distributions(np.empty((len(X) * rows, 0), dtype=np.int64))
-            else:
-                full = self.counted.distributions(windows[:, -rows:].reshape(-1, contexts))
-            P.append(full.reshape(len(X), rows, -1))
-        kept = text[:, max(text.shape[1] - contexts, 0) :]
+        if num_full := min(length - num_before + 1, X.shape[1]) if length >= num_before else 0:
+            ends = np.arange(length - num_full + 1, length + 1)
+            contexts = text.numpy()[:, ends[:, None] + np.arange(-num_before, 0)]  # (batch, num_full, order − 1)
+            full = self.counted.distributions(contexts.reshape(len(X) * num_full, num_before))
+            P.append(full.reshape(len(X), num_full, -1))
+        kept = text[:, max(length - num_before, 0) :]
         return torch.from_numpy(np.log(np.concatenate(P, axis=1))), kept
 
 
@@ -59,6 +54,7 @@ class Mixture(nn.Module):
     def __init__(self, models: Sequence[nn.Module], weights: Sequence[float]) -> None:
         super().__init__()
         self.models = nn.ModuleList(models)
+        self.weights: Tensor
         self.register_buffer("weights", torch.tensor(weights, dtype=torch.float64))
 
     def forward(self, X: Tensor, state: State = None) -> tuple[Tensor, State]:

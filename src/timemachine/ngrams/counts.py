@@ -1,9 +1,18 @@
 """n-gram counts of a token sequence, without a Python loop over its tokens."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
+
+Integers = NDArray[np.int64]
+
+# n-grams are dealt out to as many parts as a byte has values, which sort fastest.
+_NUM_PARTS = 256
+# Tokens: what is dealt out at a time fits the cache, and the shortest stretch fills the parts.
+_BLOCK, _STRETCH = 2**18, 2**22
 
 
 @dataclass(frozen=True)
@@ -11,11 +20,11 @@ class NgramCounts:
     """The distinct n-grams of a sequence by falling count, ties by first appearance.
 
     Attributes:
-        ngrams: (num_distinct, n) token indices.
+        ngrams: (num_distinct, n) token indices, of the type they were counted in.
         counts: (num_distinct,) how often each occurs.
     """
 
-    ngrams: NDArray[np.int64]
+    ngrams: NDArray[np.integer]
     counts: NDArray[np.int64]
 
     @property
@@ -39,10 +48,81 @@ def pack(columns: NDArray[np.integer], vocab_size: int) -> NDArray[np.int64]:
 
 
 def count_ngrams(tokens: NDArray[np.integer], n: int, vocab_size: int) -> NgramCounts:
-    """Count the n-grams of a sequence of token indices of shape (num_tokens,)."""
-    if len(tokens) < n:
-        return NgramCounts(np.empty((0, n), dtype=np.int64), np.empty(0, dtype=np.int64))
-    rows = np.lib.stride_tricks.sliding_window_view(tokens, n)  # (num_tokens - n + 1, n)
-    _, first, counts = np.unique(pack(rows, vocab_size), return_index=True, return_counts=True)
-    order = np.lexsort((first, -counts))
-    return NgramCounts(rows[first[order]].astype(np.int64), counts[order])
+    """Count the n-grams of a sequence of token indices of shape (num_tokens,).
+
+    They are dealt out to parts by a hash, so that the table in which a part is counted fits the processor's
+    cache. The text is read in stretches as long as there are distinct n-grams so far, times two: memory grows
+    with those, save for one byte per token at the end, and none is counted anew more than a few times.
+
+    Raises:
+        ValueError: `vocab_size` ** n does not fit into 63 bits, or there are 2³¹ tokens or more.
+    """
+    if len(tokens) >= 2**31:
+        raise ValueError(f"{len(tokens)} tokens are too many to count; 2³¹ − 1 are allowed")
+    num_ngrams = max(len(tokens) - n + 1, 0)
+    parts = [_Part() for _ in range(_NUM_PARTS)]
+    begin = 0
+    while begin < num_ngrams:
+        end = min(begin + max(_STRETCH, 2 * sum(len(part.keys) for part in parts)), num_ngrams)
+        arrived: list[list[tuple[Integers, Integers]]] = [[] for _ in parts]
+        for start in range(begin, end, _BLOCK):
+            block = tokens[start : min(start + _BLOCK, end) + n - 1]
+            keys = pack(np.lib.stride_tricks.sliding_window_view(block, n), vocab_size)
+            # Fibonacci hashing: the top byte of a product modulo 2⁶⁴ depends on all of the key.
+            part_of = (keys.view(np.uint64) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(56)).astype(np.uint8)
+            order = np.argsort(part_of, kind="stable")
+            cuts = np.cumsum(np.bincount(part_of, minlength=_NUM_PARTS)).tolist()
+            keys, positions = keys[order], order + start
+            for a, (i, j) in zip(arrived, pairwise([0, *cuts]), strict=True):
+                a.append((keys[i:j], positions[i:j]))
+        for part, a in zip(parts, arrived, strict=True):
+            part.count(*(np.concatenate(column) for column in zip(*a, strict=True)))
+        begin = end
+    first, counts = _by_count(parts, num_ngrams)
+    # Column by column: rows of a few numbers each are slow to gather.
+    return NgramCounts(np.array([tokens[i:][first] for i in range(n)]).T, counts)
+
+
+class _Part:
+    """Some of the distinct n-grams, by first appearance.
+
+    Attributes:
+        keys: (num_distinct,) the packed n-grams.
+        counts: (num_distinct,) how often each occurred so far.
+        first: (num_distinct,) where each began first.
+    """
+
+    def __init__(self) -> None:
+        self.keys = self.counts = self.first = np.empty(0, dtype=np.int64)
+
+    def count(self, keys: Integers, positions: Integers) -> None:
+        """Add n-grams (num_arrived,) that begin at rising positions (num_arrived,)."""
+        import pandas as pd  # half a second; what only packs need not pay for it
+
+        num_known = len(self.keys)
+        # Known ones come first and so keep their places.
+        codes, self.keys = pd.factorize(np.concatenate([self.keys, keys]))
+        codes = codes[num_known:]
+        counts = np.bincount(codes, minlength=len(self.keys))
+        counts[:num_known] += self.counts
+        first = np.empty(len(self.keys), dtype=np.int64)
+        first[codes[::-1]] = positions[::-1]  # written last, the first position stays
+        first[:num_known] = self.first
+        self.counts, self.first = counts, first
+
+
+def _by_count(parts: Sequence[_Part], num_ngrams: int) -> tuple[Integers, Integers]:
+    """Return first positions and counts, (num_distinct,) each, by falling count, ties by first position."""
+    bits = num_ngrams.bit_length()
+    # Most occur once: a mask over the text has these in order. The others are sorted, both keys in one number.
+    once = np.zeros(num_ngrams, dtype=bool)
+    packed = [np.empty(0, dtype=np.int64)]
+    for part in parts:
+        repeated = part.counts > 1
+        once[part.first[~repeated]] = True
+        packed.append(part.first[repeated] - (part.counts[repeated] << bits))
+    more = np.sort(np.concatenate(packed))
+    first = np.concatenate([more & ((1 << bits) - 1), np.flatnonzero(once)])
+    counts = np.ones(len(first), dtype=np.int64)
+    counts[: len(more)] = -(more >> bits)
+    return first, counts

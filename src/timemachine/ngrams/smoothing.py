@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from timemachine.ngrams.counts import pack
 
+Counts = NDArray[np.int64]
 Probabilities = NDArray[np.float64]
 
 
@@ -37,7 +38,7 @@ class SmoothedNgrams:
     ) -> None:
         self.vocab_size = vocab_size
         self.num_distinct = num_distinct
-        self.epsilon = tuple(epsilon)
+        self.epsilon = list(epsilon)
         self._tables = []
         for n in (1, 2, 3):
             rows = np.lib.stride_tricks.sliding_window_view(tokens, n)
@@ -54,31 +55,77 @@ class SmoothedNgrams:
         Returns:
             (num_rows,) probabilities; after a context never seen, without smoothing, 0.
         """
+        return _smooth(*self.evidence(ngrams), self.epsilon[ngrams.shape[1] - 1])
+
+    def evidence(self, ngrams: NDArray[np.integer]) -> tuple[Counts, Counts, Probabilities]:
+        """Return what an estimate rests on: how often rows (num_rows, n) and their contexts occur, and P̂ below.
+
+        The last is that of the last token alone, or uniform for n = 1.
+        """
         n = ngrams.shape[1]
         joint, context = self._tables[n - 1]
-        epsilon = self.epsilon[n - 1]
-        lower = 1 / self.num_distinct if n == 1 else self.probabilities(ngrams[:, -1:])
-        numerator = _look_up(joint, pack(ngrams, self.vocab_size)) + epsilon * lower
-        denominator = _look_up(context, pack(ngrams[:, :-1], self.vocab_size)) + epsilon
-        return np.divide(numerator, denominator, out=np.zeros(len(ngrams)), where=denominator > 0)
+        return (
+            _look_up(joint, pack(ngrams, self.vocab_size)),
+            _look_up(context, pack(ngrams[:, :-1], self.vocab_size)),
+            np.full(len(ngrams), 1 / self.num_distinct) if n == 1 else self.probabilities(ngrams[:, -1:]),
+        )
 
-    def log_probabilities(self, tokens: NDArray[np.integer], order: int) -> Probabilities:
-        """Return log P̂ of each token of a sequence by the chain rule, in nats; −∞ where P̂ is 0.
+    def log_probabilities(self, tokens: NDArray[np.integer], order: int, first: int = 0) -> Probabilities:
+        """Return log P̂ of tokens[first:] by the chain rule, in nats; −∞ where P̂ is 0.
 
-        The first tokens, which have fewer than order − 1 before them, are given what there is.
+        The first tokens of all, which have fewer than order − 1 before them, are given what there is.
 
         Args:
             tokens: (num_tokens,) indices.
             order: 1 (unigram), 2 (bigram) or 3 (trigram).
+            first: index of the first token to score; those before it are context.
         """
-        parts = [self.probabilities(tokens[None, : n + 1]) for n in range(min(order - 1, len(tokens)))]
+        parts = [self.probabilities(tokens[None, : n + 1]) for n in range(first, min(order - 1, len(tokens)))]
         if len(tokens) >= order:
-            parts.append(self.probabilities(np.lib.stride_tricks.sliding_window_view(tokens, order)))
+            rows = np.lib.stride_tricks.sliding_window_view(tokens, order)
+            parts.append(self.probabilities(rows[max(first - order + 1, 0) :]))
         with np.errstate(divide="ignore"):
             return np.log(np.concatenate([np.empty(0), *parts]))
 
 
-def _look_up(table: tuple[NDArray[np.int64], NDArray[np.int64]], keys: NDArray[np.int64]) -> NDArray[np.int64]:
+def choose_epsilon(
+    tokens: NDArray[np.integer], num_train: int, vocab_size: int, num_distinct: int
+) -> tuple[float, float, float]:
+    """Return the ε, to four digits, under which what follows the training tokens is most probable.
+
+    ε₁ is chosen first, then ε₂ and ε₃ each given ε₁, because nothing else enters their equations.
+
+    Args:
+        tokens: (num_tokens,) training sequence and, after it, what to choose on.
+        num_train: tokens of the training sequence.
+        vocab_size: number of indices.
+        num_distinct: m of the equations.
+    """
+    model = SmoothedNgrams(tokens[:num_train], vocab_size, num_distinct, (0.0, 0.0, 0.0))
+    for n in (1, 2, 3):
+        rows = np.lib.stride_tricks.sliding_window_view(tokens, n)[max(num_train - n + 1, 0) :]
+        model.epsilon[n - 1] = _best_epsilon(*model.evidence(rows))
+    return (model.epsilon[0], model.epsilon[1], model.epsilon[2])
+
+
+def _best_epsilon(joint: Counts, context: Counts, lower: Probabilities) -> float:
+    """Return the best of a logarithmic grid from 10⁻⁶ to 10⁶, refined around its best until four digits stand."""
+    low, high = -6.0, 6.0
+    for _ in range(4):
+        grid = np.linspace(low, high, 25)
+        nats = [-np.log(_smooth(joint, context, lower, 10**exponent)).sum() for exponent in grid]
+        best = int(np.argmin(nats))
+        low, high = grid[max(best - 1, 0)], grid[min(best + 1, 24)]
+    return float(f"{10 ** grid[best]:.4g}")
+
+
+def _smooth(joint: Counts, context: Counts, lower: Probabilities, epsilon: float) -> Probabilities:
+    """Return (n(h, x) + ε P̂(x)) / (n(h) + ε), 0 where that is 0/0."""
+    denominator = context + epsilon
+    return np.divide(joint + epsilon * lower, denominator, out=np.zeros(len(joint)), where=denominator > 0)
+
+
+def _look_up(table: tuple[Counts, Counts], keys: Counts) -> Counts:
     """Return the count of each key, 0 for those not in the table."""
     known, counts = table
     if not len(known):

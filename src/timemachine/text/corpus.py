@@ -46,13 +46,17 @@ class Corpus:
         """Return the text of indices; words are joined by a space."""
         return ("" if self.level == "char" else " ").join(self.vocabulary.to_tokens(indices))
 
-    def num_characters(self, indices: NDArray[np.unsignedinteger]) -> float:
-        """Return how many characters of cleaned text the tokens stand for, one space for each word."""
+    def characters(self, indices: NDArray[np.unsignedinteger]) -> NDArray[np.float64]:
+        """Return how many characters of cleaned text each of the tokens (num_tokens,) stands for."""
         if self.level == "char":
-            return len(indices)
+            return np.ones(len(indices))
         lengths = np.array([len(token) + 1 for token in self.vocabulary.tokens], dtype=np.float64)
         lengths[self.vocabulary.unk] = self.unk_length + 1
-        return float(lengths[indices].sum())
+        return lengths[indices]
+
+    def num_characters(self, indices: NDArray[np.unsignedinteger]) -> float:
+        """Return how many characters of cleaned text the tokens stand for in all, one space for each word."""
+        return float(self.characters(indices).sum())
 
     def save(self, folder: str | Path) -> None:
         """Write `tokens.npy`, `vocabulary.json` and `split.json` into a folder."""

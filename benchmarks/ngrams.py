@@ -1,0 +1,88 @@
+"""Seconds and memory of counting trigrams, against `collections.Counter`, on two long texts of the book's words.
+
+One repeats the book with its lines shuffled, so that most trigrams return; the other shuffles the words one by
+one, so that most occur once. Both sides count the same text in turn, each in a process of its own; medians over
+the rounds, and the most memory that a process took on top of the text.
+
+Run: python benchmarks/ngrams.py [--tokens N] [--rounds N]
+"""
+
+import argparse
+import multiprocessing
+import resource
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas  # noqa: F401  counting imports it when it begins; that is no part of the time
+from numpy.typing import NDArray
+
+from timemachine.ngrams.counts import count_ngrams
+from timemachine.text.clean import clean_lines, tokenize
+from timemachine.text.vocabulary import Vocabulary
+
+Tokens = NDArray[np.unsignedinteger]
+
+
+def shuffled_lines(lines: list[Tokens], num_tokens: int) -> Tokens:
+    """Return the lines again and again, each time in another order."""
+    generator = np.random.default_rng(0)
+    num_repeats = -(-num_tokens // sum(map(len, lines)))
+    return np.concatenate([lines[i] for _ in range(num_repeats) for i in generator.permutation(len(lines))])[
+        :num_tokens
+    ]
+
+
+def measure(count: Callable[[], object]) -> tuple[float, float]:
+    """Return the seconds that a call takes in a process of its own, and the MB by which that process grew."""
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    process = multiprocessing.get_context("fork").Process(target=lambda: sender.send(_measured(count)))
+    process.start()
+    result: tuple[float, float] = receiver.recv()
+    process.join()
+    return result
+
+
+def _measured(count: Callable[[], object]) -> tuple[float, float]:
+    before_kb = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() // 1024
+    begin = time.perf_counter()
+    result = count()
+    seconds = time.perf_counter() - begin
+    peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    del result
+    return seconds, (peak_kb - before_kb) / 1024
+
+
+def main() -> None:
+    """Print a line per text: both times, their ratio, and the memory of both."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--tokens", type=int, default=3_000_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    book = Path("data/raw/timemachine.txt").read_text()
+    lines = tokenize(clean_lines(book), "word")
+    vocabulary = Vocabulary.build([word for line in lines for word in line])
+    tokens = shuffled_lines([np.array(vocabulary[line], dtype=np.uint16) for line in lines], options.tokens)
+    for name, text in (("lines", tokens), ("words", np.random.default_rng(0).permutation(tokens))):
+        words = vocabulary.to_tokens(text.tolist())
+        rounds = [
+            (
+                measure(lambda w=words: Counter(zip(w, w[1:], w[2:], strict=False))),  # type: ignore[misc]
+                measure(lambda t=text: count_ngrams(t, 3, len(vocabulary))),  # type: ignore[misc]
+            )
+            for _ in range(options.rounds)
+        ]
+        (plain_s, plain_mb), (our_s, our_mb) = (
+            [statistics.median(r[side][what] for r in rounds) for what in (0, 1)] for side in (0, 1)
+        )
+        print(
+            f"{len(text):,} words, {name} shuffled: Counter {plain_s:.2f} s, {plain_mb:,.0f} MB; "
+            f"ours {our_s:.2f} s, {our_mb:,.0f} MB; ratio {plain_s / our_s:.1f} (medians of {options.rounds})"
+        )
+
+
+if __name__ == "__main__":
+    main()
