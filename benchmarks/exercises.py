@@ -82,7 +82,7 @@ def epoch_s(history: list[Epoch]) -> float:
 def results(history: list[Epoch], base_s: float) -> list[str]:
     """Return both perplexities after the last epoch, seconds per epoch, and their ratio to the base's."""
     perplexities = (perplexity(nats) for nats in (history[-1].loss, history[-1].metrics["val_nats"]))
-    return [*(f"{p:.4g}" for p in perplexities), f"{epoch_s(history):.3f}", f"{epoch_s(history) / base_s:.2f}"]
+    return [*(f"{p:#.4g}" for p in perplexities), f"{epoch_s(history):.3f}", f"{epoch_s(history) / base_s:.2f}"]
 
 
 def compare(checked: Params, num_epochs: int, text: Path) -> tuple[nn.Module, Corpus]:
