@@ -8,7 +8,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := true
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup repro test check format ui bench lock clean
+.PHONY: help setup repro test check format ui bench exercises lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -48,6 +48,9 @@ ui: setup ## Show the runs in MLflow on http://127.0.0.1:5000
 bench: setup ## Compare speed with the plain loops of the book: training, counting
 	python benchmarks/training.py
 	python benchmarks/ngrams.py
+
+exercises: setup ## Answer the book's exercises on recurrent networks in two tables
+	python benchmarks/exercises.py
 
 lock: ## Pin the newest versions that pyproject.toml allows in requirements.txt
 	$(PYTHON) -m venv $(VENV)-lock

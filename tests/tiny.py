@@ -49,7 +49,11 @@ def write_params(folder: Path, content: dict[str, Any]) -> None:
 
 def run_stage(folder: Path, name: str, *arguments: str) -> None:
     """Run a stage's script as `python stages/NAME.py ARGUMENTS` would, in a folder."""
-    script = ROOT / "stages" / f"{name}.py"
+    run_script(folder, ROOT / "stages" / f"{name}.py", *arguments)
+
+
+def run_script(folder: Path, script: Path, *arguments: str) -> None:
+    """Run a script as `python SCRIPT ARGUMENTS` would, in a folder."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.chdir(folder)
         monkeypatch.setattr(sys, "argv", [str(script), *arguments])

@@ -1,0 +1,162 @@
+"""The book's exercises on recurrent networks, answered: one change at a time, and P^α in place of the argmax.
+
+Every row trains the recipe e1_concise_sequential with one change, for fewer epochs, and is scored on as many
+tokens as it trains on, those that follow. Then the unchanged model writes. Reads params.yaml and data/text/;
+the tables go to standard output, the progress to standard error.
+
+Run: python benchmarks/exercises.py [--epochs N] [--text FILE] [--threads N]
+"""
+
+import argparse
+import platform
+import re
+import statistics
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Generator, nn
+
+from timemachine import params, stage
+from timemachine.evaluation.generation import Sampling, continue_sequences
+from timemachine.evaluation.perplexity import token_nats
+from timemachine.params import Params, RnnRecipe
+from timemachine.progress import Progress
+from timemachine.text.clean import decode
+from timemachine.text.corpus import Corpus
+from timemachine.text.prepare import build_corpus
+from timemachine.training.devices import choose_device
+from timemachine.training.history import perplexity
+from timemachine.training.language import train_language_model
+from timemachine.training.loop import Epoch
+
+BASE = "e1_concise_sequential"
+CHANGES: dict[str, dict[str, Any]] = {
+    "learnt embedding of 32 instead of one-hot": {"embedding_dim": 32},
+    "ReLU instead of tanh": {"activation": "relu"},
+    "no clipping": {"clip_norm": None},
+    "no detaching": {"detach": False},
+    "2 layers": {"num_layers": 2},
+    "3 layers": {"num_layers": 3},
+    "GRU": {"cell": "gru"},
+    "LSTM": {"cell": "lstm"},
+}
+ALPHAS = (0.5, 1.0, 2.0, 4.0, float("inf"))
+NUM_ROWS, NUM_WARMUP, NUM_PREDS, NUM_SHOWN = 64, 20, 200, 40
+RULE = "|---" * 5 + "|"
+
+
+def print_row(*cells: object) -> None:
+    """Print a row of a Markdown table."""
+    print("|", " | ".join(map(str, cells)), "|", flush=True)
+
+
+def hardware(device: torch.device) -> str:
+    """Return the name of the GPU, or of the processor where Linux tells it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    cpuinfo = Path("/proc/cpuinfo")
+    name = re.search(r"model name\s*: (.+)", cpuinfo.read_text()) if cpuinfo.is_file() else None
+    return name[1] if name else platform.machine()
+
+
+def train(name: str, recipe: RnnRecipe, corpus: Corpus) -> tuple[nn.Module, list[Epoch]]:
+    """Return a trained model and its history."""
+    with redirect_stdout(sys.stderr), Progress(name, recipe.num_epochs) as progress:
+        return train_language_model(
+            recipe,
+            corpus,
+            choose_device(recipe.device),
+            lambda e: progress.update(e.epoch, perplexity=perplexity(e.loss)),
+        )
+
+
+def epoch_s(history: list[Epoch]) -> float:
+    """Return the median of seconds per epoch, which a busy moment of the machine does not move."""
+    return statistics.median(epoch.seconds for epoch in history)
+
+
+def results(history: list[Epoch], base_s: float) -> list[str]:
+    """Return both perplexities after the last epoch, seconds per epoch, and their ratio to the base's."""
+    perplexities = (perplexity(nats) for nats in (history[-1].loss, history[-1].metrics["val_nats"]))
+    return [*(f"{p:#.4g}" for p in perplexities), f"{epoch_s(history):.3f}", f"{epoch_s(history) / base_s:.2f}"]
+
+
+def compare(checked: Params, num_epochs: int, text: Path) -> tuple[nn.Module, Corpus]:
+    """Print what each change does; return the unchanged model and its corpus."""
+    recipe = stage.entry(checked.train_rnn, BASE, "train_rnn")
+    content = recipe.model_dump() | {"num_epochs": num_epochs, "num_val": recipe.num_train, "patience": None}
+    base = params.validate(RnnRecipe, content, BASE)
+    corpus = Corpus.load(Path("data/text") / base.corpus)
+    runs = [(n, params.validate(RnnRecipe, content | change, n), corpus) for n, change in CHANGES.items()]
+    another = f"another book: {text.name}"
+    if text.is_file():
+        book, split = decode(text.read_bytes(), str(text)), checked.preprocess.split
+        options = checked.preprocess.corpora[base.corpus].model_dump()
+        runs.append((another, base, build_corpus(book, **options, fractions=(split.train, split.val, split.test))))
+
+    print(hardware(choose_device(base.device)), f"{torch.get_num_threads()} threads", sep=", ", end=", ")
+    print(f"torch {torch.__version__}; {num_epochs} epochs\n")
+    print_row("change", "train perplexity", "validation perplexity", "seconds per epoch", "time to base")
+    print(RULE)
+    model, history = train("base", base, corpus)
+    base_s = epoch_s(history)
+    print_row("none: one-hot, tanh, 1 layer, clipped, detached", *results(history, base_s))
+    for name, changed, read in runs:
+        try:
+            print_row(name, *results(train(name, changed, read)[1], base_s))
+        except ValueError as error:
+            diverged = re.search(r"diverged in (epoch \d+)", str(error))
+            print_row(name, f"diverges in {diverged[1]}" if diverged else error, *"–––")
+    if not text.is_file():
+        print_row(another, f"{text}: no such file", *"–––")
+    return model.cpu(), corpus
+
+
+def write(model: nn.Module, corpus: Corpus, seed: int) -> None:
+    """Print what the model writes for each alpha, beside what the book has in the same places.
+
+    The rows go on from held-out text. Their first and last word may be cut, and are not counted.
+    """
+    val = corpus.part("val").tolist()
+    stride = (len(val) - NUM_WARMUP - NUM_PREDS) // NUM_ROWS
+    prefixes = [val[i * stride :][:NUM_WARMUP] for i in range(NUM_ROWS)]
+    texts = {"the book itself": [val[i * stride + NUM_WARMUP :][:NUM_PREDS] for i in range(NUM_ROWS)]}
+    for alpha in ALPHAS:
+        generator = Generator().manual_seed(seed)
+        texts[f"{alpha:g}"] = continue_sequences(model, prefixes, NUM_PREDS, Sampling(alpha), generator)
+    known = set(corpus.decode(corpus.tokens.tolist()).split())
+
+    print(f"\n{NUM_ROWS} rows of {NUM_PREDS} characters; the sample follows `{corpus.decode(prefixes[0])}`\n")
+    print_row("drawn from P^α, α =", "words in the book", "distinct words", "nats per character", "sample")
+    print(RULE)
+    for name, rows in texts.items():
+        words = [word for row in rows for word in corpus.decode(row).split()[1:-1]]
+        counts = sum(word in known for word in words), len(set(words))
+        streams = [torch.tensor(prefix + row) for prefix, row in zip(prefixes, rows, strict=True)]
+        nats = np.concatenate(token_nats(model, streams, [NUM_WARMUP] * NUM_ROWS)).mean()
+        shares = (f"{count / max(len(words), 1):.0%}" for count in counts)
+        print_row(name, *shares, f"{nats:.3f}", f"`{corpus.decode(rows[0][:NUM_SHOWN])}`")
+
+
+def main() -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--epochs", type=int, default=100)
+    parser.add_argument("--text", type=Path, default=Path("../shared/data/war_of_the_worlds.txt"))
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    options = parser.parse_args()
+    if options.threads < 1:
+        parser.error(f"--threads: {options.threads} is not at least 1")
+    torch.set_num_threads(options.threads)
+    with stage.one_line_errors("exercises"):
+        checked = params.load()
+        model, corpus = compare(checked, options.epochs, options.text)
+        write(model, corpus, checked.train_rnn[BASE].seed)
+
+
+if __name__ == "__main__":
+    main()
