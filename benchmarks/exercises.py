@@ -22,7 +22,7 @@ from torch import Generator, nn
 
 from timemachine import params, stage
 from timemachine.evaluation.generation import Sampling, continue_sequences
-from timemachine.evaluation.perplexity import token_nats
+from timemachine.evaluation.perplexity import read_streams
 from timemachine.params import Params, RnnRecipe
 from timemachine.progress import Progress
 from timemachine.text.clean import decode
@@ -137,7 +137,8 @@ def write(model: nn.Module, corpus: Corpus, seed: int) -> None:
         words = [word for row in rows for word in corpus.decode(row).split()[1:-1]]
         counts = sum(word in known for word in words), len(set(words))
         streams = [torch.tensor(prefix + row) for prefix, row in zip(prefixes, rows, strict=True)]
-        nats = np.concatenate(token_nats(model, streams, [NUM_WARMUP] * NUM_ROWS)).mean()
+        readings = read_streams(model, streams, [NUM_WARMUP] * NUM_ROWS)
+        nats = np.concatenate([reading.nats for reading in readings]).mean()
         shares = (f"{count / max(len(words), 1):.0%}" for count in counts)
         print_row(name, *shares, f"{nats:.3f}", f"`{corpus.decode(rows[0][:NUM_SHOWN])}`")
 

@@ -1,7 +1,7 @@
 """Score every language model on what it was trained on, the validation and the test part, and let it write.
 
 Reads `evaluate_perplexity` and `train_rnn` of params.yaml, data/text/ and data/models/rnn/; writes
-data/reports/perplexity.json, data/scores/rnn/ (nats of every held-out token) and data/generated/.
+data/reports/perplexity.json, data/scores/rnn/ (what each model makes of every held-out token) and data/generated/.
 Run: python stages/evaluate_perplexity.py
 """
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from timemachine import stage
 from timemachine.evaluation.generation import generate
-from timemachine.evaluation.perplexity import nats_by_part, score_nats, uniform_scores
+from timemachine.evaluation.perplexity import held_out_arrays, read_parts, score_readings, uniform_scores
 from timemachine.files import write_arrays, write_json, write_text
 from timemachine.models.language import rebuild_language_model as rebuild
 from timemachine.params import Params, RnnConfig
@@ -17,7 +17,7 @@ from timemachine.text.corpus import Corpus
 from timemachine.training.checkpoints import load_checkpoint
 
 
-def run(params: Params, text: Path, models: Path, nats_folder: Path, report: Path, generated: Path) -> None:
+def run(params: Params, text: Path, models: Path, out: Path, report: Path, generated: Path) -> None:
     """Write scores and generated text by model."""
     p = params.evaluate_perplexity
     corpora = {name: Corpus.load(text / name) for name in {r.corpus: None for r in params.train_rnn.values()}}
@@ -28,12 +28,12 @@ def run(params: Params, text: Path, models: Path, nats_folder: Path, report: Pat
         model, config = load_checkpoint(models / name, RnnConfig, rebuild, corpus.vocabulary.sha256)
         with stage.about(f"train_rnn.{name}"):
             train_range = config.train_range[0], config.train_range[1]
-            nats = nats_by_part(model, corpus, train_range, p.num_warmup, p.num_streams)
-            scores[name] = score_nats(nats, corpus, train_range)
+            readings = read_parts(model, corpus, train_range, p.num_warmup, p.num_streams)
+            scores[name] = score_readings(readings, corpus, train_range)
+            held_out[name] = held_out_arrays(readings)
             texts[name] = [generate(model, corpus, [q.prefix], q.num_preds)[0] for q in p.prefixes]
-            held_out[name] = {part: nats[part] for part in ("val", "test")}
-    for name, parts in held_out.items():
-        write_arrays(nats_folder / f"{name}.safetensors", parts)
+    for name, arrays in held_out.items():
+        write_arrays(out / f"{name}.safetensors", arrays)
     for name, lines in texts.items():
         write_text(generated / f"{name}.txt", "".join(f"{line}\n" for line in lines))
     write_json(report, {name: {part: s.report() for part, s in by.items()} for name, by in scores.items()})
@@ -44,7 +44,7 @@ if __name__ == "__main__":
         run,
         text="data/text",
         models="data/models/rnn",
-        nats_folder="data/scores/rnn",
+        out="data/scores/rnn",
         report="data/reports/perplexity.json",
         generated="data/generated",
     )

@@ -3,7 +3,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from timemachine.evaluation.mixture import fit_weights, fit_weights_by_context, mixture_nats
+from timemachine.evaluation.mixture import (
+    arithmetic_nats,
+    fit_arithmetic,
+    fit_geometric,
+    geometric_log_probabilities,
+)
 
 
 def random_nats(seed: int, num_models: int = 3, num_tokens: int = 400) -> np.ndarray:
@@ -13,39 +18,66 @@ def random_nats(seed: int, num_models: int = 3, num_tokens: int = 400) -> np.nda
 @given(st.integers(0, 99))
 def test_the_fitted_mixture_is_no_worse_than_any_of_its_models_or_of_1000_other_weights(seed: int) -> None:
     nats = random_nats(seed)
-    w = fit_weights(nats)
-    best = mixture_nats(nats, w).mean()
+    w = fit_arithmetic(nats)
+    best = arithmetic_nats(nats, w).mean()
     assert w.sum() == pytest.approx(1)
     others = np.random.default_rng(seed).dirichlet(np.ones(3) / 2, 1000)
-    assert best <= min(mixture_nats(nats, other).mean() for other in [*np.eye(3), *others]) + 1e-5
+    assert best <= min(arithmetic_nats(nats, other).mean() for other in [*np.eye(3), *others]) + 1e-5
 
 
 def test_a_model_that_is_always_better_gets_all_the_weight() -> None:
     nats = np.stack([np.full(50, 1.0), np.full(50, 3.0)])
-    assert fit_weights(nats) == pytest.approx([1, 0])
+    assert fit_arithmetic(nats) == pytest.approx([1, 0])
 
 
 def test_the_weights_of_a_text_drawn_from_a_mixture_are_found_again() -> None:
     rng = np.random.default_rng(0)
     P = np.array([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]])
     tokens = rng.choice(3, 50_000, p=0.3 * P[0] + 0.7 * P[1])
-    assert fit_weights(-np.log(P[:, tokens])) == pytest.approx([0.3, 0.7], abs=0.02)
+    assert fit_arithmetic(-np.log(P[:, tokens])) == pytest.approx([0.3, 0.7], abs=0.02)
 
 
 def test_the_probability_of_a_mixture_is_the_weighted_mean_even_where_all_are_tiny() -> None:
     nats = -np.log(np.array([[0.5, 0.1], [0.25, 0.4]]))
     w = np.array([0.25, 0.75])
-    assert np.exp(-mixture_nats(nats, w)) == pytest.approx([0.3125, 0.325])
-    assert mixture_nats(nats + 5000, w) == pytest.approx(mixture_nats(nats, w) + 5000)
+    assert np.exp(-arithmetic_nats(nats, w)) == pytest.approx([0.3125, 0.325])
+    assert arithmetic_nats(nats + 5000, w) == pytest.approx(arithmetic_nats(nats, w) + 5000)
 
 
-def test_each_kind_of_context_gets_its_own_weights_and_without_text_the_common_ones() -> None:
-    good, bad = np.full(100, 0.1), np.full(100, 4.0)
-    nats = np.stack([np.append(good, bad), np.append(bad, good)])
-    kinds = np.repeat([0, 1], 100)
-    weights = fit_weights_by_context(nats, kinds, 3, num_prior=1.0)
-    assert weights.sum(0) == pytest.approx(np.ones(3))
-    assert weights[0, 0] > 0.95
-    assert weights[1, 1] > 0.95
-    assert weights[:, 2] == pytest.approx(fit_weights(nats))
-    assert mixture_nats(nats, weights[:, kinds]).mean() < mixture_nats(nats, fit_weights(nats)).mean()
+def random_distributions(seed: int, num_models: int, num_tokens: int = 300, vocab_size: int = 4) -> np.ndarray:
+    P = np.random.default_rng(seed).dirichlet(np.ones(vocab_size), (num_models, num_tokens))
+    return np.log(P + 1e-9) - np.log((P + 1e-9).sum(-1, keepdims=True))
+
+
+def nats_of(log_P: np.ndarray, tokens: np.ndarray) -> float:
+    return -float(log_P[np.arange(len(tokens)), tokens].mean())
+
+
+@given(st.integers(0, 99))
+def test_a_fitted_geometric_mixture_is_no_worse_than_any_of_200_other_weights_and_a_distribution(
+    seed: int,
+) -> None:
+    log_P = random_distributions(seed, 3)
+    tokens = np.random.default_rng(seed).integers(4, size=300)
+    w = fit_geometric(log_P, tokens)
+    mixed = geometric_log_probabilities(log_P, w)
+    assert np.exp(mixed).sum(1) == pytest.approx(np.ones(300))
+    others = [*np.eye(3), *np.random.default_rng(seed).normal(0.3, 0.5, (200, 3))]
+    assert (
+        nats_of(mixed, tokens)
+        <= min(nats_of(geometric_log_probabilities(log_P, o), tokens) for o in others) + 1e-9
+    )
+
+
+def test_the_weights_of_a_text_drawn_from_a_geometric_mixture_are_found_again() -> None:
+    log_P = random_distributions(0, 2, 40_000)
+    P = np.exp(geometric_log_probabilities(log_P, np.array([0.3, 0.9])))
+    tokens = (P.cumsum(1) < np.random.default_rng(1).random((40_000, 1))).sum(1)
+    assert fit_geometric(log_P, tokens) == pytest.approx([0.3, 0.9], abs=0.02)
+
+
+def test_the_same_model_twice_shares_its_weight() -> None:
+    log_P = random_distributions(0, 1)
+    tokens = np.random.default_rng(1).integers(4, size=300)
+    once, twice = fit_geometric(log_P, tokens), fit_geometric(np.concatenate([log_P, log_P]), tokens)
+    assert twice == pytest.approx([once[0] / 2] * 2)

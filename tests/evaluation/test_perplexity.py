@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from timemachine.evaluation.perplexity import nats_by_part, score_nats, token_nats, uniform_scores
+from timemachine.evaluation.perplexity import read_parts, read_streams, score_readings, uniform_scores
 from timemachine.evaluation.score import Score
 from timemachine.models.rnn import RNN
 from timemachine.text.corpus import Part
 
 
 def score_parts(model: nn.Module, end: int, num_warmup: int, num_streams: int) -> dict[Part, Score]:
-    return score_nats(nats_by_part(model, CORPUS, (0, end), num_warmup, num_streams), CORPUS, (0, end))
+    return score_readings(read_parts(model, CORPUS, (0, end), num_warmup, num_streams), CORPUS, (0, end))
 
 
 @pytest.mark.parametrize(("certainty", "perplexity"), [(200.0, 1.0), (0.0, 4.0), (-200.0, math.inf)])
@@ -48,19 +48,19 @@ def test_streams_side_by_side_score_what_each_scores_alone_token_by_token(length
     generator = torch.Generator().manual_seed(seed)
     model = RNN(4, 3, generator=generator)
     streams = [torch.randint(4, (length,), generator=generator) for length in lengths]
-    together = token_nats(model, streams, [1] * len(streams))
-    for stream, nats in zip(streams, together, strict=True):
+    together = read_streams(model, streams, [1] * len(streams))
+    for stream, reading in zip(streams, together, strict=True):
         with torch.inference_mode():
             logits, _ = model(stream[None, :-1])
         alone = nn.functional.cross_entropy(logits[0], stream[1:], reduction="none")
-        assert nats == pytest.approx(alone.numpy(), rel=1e-4, abs=1e-5)
+        assert reading.nats == pytest.approx(alone.numpy(), rel=1e-4, abs=1e-5)
 
 
 def test_the_state_is_carried_from_the_text_before() -> None:
     model = RNN(4, 3, generator=torch.Generator().manual_seed(0))
     stream = torch.arange(40) % 4
     whole, with_context, without = (
-        token_nats(model, [stream[begin:]], [warmup])[0] for begin, warmup in ((0, 1), (0, 30), (29, 1))
+        read_streams(model, [stream[begin:]], [warmup])[0].nats for begin, warmup in ((0, 1), (0, 30), (29, 1))
     )
     assert np.array_equal(with_context, whole[29:])
     assert not np.allclose(with_context, without)

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from timemachine.evaluation.perplexity import token_nats
+from timemachine.evaluation.perplexity import read_streams
 from timemachine.models.mixture import Mixture, NgramModel
 from timemachine.models.rnn import RNN
 from timemachine.models.state import State
@@ -25,9 +25,9 @@ def mixture() -> Mixture:
 
 @pytest.mark.parametrize("order", [1, 2, 4])
 def test_the_module_scores_a_text_as_the_counts_do(order: int) -> None:
-    nats = token_nats(NgramModel(COUNTED, order), list(X), [1, 1, 1])
-    for row, found in zip(X.numpy(), nats, strict=True):
-        assert found == pytest.approx(-COUNTED.log_probabilities(row, order, 1))
+    readings = read_streams(NgramModel(COUNTED, order), list(X), [1, 1, 1])
+    for row, reading in zip(X.numpy(), readings, strict=True):
+        assert reading.nats == pytest.approx(-COUNTED.log_probabilities(row, order, 1))
 
 
 @pytest.mark.parametrize("model", [NgramModel(COUNTED, 4), NgramModel(COUNTED, 1), mixture()])

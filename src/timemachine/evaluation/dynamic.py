@@ -5,19 +5,18 @@ Source: B. Krause, E. Kahembwe, I. Murray, S. Renals, Dynamic Evaluation of Neur
 
 from collections.abc import Iterator
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from timemachine.evaluation.perplexity import Reading
 from timemachine.models.state import State, detach
 
 
-def dynamic_nats(
+def read_and_learn(
     model: nn.Module, tokens: Tensor, num_rms: int, first: int, num_steps: int, lr: float
-) -> NDArray[np.float64]:
-    """Return −log P of tokens[first:] under a model that takes a step after every `num_steps` of them.
+) -> Reading:
+    """Return what a model makes of tokens[first:] that takes a step after every `num_steps` of them.
 
     A segment is scored before its gradient g moves the weights: w ← w − lr g / (r + r̄), where r is the root
     mean square of each weight's gradient on text before `first`, and r̄ the mean of r over all weights.
@@ -29,9 +28,6 @@ def dynamic_nats(
         first: index of the first token to score, above `num_rms`.
         num_steps: tokens of a segment.
         lr: learning rate.
-
-    Returns:
-        (num_tokens − first,) nats.
     """
     model.eval()
     parameters: list[Tensor] = list(model.parameters())
@@ -43,17 +39,18 @@ def dynamic_nats(
     mean = torch.cat([r.flatten() for r in rms]).mean()
     sizes = [(r + mean) / num_segments**0.5 for r in rms]
     scored = []
-    for nats, gradients in _segments(model, tokens, first, num_steps):
-        scored.append(nats)
+    for log_P, gradients in _segments(model, tokens, first, num_steps):
+        scored.append(log_P)
         with torch.no_grad():
             torch._foreach_addcdiv_(parameters, gradients, sizes, value=-lr)
-    return torch.cat(scored).double().numpy()
+    log_P = torch.cat(scored)  # (num_tokens − first, vocab)
+    return Reading(-log_P.gather(-1, tokens[first:, None])[:, 0].double().numpy(), log_P.numpy())
 
 
 def _segments(
     model: nn.Module, tokens: Tensor, first: int, num_steps: int
 ) -> Iterator[tuple[Tensor, list[Tensor]]]:
-    """Yield −log P of the next `num_steps` tokens from `first` on, and the gradient of their mean."""
+    """Yield log P in the places of the next `num_steps` tokens from `first` on, and the gradient of their nats."""
     parameters = list(model.parameters())
     state: State = None
     with torch.no_grad():
@@ -61,5 +58,5 @@ def _segments(
     for begin in range(first, len(tokens), num_steps):
         labels = tokens[begin : begin + num_steps]
         logits, state = model(tokens[None, begin - 1 : begin - 1 + len(labels)], detach(state))
-        nats = F.cross_entropy(logits[0], labels, reduction="none")
-        yield nats.detach(), list(torch.autograd.grad(nats.mean(), parameters))
+        log_P = logits[0].log_softmax(-1)
+        yield log_P.detach(), list(torch.autograd.grad(F.nll_loss(log_P, labels), parameters))

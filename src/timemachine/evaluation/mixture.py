@@ -1,60 +1,82 @@
-"""Mixtures of language models: P(x) = Σ_i w_i P_i(x), with weights that held-out text chooses."""
+"""Mixtures of language models, with weights that held-out text chooses.
+
+Arithmetic: P(x) = Σ_i w_i P_i(x), linear interpolation (Jelinek and Mercer, 1980).
+Geometric: P(x) ∝ Π_i P_i(x)^{w_i}, log-linear interpolation (Klakow, 1998); it needs whole distributions.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-_NUM_ITERATIONS = 200
+_NUM_EM_STEPS, _NUM_NEWTON_STEPS = 200, 20
 
 
-def fit_weights(nats: Array, prior: Array | None = None) -> Array:
-    """Return the weights under which a mixture gives a text the highest probability.
+def fit_arithmetic(nats: Array) -> Array:
+    """Return the weights under which an arithmetic mixture gives a text the highest probability.
 
-    By expectation–maximisation, each step of which raises it; there is one maximum (Jelinek and Mercer, 1980).
+    By expectation–maximisation, each step of which raises it; there is one maximum.
 
     Args:
         nats: (num_models, num_tokens) −log P of the text's tokens under each model.
-        prior: (num_models,) tokens that each model is taken to have explained beforehand; none by default.
 
     Returns:
         (num_models,) weights that sum to 1.
     """
-    prior = np.zeros(len(nats)) if prior is None else prior
     P = np.exp(nats.min(0) - nats)  # relative to the best model, so that nothing underflows
-    total = prior.sum() + P.shape[1]
     w = np.full(len(nats), 1 / len(nats))
-    for _ in range(_NUM_ITERATIONS):
+    for _ in range(_NUM_EM_STEPS):
         share = w[:, None] * P  # (num_models, num_tokens)
-        w = ((share / share.sum(0)).sum(1) + prior) / total
+        w = (share / share.sum(0)).mean(1)
     return w
 
 
-def fit_weights_by_context(
-    nats: Array, contexts: NDArray[np.integer], num_contexts: int, num_prior: float
-) -> Array:
-    """Return weights for each kind of context, drawn to the common ones where there is little text.
+def arithmetic_nats(nats: Array, weights: Array) -> Array:
+    """Return −log P of each token (num_tokens,) under an arithmetic mixture.
 
     Args:
         nats: (num_models, num_tokens).
-        contexts: (num_tokens,) kind of context before each token, from 0.
-        num_contexts: how many kinds there are.
-        num_prior: tokens' worth of the common weights that each kind starts with.
+        weights: (num_models,).
+    """
+    best = nats.min(0)
+    return best - np.log(weights @ np.exp(best - nats))
+
+
+def fit_geometric(log_P: Array, tokens: NDArray[np.integer]) -> Array:
+    """Return the weights under which a geometric mixture gives a text the highest probability.
+
+    By Newton's method on a convex function: its gradient is the models' expected −log P under the mixture less
+    what the text has, its Hessian the covariance of the models' log P.
+
+    Args:
+        log_P: (num_models, num_tokens, vocab) distributions, finite.
+        tokens: (num_tokens,) what came.
 
     Returns:
-        (num_models, num_contexts) weights; each column sums to 1.
+        (num_models,) weights of any sum.
     """
-    common = fit_weights(nats)
-    return np.stack([fit_weights(nats[:, contexts == c], num_prior * common) for c in range(num_contexts)], axis=1)
+    found = np.take_along_axis(log_P, tokens[None, :, None], 2)[..., 0]  # (num_models, num_tokens)
+    w = np.full(len(log_P), 1 / len(log_P))
+    for _ in range(_NUM_NEWTON_STEPS):
+        P = np.exp(geometric_log_probabilities(log_P, w))  # (num_tokens, vocab)
+        expected = (P * log_P).sum(2)  # (num_models, num_tokens)
+        centred = (log_P - expected[..., None]) * np.sqrt(P)
+        hessian = np.einsum("itv,jtv->ij", centred, centred)
+        # Models that are one and the same have one weight to share: least squares share it equally.
+        step = np.linalg.lstsq(hessian, (found - expected).sum(1), rcond=1e-10)[0]
+        w = w + step
+        if np.abs(step).max() < 1e-10:
+            break
+    return w
 
 
-def mixture_nats(nats: Array, weights: Array) -> Array:
-    """Return −log P of each token (num_tokens,) under a mixture.
+def geometric_log_probabilities(log_P: Array, weights: Array) -> Array:
+    """Return log P (num_tokens, vocab) under a geometric mixture.
 
     Args:
-        nats: (num_models, num_tokens).
-        weights: (num_models,), or (num_models, num_tokens) for weights that change from token to token.
+        log_P: (num_models, num_tokens, vocab).
+        weights: (num_models,).
     """
-    weights = weights[:, None] if weights.ndim == 1 else weights
-    best = nats.min(0)
-    return best - np.log((weights * np.exp(best - nats)).sum(0))
+    total = np.tensordot(weights, log_P, 1)  # (num_tokens, vocab)
+    total -= total.max(1, keepdims=True)
+    return total - np.log(np.exp(total).sum(1, keepdims=True))

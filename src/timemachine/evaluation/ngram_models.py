@@ -14,9 +14,8 @@ from timemachine.evaluation.bootstrap import mean_interval
 from timemachine.evaluation.score import Score
 from timemachine.ngrams.kneser_ney import KneserNey
 from timemachine.ngrams.smoothing import SmoothedNgrams, choose_epsilon
-from timemachine.text.corpus import Corpus, Part
+from timemachine.text.corpus import HELD_OUT, Corpus, Part
 
-HELD_OUT: tuple[Part, Part] = ("val", "test")
 # By model, then by part: −log P of each of its tokens, in the order of the text.
 Nats = dict[str, dict[Part, NDArray[np.float64]]]
 

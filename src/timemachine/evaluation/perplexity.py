@@ -2,26 +2,40 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from timemachine.evaluation.score import Score
 from timemachine.models.state import State
-from timemachine.text.corpus import Corpus, Part
-
-Nats = NDArray[np.float64]
+from timemachine.text.corpus import HELD_OUT, Corpus, Part
 
 _CHUNK_STEPS = 1024
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What a model made of a stretch of text.
+
+    Attributes:
+        nats: (num_tokens,) −log P of each token given all before it.
+        log_P: (num_tokens, vocab) log P of every token in its place, in float32; None where nobody asked.
+    """
+
+    nats: NDArray[np.float64]
+    log_P: NDArray[np.float32] | None = None
+
+
 @torch.inference_mode()
-def token_nats(model: nn.Module, streams: Sequence[Tensor], num_warmup: Sequence[int]) -> list[Nats]:
-    """Return −log P of each stream's tokens after its warm-up, reading every stream in one go.
+def read_streams(
+    model: nn.Module, streams: Sequence[Tensor], num_warmup: Sequence[int], with_log_P: bool = False
+) -> list[Reading]:
+    """Read several streams in one go and return what a model makes of their tokens after the warm-up.
 
     The streams are rows of one batch, so that several cost about as much as one.
 
@@ -29,26 +43,33 @@ def token_nats(model: nn.Module, streams: Sequence[Tensor], num_warmup: Sequence
         model: maps indices (batch, num_steps) and a state to logits (batch, num_steps, vocab) and a state.
         streams: 1-D indices, at least two each.
         num_warmup: tokens of each stream that are read and not scored, at least 1: nothing predicts the first.
-
-    Returns:
-        For each stream (len − num_warmup,) nats.
+        with_log_P: keep the whole distributions.
     """
     model.eval()
     X = nn.utils.rnn.pad_sequence(list(streams), batch_first=True)  # (batch, longest)
-    nats = torch.zeros(X.shape, dtype=torch.float64)
+    nats, kept = [], []
     state: State = None
     for begin in range(0, X.shape[1] - 1, _CHUNK_STEPS):
-        end = min(begin + _CHUNK_STEPS, X.shape[1] - 1)
-        logits, state = model(X[:, begin:end], state)
-        labels = X[:, begin + 1 : end + 1]
-        nats[:, begin + 1 : end + 1] = F.cross_entropy(logits.transpose(1, 2), labels, reduction="none")
-    return [row[first : len(stream)].numpy() for row, stream, first in zip(nats, streams, num_warmup, strict=True)]
+        labels = X[:, begin + 1 : begin + 1 + _CHUNK_STEPS]
+        logits, state = model(X[:, begin : begin + labels.shape[1]], state)
+        log_P = logits.log_softmax(-1)
+        nats.append(-log_P.gather(-1, labels[..., None])[..., 0].double())
+        if with_log_P:
+            kept.append(log_P.float())
+    all_nats = torch.cat(nats, 1)  # (batch, longest − 1)
+    all_log_P = torch.cat(kept, 1) if with_log_P else None
+    readings = []
+    for row, (stream, first) in enumerate(zip(streams, num_warmup, strict=True)):
+        scored = row, slice(first - 1, len(stream) - 1)
+        distributions = None if all_log_P is None else all_log_P[scored].numpy()
+        readings.append(Reading(all_nats[scored].numpy(), distributions))
+    return readings
 
 
-def nats_by_part(
+def read_parts(
     model: nn.Module, corpus: Corpus, train_range: tuple[int, int], num_warmup: int, num_streams: int
-) -> dict[Part, Nats]:
-    """Return −log P of every token a model was trained on and of the validation and test part of its corpus.
+) -> dict[Part, Reading]:
+    """Return what a model makes of every token it was trained on and of the validation and test part.
 
     Every token is scored once. Each part is read as `num_streams` streams side by side, and each stream starts
     `num_warmup` tokens early to carry the state of the text before it; only the first token of the whole
@@ -56,13 +77,10 @@ def nats_by_part(
 
     Args:
         model: a language model on the CPU.
-        corpus: the model's corpus.
+        corpus: the model's corpus; of characters, whole distributions are kept.
         train_range: first index, and one past the last, of the tokens the model was trained on.
         num_warmup: tokens that a stream reads before the first one it scores.
         num_streams: into how many streams a part is cut; 1 carries the state through all of it.
-
-    Returns:
-        By part (num_tokens,) nats, in the order of the text.
 
     Raises:
         ValueError: `train_range` is not within the train part.
@@ -78,24 +96,40 @@ def nats_by_part(
             first = max(first, start + 1)
             if first < last:
                 pieces.append((part, start, first, last))
-    scored = token_nats(
+    readings = read_streams(
         model,
         [tokens[start:last] for _, start, _, last in pieces],
         [first - start for _, start, first, _ in pieces],
+        with_log_P=corpus.level == "char",
     )
-    return {
-        part: np.concatenate([nats for piece, nats in zip(pieces, scored, strict=True) if piece[0] == part])
-        for part in ranges
-    }
+    joined = {}
+    for part in ranges:
+        chosen = [reading for piece, reading in zip(pieces, readings, strict=True) if piece[0] == part]
+        log_P = [r.log_P for r in chosen if r.log_P is not None]
+        joined[part] = Reading(np.concatenate([r.nats for r in chosen]), np.concatenate(log_P) if log_P else None)
+    return joined
 
 
-def score_nats(nats: Mapping[Part, Nats], corpus: Corpus, train_range: tuple[int, int]) -> dict[Part, Score]:
-    """Return the scores of what `nats_by_part` returned."""
+def score_readings(
+    readings: Mapping[Part, Reading], corpus: Corpus, train_range: tuple[int, int]
+) -> dict[Part, Score]:
+    """Return the scores of what `read_parts` returned."""
     scores = {}
     for part, (_, end) in (corpus.split | {"train": train_range}).items():
-        tokens = corpus.tokens[end - len(nats[part]) : end]
-        scores[part] = Score(float(nats[part].sum()), len(tokens), corpus.num_characters(tokens))
+        nats = readings[part].nats
+        tokens = corpus.tokens[end - len(nats) : end]
+        scores[part] = Score(float(nats.sum()), len(tokens), corpus.num_characters(tokens))
     return scores
+
+
+def held_out_arrays(readings: Mapping[Part, Reading]) -> dict[str, NDArray[Any]]:
+    """Return what is kept of the validation and test part: nats under the part's name, and log P by `.log_P`."""
+    arrays: dict[str, NDArray[Any]] = {}
+    for part in HELD_OUT:
+        arrays[part] = readings[part].nats
+        if (log_P := readings[part].log_P) is not None:
+            arrays[f"{part}.log_P"] = log_P
+    return arrays
 
 
 def uniform_scores(corpus: Corpus) -> dict[Part, Score]:

@@ -13,6 +13,7 @@ from timemachine.text.vocabulary import Vocabulary
 Level = Literal["char", "word"]
 Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, Part, Part] = ("train", "val", "test")
+HELD_OUT: tuple[Part, Part] = ("val", "test")
 
 
 @dataclass(frozen=True)
