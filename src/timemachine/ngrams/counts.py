@@ -47,6 +47,14 @@ def pack(columns: NDArray[np.integer], vocab_size: int) -> NDArray[np.int64]:
     return keys
 
 
+def find(known: Integers, keys: Integers) -> Integers:
+    """Return where each key (…) stands in sorted ones (num_known,), −1 where it is not among them."""
+    if not len(known):
+        return np.full_like(keys, -1)
+    places = np.minimum(np.searchsorted(known, keys), len(known) - 1)
+    return np.where(known[places] == keys, places, -1)
+
+
 def count_ngrams(tokens: NDArray[np.integer], n: int, vocab_size: int) -> NgramCounts:
     """Count the n-grams of a sequence of token indices of shape (num_tokens,).
 
