@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Integers = NDArray[np.int64]
+Positions = NDArray[np.int32]  # half the memory to move, which is what counting waits for
 
 # n-grams are dealt out to as many parts as a byte has values, which sort fastest.
 _NUM_PARTS = 256
@@ -47,6 +48,14 @@ def pack(columns: NDArray[np.integer], vocab_size: int) -> NDArray[np.int64]:
     return keys
 
 
+def find(known: Integers, keys: Integers) -> Integers:
+    """Return where each key (…) stands in sorted ones (num_known,), −1 where it is not among them."""
+    if not len(known):
+        return np.full_like(keys, -1)
+    places = np.minimum(np.searchsorted(known, keys), len(known) - 1)
+    return np.where(known[places] == keys, places, -1)
+
+
 def count_ngrams(tokens: NDArray[np.integer], n: int, vocab_size: int) -> NgramCounts:
     """Count the n-grams of a sequence of token indices of shape (num_tokens,).
 
@@ -64,7 +73,7 @@ def count_ngrams(tokens: NDArray[np.integer], n: int, vocab_size: int) -> NgramC
     begin = 0
     while begin < num_ngrams:
         end = min(begin + max(_STRETCH, 2 * sum(len(part.keys) for part in parts)), num_ngrams)
-        arrived: list[list[tuple[Integers, Integers]]] = [[] for _ in parts]
+        arrived: list[list[tuple[Integers, Positions]]] = [[] for _ in parts]
         for start in range(begin, end, _BLOCK):
             block = tokens[start : min(start + _BLOCK, end) + n - 1]
             keys = pack(np.lib.stride_tricks.sliding_window_view(block, n), vocab_size)
@@ -72,7 +81,7 @@ def count_ngrams(tokens: NDArray[np.integer], n: int, vocab_size: int) -> NgramC
             part_of = (keys.view(np.uint64) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(56)).astype(np.uint8)
             order = np.argsort(part_of, kind="stable")
             cuts = np.cumsum(np.bincount(part_of, minlength=_NUM_PARTS)).tolist()
-            keys, positions = keys[order], order + start
+            keys, positions = keys[order], (order + start).astype(np.int32)
             for a, (i, j) in zip(arrived, pairwise([0, *cuts]), strict=True):
                 a.append((keys[i:j], positions[i:j]))
         for part, a in zip(parts, arrived, strict=True):
@@ -93,9 +102,10 @@ class _Part:
     """
 
     def __init__(self) -> None:
-        self.keys = self.counts = self.first = np.empty(0, dtype=np.int64)
+        self.keys = self.counts = np.empty(0, dtype=np.int64)
+        self.first = np.empty(0, dtype=np.int32)
 
-    def count(self, keys: Integers, positions: Integers) -> None:
+    def count(self, keys: Integers, positions: Positions) -> None:
         """Add n-grams (num_arrived,) that begin at rising positions (num_arrived,)."""
         import pandas as pd  # half a second; what only packs need not pay for it
 
@@ -105,7 +115,7 @@ class _Part:
         codes = codes[num_known:]
         counts = np.bincount(codes, minlength=len(self.keys))
         counts[:num_known] += self.counts
-        first = np.empty(len(self.keys), dtype=np.int64)
+        first = np.empty(len(self.keys), dtype=np.int32)
         first[codes[::-1]] = positions[::-1]  # written last, the first position stays
         first[:num_known] = self.first
         self.counts, self.first = counts, first

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from timemachine.ngrams.counts import find
+
 Ids = NDArray[np.int64]
 Probabilities = NDArray[np.float64]
 
@@ -105,11 +107,12 @@ class KneserNey:
             contexts: (num_rows, order − 1) token indices.
         """
         order = contexts.shape[1] + 1
+        levels = self._levels(order)
         ids = [n[:, -1:] for n in self._ids(contexts, order - 1)]  # (num_rows, 1) by length
         P = np.full((len(contexts), self.vocab_size), 1 / self.vocab_size)
-        for k, (level, context) in enumerate(zip(self._levels(order), ids, strict=True), 1):
+        for level, known, context in zip(levels, self._keys, ids, strict=False):
             P *= level.gamma[context]
-            P += level.value[self._find(k, context * self.vocab_size + np.arange(self.vocab_size))]
+            P += level.value[find(known, context * self.vocab_size + np.arange(self.vocab_size))]
         return P
 
     def discounts(self, order: int) -> list[tuple[float, float, float]]:
@@ -133,17 +136,9 @@ class KneserNey:
     def _ids(self, tokens: NDArray[np.integer], max_length: int) -> list[Ids]:
         """Return the numbers of the k-grams within tokens (…, length), k = 0 … max_length, by where they begin."""
         ids = [np.zeros((*tokens.shape[:-1], tokens.shape[-1] + 1), dtype=np.int64)]
-        for k in range(1, max_length + 1):
-            ids.append(self._find(k, ids[-1][..., :-1] * self.vocab_size + tokens[..., k - 1 :]))
+        for k, known in enumerate(self._keys[:max_length], 1):
+            ids.append(find(known, ids[-1][..., :-1] * self.vocab_size + tokens[..., k - 1 :]))
         return ids  # (…, length − k + 1)
-
-    def _find(self, k: int, keys: Ids) -> Ids:
-        """Return the numbers of k-grams by their keys, −1 where one was never seen."""
-        known = self._keys[k - 1]
-        if not len(known):
-            return np.full_like(keys, -1)
-        ids = np.minimum(np.searchsorted(known, keys), len(known) - 1)
-        return np.where(known[ids] == keys, ids, -1)
 
 
 def _level(counts: NDArray[np.integer], contexts: Ids, num_contexts: int) -> _Level:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from timemachine.ngrams.counts import pack
+from timemachine.ngrams.counts import find, pack
 
 Counts = NDArray[np.int64]
 Probabilities = NDArray[np.float64]
@@ -128,7 +128,4 @@ def _smooth(joint: Counts, context: Counts, lower: Probabilities, epsilon: float
 def _look_up(table: tuple[Counts, Counts], keys: Counts) -> Counts:
     """Return the count of each key, 0 for those not in the table."""
     known, counts = table
-    if not len(known):
-        return np.zeros(len(keys), dtype=np.int64)
-    position = np.minimum(np.searchsorted(known, keys), len(known) - 1)
-    return np.where(known[position] == keys, counts[position], 0)
+    return np.append(counts, 0)[find(known, keys)]
