@@ -6,6 +6,7 @@ one line that names the key, what was found and what is allowed, before any work
 
 import difflib
 import math
+import re
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -31,6 +32,9 @@ NonNegative = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Device = Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda|cuda:[0-9]{1,3})$")]
 Optimizer = Literal["sgd", "adam", "adamw"]
+# What the stages call the models that no recipe trains.
+_TAKEN_NAMES = re.compile(r"^uniform|^maximum_likelihood_|^additive_|^kneser_ney_|_dynamic$|_adaptive$")
+_KNESER_NEY_NAME = re.compile(r"^kneser_ney_[1-9][0-9]?(_adaptive)?$")
 
 # What a pattern means, for people.
 _PATTERNS = {
@@ -275,6 +279,33 @@ class EvaluatePerplexity(Section):
     prefixes: list[Prefix]
 
 
+class DynamicEvaluation(Section):
+    """Which recurrent models are also scored while they go on learning, and how they learn."""
+
+    models: list[Name]
+    num_steps: Count
+    num_rms: Count
+    lr: Positive
+
+
+class MixtureRecipe(Section):
+    """A mixture of language models."""
+
+    mean: Literal["arithmetic", "geometric"]
+    models: list[Text] = Field(min_length=1)
+
+
+class CompareModels(Section):
+    """Which language models are mixed, and how sure one may be of their order."""
+
+    corpus: Name
+    adapt_every: Count
+    mixtures: dict[Name, MixtureRecipe]
+    block_length: Count
+    num_samples: Annotated[int, Field(ge=1, le=1_000_000)]
+    seed: Seed
+
+
 class Publish(Section):
     """Where MLflow files the runs."""
 
@@ -293,6 +324,8 @@ class Params(Section):
     evaluate_forecast: EvaluateForecast
     train_rnn: dict[Name, RnnRecipe] = Field(min_length=1)
     evaluate_perplexity: EvaluatePerplexity
+    dynamic_evaluation: DynamicEvaluation
+    compare_models: CompareModels
     publish: Publish
 
     @model_validator(mode="after")
@@ -300,6 +333,7 @@ class Params(Section):
         wanted = [
             ("ngrams.corpus", self.ngrams.corpus, {"word"}),
             ("ngrams.markov_corpus", self.ngrams.markov_corpus, {"char"}),
+            ("compare_models.corpus", self.compare_models.corpus, {"char"}),
             *((f"ngram_models.corpora.{name}", name, {"char", "word"}) for name in self.ngram_models.corpora),
             *(
                 (f"train_rnn.{name}.corpus", recipe.corpus, {"char", "word"})
@@ -312,9 +346,6 @@ class Params(Section):
                 raise ValueError(f"{key}: unknown corpus {corpus!r}; preprocess.corpora has {', '.join(corpora)}")
             if corpora[corpus].level not in levels:
                 raise ValueError(f"{key}: {corpus!r} has level {corpora[corpus].level}; allowed: {min(levels)}")
-        for name in self.train_rnn:
-            if name.startswith("uniform_"):
-                raise ValueError(f"train_rnn.{name}: names with 'uniform_' belong to the uniform baselines")
         if self.series.csv is None:
             for name, recipe in self.train_ar.items():
                 needed = recipe.num_train + recipe.tau + max(self.evaluate_forecast.k_steps)
@@ -322,6 +353,33 @@ class Params(Section):
                     raise ValueError(
                         f"series.num_points: {self.series.num_points} is too few: train_ar.{name} needs "
                         f"num_train + tau + the longest of evaluate_forecast.k_steps = {needed}"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _known_models(self) -> Self:
+        for section, names in (
+            ("train_rnn", self.train_rnn),
+            ("compare_models.mixtures", self.compare_models.mixtures),
+        ):
+            for name in names:
+                if taken := _TAKEN_NAMES.search(name):
+                    raise ValueError(f"{section}.{name}: names with {taken[0]!r} belong to other models")
+        if both := set(self.train_rnn) & set(self.compare_models.mixtures):
+            raise ValueError(f"compare_models.mixtures.{min(both)}: a recipe in train_rnn has this name")
+        recurrent = {n for n, recipe in self.train_rnn.items() if recipe.corpus == self.compare_models.corpus}
+        of_corpus = f"of the corpus {self.compare_models.corpus!r}"
+        for name in self.dynamic_evaluation.models:
+            if name not in recurrent:
+                has = ", ".join(sorted(recurrent)) or "none"
+                raise ValueError(f"dynamic_evaluation.models: no recipe {name!r} {of_corpus}; train_rnn has {has}")
+        allowed = recurrent | {f"{name}_dynamic" for name in self.dynamic_evaluation.models}
+        for mixture, recipe in self.compare_models.mixtures.items():
+            for name in recipe.models:
+                if name not in allowed and not _KNESER_NEY_NAME.match(name):
+                    raise ValueError(
+                        f"compare_models.mixtures.{mixture}: no model {name!r} {of_corpus}; it has "
+                        f"{', '.join(sorted(allowed))}, kneser_ney_<order> and kneser_ney_<order>_adaptive"
                     )
         return self
 

@@ -116,6 +116,33 @@ def by_order(forward: Mapping[str, Sequence[float]], backward: Mapping[str, Sequ
     return figure
 
 
+def ranking(rows: Mapping[str, tuple[float, float, float]], levels: Mapping[str, float], xlabel: str) -> Figure:
+    """Draw a value and its interval for each name, from top to bottom, and vertical lines at labelled levels.
+
+    Args:
+        rows: by name, the value and the ends of its interval.
+        levels: by label, where a dashed line stands.
+        xlabel: label of the logarithmic x axis.
+    """
+    figure = Figure(figsize=(7, 1 + 0.22 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    values, lows, highs = (np.array(column) for column in zip(*rows.values(), strict=True))
+    places = np.arange(len(rows))
+    axes.errorbar(values, places, xerr=[values - lows, highs - values], fmt="o", ms=4, lw=1.2, capsize=2)
+    for place, value, high in zip(places, values, highs, strict=True):
+        axes.annotate(f"{value:.3f}", (high, place), (5, 0), textcoords="offset points", va="center", fontsize=7)
+    for i, (label, level) in enumerate(levels.items(), 1):
+        axes.axvline(level, color=f"C{i}", ls="--", lw=1, label=f"{label} {level:.3f}")
+    axes.set(xlabel=xlabel, xscale="log", ylim=(len(rows) - 0.5, -0.5), xlim=(None, 1.12 * float(highs.max())))
+    axes.set_yticks(places, list(rows), fontsize=8)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 7)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8, loc="lower left")
+    return figure
+
+
 def transition_matrices(matrices: Mapping[int, Array], labels: Sequence[str]) -> Figure:
     """Draw k-step transition matrices side by side, rows by the token before, columns by the one after."""
     figure = Figure(figsize=(3.4 * len(matrices), 3.6), layout="constrained")

@@ -28,7 +28,12 @@ def read_and_learn(
         first: index of the first token to score, above `num_rms`.
         num_steps: tokens of a segment.
         lr: learning rate.
+
+    Raises:
+        ValueError: not more than `num_rms` tokens before `first`.
     """
+    if first <= num_rms:
+        raise ValueError(f"num_rms: {num_rms} is too many: only {first} tokens stand before the held-out text")
     model.eval()
     parameters: list[Tensor] = list(model.parameters())
     squares = [torch.zeros_like(p) for p in parameters]

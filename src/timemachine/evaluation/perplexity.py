@@ -110,6 +110,13 @@ def read_parts(
     return joined
 
 
+def split_reading(reading: Reading, corpus: Corpus) -> dict[Part, Reading]:
+    """Return the parts of a reading of the validation and the test part in one go."""
+    cut = corpus.split["val"][1] - corpus.split["val"][0]
+    log_P = (None, None) if reading.log_P is None else (reading.log_P[:cut], reading.log_P[cut:])
+    return {"val": Reading(reading.nats[:cut], log_P[0]), "test": Reading(reading.nats[cut:], log_P[1])}
+
+
 def score_readings(
     readings: Mapping[Part, Reading], corpus: Corpus, train_range: tuple[int, int]
 ) -> dict[Part, Score]:

@@ -1,0 +1,54 @@
+"""Mix, rank and compare all language models of a corpus on the text held out.
+
+Reads `compare_models` and the recipes of params.yaml, the corpus, and what the models made of it from
+data/scores/; writes data/reports/language_models.json and figures/language_models/ beside it.
+Run: python stages/compare_models.py
+"""
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from timemachine import plots, stage
+from timemachine.evaluation import comparison
+from timemachine.evaluation.comparison import HeldOut
+from timemachine.files import write_json
+from timemachine.params import Params
+from timemachine.text.corpus import HELD_OUT, Corpus
+
+
+def run(params: Params, text: Path, scores: Path, report: Path, figures: Path) -> None:
+    """Write the report and the figure."""
+    p = params.compare_models
+    corpus = Corpus.load(text / p.corpus)
+    recipes = {name: recipe for name, recipe in params.train_rnn.items() if recipe.corpus == p.corpus}
+    models = comparison.read_held_out(scores, p.corpus, recipes, params.dynamic_evaluation.models)
+    nats = math.log(len(corpus.vocabulary))
+    models["uniform"] = HeldOut({part: np.full(len(corpus.part(part)), nats) for part in HELD_OUT}, {})
+    for name in dict.fromkeys(name for mixture in p.mixtures.values() for name in mixture.models):
+        if name.startswith(comparison.KNESER_NEY):
+            models[name] = comparison.read_kneser_ney(corpus, name, p.adapt_every)
+    weights = {}
+    for name, mixture in p.mixtures.items():
+        models[name], weights[name] = comparison.mix(mixture, models, corpus)
+    ranked = comparison.rank(models, corpus, p.block_length, p.num_samples, np.random.default_rng(p.seed))
+    compressed = comparison.compressors(corpus)
+    content = {
+        "models": ranked,
+        "mixtures": {n: dict(zip(m.models, weights[n], strict=True)) for n, m in p.mixtures.items()},
+        "seeds": comparison.over_seeds(ranked, recipes),
+        "compressors": compressed,
+    }
+    write_json(report, content)
+    plots.save(comparison.draw_ranking(ranked, compressed), figures / "ranking.png")
+
+
+if __name__ == "__main__":
+    stage.main(
+        run,
+        text="data/text",
+        scores="data/scores",
+        report="data/reports/language_models.json",
+        figures="data/reports/figures/language_models",
+    )

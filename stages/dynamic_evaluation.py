@@ -1,0 +1,37 @@
+"""Score one recurrent language model while it goes on learning from what it has scored.
+
+Reads `dynamic_evaluation`, `compare_models.corpus` and `evaluate_perplexity.num_warmup` of params.yaml, the
+corpus and the model's checkpoint; writes
+data/scores/dynamic/<name>.safetensors, what the model made of every held-out token.
+Run: python stages/dynamic_evaluation.py NAME
+"""
+
+from pathlib import Path
+
+import torch
+
+from timemachine import stage
+from timemachine.evaluation.dynamic import read_and_learn
+from timemachine.evaluation.perplexity import held_out_arrays, split_reading
+from timemachine.files import write_arrays
+from timemachine.models.language import rebuild_language_model as rebuild
+from timemachine.params import Params, RnnConfig
+from timemachine.text.corpus import Corpus
+from timemachine.training.checkpoints import load_checkpoint
+
+
+def run(params: Params, name: str, text: Path, models: Path, out: Path) -> None:
+    """Write the nats and distributions of the validation and the test part."""
+    p = params.dynamic_evaluation
+    corpus = Corpus.load(text / params.compare_models.corpus)
+    model, _ = load_checkpoint(models / name, RnnConfig, rebuild, corpus.vocabulary.sha256)
+    first = corpus.split["val"][0]
+    begin = max(first - p.num_rms - params.evaluate_perplexity.num_warmup, 0)
+    tokens = torch.from_numpy(corpus.tokens[begin:].astype("int64"))
+    with stage.about(f"dynamic_evaluation of {name}"):
+        reading = read_and_learn(model, tokens, p.num_rms, first - begin, p.num_steps, p.lr)
+    write_arrays(out / f"{name}.safetensors", held_out_arrays(split_reading(reading, corpus)))
+
+
+if __name__ == "__main__":
+    stage.main(run, text="data/text", models="data/models/rnn", out="data/scores/dynamic")
