@@ -171,7 +171,7 @@ class Repository:
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     repository = Repository(tmp_path_factory.mktemp("repository"))
-    assert len(repository.repro()) == 13
+    assert len(repository.repro()) == 14
     return repository
 
 
@@ -189,7 +189,8 @@ class TestByDvc:
     def test_metrics_and_plots_say_something(self, repository: Repository) -> None:
         metrics = json.loads(self.show(repository, "metrics"))
         assert set(metrics[""]["data"]) == {
-            f"data/reports/{name}.json" for name in ("text", "ngrams", "forecast", "perplexity", "training")
+            f"data/reports/{name}.json"
+            for name in ("text", "ngrams", "forecast", "perplexity", "training", "bptt")
         }
         plots = self.show(repository, "plots")
         assert "data/models/rnn/carried/history.csv" in plots

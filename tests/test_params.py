@@ -74,6 +74,19 @@ BAD = {
     "a short hash": (changed("download", "sha256", to="8424"), ["download.sha256", "64 hexadecimal digits"]),
     "a series too short for its model": (changed("train_ar", "mlp", "num_train", to=118), ["train_ar.mlp", "126"]),
     "a learning rate beyond reason": (changed("train_ar", "mlp", "lr", to=1e300), ["train_ar.mlp.lr", "1000000"]),
+    "a study of an unknown model": (
+        changed("bptt", "model", to="best"),
+        ["bptt.model", "'best'", "allowed: carried"],
+    ),
+    "a study of a model not from scratch": (
+        changed("bptt", "model", to="windowed"),
+        ["bptt.model", "'windowed'", "allowed: carried"],
+    ),
+    "a study on another corpus than its model's": (
+        changed("bptt", "corpus", to="whole"),
+        ["bptt.model", "'carried'"],
+    ),
+    "a segment longer than its window": (changed("bptt", "tau", to=7), ["bptt", "tau: 7", "num_steps, 6"]),
     "no recipe": (changed("train_rnn", to={}), ["train_rnn", "at least 1"]),
     "an empty section": (changed("train_rnn", "carried", to=None), ["train_rnn.carried", "None"]),
 }

@@ -39,6 +39,9 @@ def tiny_params() -> dict[str, Any]:
         "num_streams": 2,
         "prefixes": [{"prefix": "the time", "num_preds": 10}],
     }
+    content["bptt"] |= {"model": "carried", "num_steps": 6, "tau": 3, "batch_size": 2, "num_warmup": 10}
+    content["bptt"] |= {"num_lags": 8, "num_draws": 20, "radii": [0.9, 1.1], "num_hiddens": 5}
+    content["bptt"]["training"] |= {"num_train": 200, "batch_size": 4, "num_hiddens": 6, "num_epochs": 2}
     return content
 
 
@@ -68,6 +71,7 @@ ALL_STAGES = [
     ("train_rnn", "windowed"),
     ("evaluate_perplexity",),
     ("learning_curves",),
+    ("bptt",),
 ]
 
 

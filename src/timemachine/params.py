@@ -251,6 +251,41 @@ class EvaluatePerplexity(Section):
     prefixes: list[Prefix]
 
 
+class BpttTraining(Section):
+    """The small network that learns by each way of cutting gradients."""
+
+    num_train: Count
+    batch_size: Count
+    num_hiddens: Units
+    num_epochs: Count
+    lr: Positive
+    clip_norm: Positive | None
+    seeds: list[Seed] = Field(min_length=1)
+
+
+class Bptt(Section):
+    """The study of gradients through time."""
+
+    model: Name
+    corpus: Name
+    num_steps: Annotated[int, Field(ge=2, le=10_000)]
+    tau: Annotated[int, Field(ge=2, le=10_000)]
+    batch_size: Units
+    num_warmup: Count
+    num_lags: Annotated[int, Field(ge=4, le=10_000)]
+    num_draws: Annotated[int, Field(ge=2, le=1_000_000)]
+    radii: list[Positive] = Field(min_length=1, max_length=8)
+    num_hiddens: Units
+    seed: Seed
+    training: BpttTraining
+
+    @model_validator(mode="after")
+    def _segments_within_the_window(self) -> Self:
+        if self.tau > self.num_steps:
+            raise ValueError(f"tau: {self.tau} must not exceed num_steps, {self.num_steps}")
+        return self
+
+
 class Publish(Section):
     """Where MLflow files the runs."""
 
@@ -268,6 +303,7 @@ class Params(Section):
     evaluate_forecast: EvaluateForecast
     train_rnn: dict[Name, RnnRecipe] = Field(min_length=1)
     evaluate_perplexity: EvaluatePerplexity
+    bptt: Bptt
     publish: Publish
 
     @model_validator(mode="after")
@@ -279,6 +315,7 @@ class Params(Section):
                 (f"train_rnn.{name}.corpus", recipe.corpus, {"char", "word"})
                 for name, recipe in self.train_rnn.items()
             ),
+            ("bptt.corpus", self.bptt.corpus, {"char"}),
         ]
         corpora = self.preprocess.corpora
         for key, corpus, levels in wanted:
@@ -289,6 +326,17 @@ class Params(Section):
         for name in self.train_rnn:
             if name.startswith("uniform_"):
                 raise ValueError(f"train_rnn.{name}: names with 'uniform_' belong to the uniform baselines")
+        studied = self.train_rnn.get(self.bptt.model)
+        if studied is None or (studied.implementation, studied.corpus) != ("scratch", self.bptt.corpus):
+            fit = (
+                n
+                for n, r in self.train_rnn.items()
+                if (r.implementation, r.corpus) == ("scratch", self.bptt.corpus)
+            )
+            raise ValueError(
+                f"bptt.model: {self.bptt.model!r} is no entry of train_rnn with implementation: scratch and "
+                f"corpus: {self.bptt.corpus}; allowed: {', '.join(fit) or 'none'}"
+            )
         if self.series.csv is None:
             for name, recipe in self.train_ar.items():
                 needed = recipe.num_train + recipe.tau + max(self.evaluate_forecast.k_steps)

@@ -79,6 +79,15 @@ def test_reports_have_the_keys_that_other_tools_read(finished: Path) -> None:
     assert set(perplexity["carried"]["test"]) == {"nats", "bits_per_character", "perplexity", "tokens"}
 
 
+def test_the_study_of_gradients_compares_the_model_and_linear_networks(finished: Path) -> None:
+    bptt = read(finished, "bptt")
+    networks = {"carried", "linear_0.9", "linear_1.1"}
+    assert set(bptt["gradient_norm"]) == set(bptt["estimates"]) == networks
+    assert set(bptt["estimates"]["carried"]) == {"W_hh", "recurrent"}
+    assert set(bptt["estimates"]["carried"]["W_hh"]) == {"truncated", "truncated_anywhere", "randomised"}
+    assert set(bptt["cost"]) == set(bptt["training"]) == {"full", "truncated", "randomised"}
+
+
 def test_checkpoints_have_everything_to_rebuild_and_history_to_read(finished: Path) -> None:
     folder = finished / "data/models/rnn/windowed"
     config = json.loads((folder / "config.json").read_text())
@@ -125,7 +134,8 @@ def section(folder: Path, name: str) -> dict[str, Any]:
     ids=str,
 )
 def test_other_models_are_a_param_away(changes: dict[str, Any], project: Path) -> None:
-    change(project, "train_rnn", to={"other": section(project, "train_rnn")["carried"] | changes})
+    carried = section(project, "train_rnn")["carried"]
+    change(project, "train_rnn", to={"carried": carried, "other": carried | changes})
     run_stage(project, "train_rnn", "other")
     run_stage(project, "evaluate_perplexity")
     assert read(project, "perplexity")["other"]["test"]["tokens"] > 0
@@ -220,6 +230,11 @@ BAD = {
         lambda f: change(f, "train_ar", "linear", "lr", to=1_000_000.0),
         ["train_ar", "linear"],
         ["train_ar.linear: the training diverged in epoch", "lower lr"],
+    ),
+    "a text too short for the study": (
+        lambda f: change(f, "bptt", "num_warmup", to=400),
+        ["bptt"],
+        ["bptt: num_warmup + the longest window, 410 tokens, exceed the 400"],
     ),
     "a wrong key": (lambda f: change(f, "series", "sigma", to=1.0), ["series"], ["series.sigma", "noise_std"]),
 }

@@ -10,7 +10,6 @@ from torch.nn import functional as F
 
 from timemachine.models.state import State
 
-
 _APPLY: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh_,
     "relu": torch.relu_,
