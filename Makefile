@@ -45,8 +45,9 @@ ui: setup ## Show the runs in MLflow on http://127.0.0.1:5000
 	*) mlflow ui --host 127.0.0.1 --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}" ;; \
 	esac
 
-bench: setup ## Compare training speed with the plain loop of the book
+bench: setup ## Compare training speed with the plain loop of the book, and the strategies of backpropagation
 	python benchmarks/training.py
+	python benchmarks/bptt.py
 
 lock: ## Pin the newest versions that pyproject.toml allows in requirements.txt
 	$(PYTHON) -m venv $(VENV)-lock
