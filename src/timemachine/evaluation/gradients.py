@@ -16,7 +16,7 @@ from timemachine.models.recurrence import flow_back, slope_at
 from timemachine.models.rnn_scratch import RNNScratch
 
 # Draws whose δ are in memory at once.
-_CHUNK_DRAWS = 50
+_CHUNK_DRAWS = 20
 
 
 @dataclass(frozen=True)
