@@ -45,8 +45,9 @@ ui: setup ## Show the runs in MLflow on http://127.0.0.1:5000
 	*) mlflow ui --host 127.0.0.1 --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}" ;; \
 	esac
 
-bench: setup ## Compare speed with the plain loops of the book: training, counting
+bench: setup ## Compare speed with the plain loops of the book: training, backpropagation, counting
 	python benchmarks/training.py
+	python benchmarks/bptt.py
 	python benchmarks/ngrams.py
 
 exercises: setup ## Answer the book's exercises on recurrent networks in two tables

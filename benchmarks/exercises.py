@@ -11,8 +11,6 @@ import argparse
 import platform
 import re
 import statistics
-import sys
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +29,7 @@ from timemachine.text.prepare import build_corpus
 from timemachine.training.devices import choose_device
 from timemachine.training.history import perplexity
 from timemachine.training.language import train_language_model
-from timemachine.training.loop import Epoch
+from timemachine.training.loop import DivergenceError, Epoch
 
 BASE = "e1_concise_sequential"
 CHANGES: dict[str, dict[str, Any]] = {
@@ -65,7 +63,7 @@ def hardware(device: torch.device) -> str:
 
 def train(name: str, recipe: RnnRecipe, corpus: Corpus) -> tuple[nn.Module, list[Epoch]]:
     """Return a trained model and its history."""
-    with redirect_stdout(sys.stderr), Progress(name, recipe.num_epochs) as progress:
+    with Progress(name, recipe.num_epochs) as progress:
         return train_language_model(
             recipe,
             corpus,
@@ -108,9 +106,10 @@ def compare(checked: Params, num_epochs: int, text: Path) -> tuple[nn.Module, Co
     for name, changed, read in runs:
         try:
             print_row(name, *results(train(name, changed, read)[1], base_s))
+        except DivergenceError as error:
+            print_row(name, f"diverges in epoch {error.epoch}", *"–––")
         except ValueError as error:
-            diverged = re.search(r"diverged in (epoch \d+)", str(error))
-            print_row(name, f"diverges in {diverged[1]}" if diverged else error, *"–––")
+            print_row(name, error, *"–––")
     if not text.is_file():
         print_row(another, f"{text}: no such file", *"–––")
     return model.cpu(), corpus

@@ -9,11 +9,10 @@ Run: python stages/ngram_models.py
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save_file
 
 from timemachine import plots, stage
 from timemachine.evaluation.ngram_models import describe_ngram_models, draw_ngram_models, score_ngram_models
-from timemachine.files import replacing, write_json
+from timemachine.files import write_arrays, write_json
 from timemachine.params import Params
 from timemachine.text.corpus import Corpus
 
@@ -28,8 +27,7 @@ def run(params: Params, text: Path, report: Path, scores: Path, figures: Path) -
         models = score_ngram_models(corpus, max_order)
         content[name] = describe_ngram_models(models, corpus, p.block_length, p.num_samples, generator)
         arrays = {f"{m}.{part}": nats for m, by_part in models.forward.items() for part, nats in by_part.items()}
-        with replacing(scores / f"{name}.safetensors") as temporary:
-            save_file(arrays, temporary)
+        write_arrays(scores / f"{name}.safetensors", arrays)
         plots.save(draw_ngram_models(content[name]), figures / f"{name}.png")
     write_json(report, content)
 

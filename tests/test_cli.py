@@ -36,7 +36,7 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(capsys) -> None:
     with Progress("model", 3) as progress:
         for epoch in (1, 2, 3):
             progress.update(epoch, perplexity=1.5, tokens_per_s=12345.6)
-    assert capsys.readouterr().out.splitlines() == [
+    assert capsys.readouterr().err.splitlines() == [
         "model: epoch 1/3, perplexity 1.500, tokens per s 12,346",
         "model: epoch 3/3, perplexity 1.500, tokens per s 12,346",
     ]

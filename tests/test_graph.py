@@ -183,12 +183,21 @@ class TestByDvc:
 
     def test_the_run_is_in_mlflow(self, repository: Repository) -> None:
         receipt = json.loads((repository.folder / "data/published.json").read_text())
-        assert set(receipt["models"]) == {"ar/linear", "ar/mlp", "rnn/carried", "rnn/windowed"}
+        assert set(receipt["models"]) == {"ar/linear", "ar/mlp", "rnn/carried", "rnn/windowed", "rnn/gated"}
         assert (repository.folder / "mlflow.db").stat().st_size > 0
 
     def test_metrics_and_plots_say_something(self, repository: Repository) -> None:
         metrics = json.loads(self.show(repository, "metrics"))
-        reports = ("text", "ngrams", "ngram_models", "forecast", "perplexity", "training")
+        reports = (
+            "text",
+            "ngrams",
+            "ngram_models",
+            "forecast",
+            "perplexity",
+            "language_models",
+            "training",
+            "bptt",
+        )
         assert set(metrics[""]["data"]) == {f"data/reports/{name}.json" for name in reports}
         plots = self.show(repository, "plots")
         assert "data/models/rnn/carried/history.csv" in plots

@@ -26,6 +26,34 @@ BAD = {
         ["train_rnn.carried.num_hidden", "num_hiddens"],
     ),
     "an unknown section": (changed("trian", to={}), ["trian", "unknown key", "train_ar"]),
+    "a mixture of an unknown model": (
+        changed("compare_models", "mixtures", "geometric", "models", to=["gated", "carried"]),
+        ["compare_models.mixtures.geometric", "'carried'", "gated, gated_dynamic, windowed", "kneser_ney_<order>"],
+    ),
+    "a recipe under a name that is taken": (
+        changed("train_rnn", "gated_dynamic", to=tiny_params()["train_rnn"]["gated"]),
+        ["train_rnn.gated_dynamic", "'_dynamic'"],
+    ),
+    "dynamic evaluation of another corpus's model": (
+        changed("dynamic_evaluation", "models", to=["carried"]),
+        ["dynamic_evaluation.models", "'carried'", "'whole'", "gated, windowed"],
+    ),
+    "a comparison without n-gram models": (
+        changed("compare_models", "corpus", to="lines"),
+        ["compare_models.corpus", "'lines'", "whole, words"],
+    ),
+    "early stopping on nothing": (
+        changed("train_rnn", "gated", "num_val", to=0),
+        ["train_rnn.gated", "patience", "num_val is 0"],
+    ),
+    "dropout from scratch": (
+        changed("train_rnn", "carried", "dropout", to=0.5),
+        ["train_rnn.carried", "scratch has no dropout"],
+    ),
+    "dropped weights of a plain cell": (
+        changed("train_rnn", "windowed", "weight_dropout", to=0.5),
+        ["train_rnn.windowed", "weight_dropout", "gru and lstm"],
+    ),
     "a wrong type": (
         changed("train_rnn", "carried", "batch_size", to="many"),
         ["carried.batch_size", "'many'", "integer"],
@@ -82,13 +110,26 @@ BAD = {
     "a short hash": (changed("download", "sha256", to="8424"), ["download.sha256", "64 hexadecimal digits"]),
     "a series too short for its model": (changed("train_ar", "mlp", "num_train", to=118), ["train_ar.mlp", "126"]),
     "a learning rate beyond reason": (changed("train_ar", "mlp", "lr", to=1e300), ["train_ar.mlp.lr", "1000000"]),
+    "a study of an unknown model": (
+        changed("bptt", "model", to="best"),
+        ["bptt.model", "'best'", "allowed: carried"],
+    ),
+    "a study of a model not from scratch": (
+        changed("bptt", "model", to="windowed"),
+        ["bptt.model", "'windowed'", "allowed: carried"],
+    ),
+    "a study on another corpus than its model's": (
+        changed("bptt", "corpus", to="whole"),
+        ["bptt.model", "'carried'"],
+    ),
+    "a segment longer than its window": (changed("bptt", "tau", to=7), ["bptt", "tau: 7", "num_steps, 6"]),
     "no recipe": (changed("train_rnn", to={}), ["train_rnn", "at least 1"]),
     "an empty section": (changed("train_rnn", "carried", to=None), ["train_rnn.carried", "None"]),
 }
 
 
 def test_the_shipped_parameters_are_valid() -> None:
-    assert len(params.load(ROOT / "params.yaml").train_rnn) == 5
+    assert len(params.load(ROOT / "params.yaml").train_rnn) == 8
 
 
 def test_parameters_cannot_be_changed_by_accident() -> None:

@@ -29,6 +29,12 @@ def test_dates_label_an_axis_of_steps() -> None:
     assert labels[-1] == "2024-01-20"
 
 
+def test_a_text_is_cut_where_it_is_told_to() -> None:
+    axes = plots.segments("abcdef", {"full": [], "truncated": [0, 4]}).axes[0]
+    assert [round(patch.get_x()) for patch in axes.patches] == [0, 0, 4]
+    assert [round(patch.get_width()) for patch in axes.patches] == [6, 4, 2]
+
+
 def test_tokens_that_look_like_mathematics_are_drawn_as_they_are(tmp_path: Path) -> None:
     plots.save(plots.transition_matrices({1: np.eye(2)}, ["$\\frac$", "a"]), tmp_path / "m.png")
     assert (tmp_path / "m.png").stat().st_size > 0

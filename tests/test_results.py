@@ -57,3 +57,33 @@ def test_one_step_is_near_the_noise_and_multistep_fails() -> None:
     for scores in report("forecast").values():
         assert 0.2 < scores["one_step_rmse"] == scores["k_step_rmse"]["1"] < 0.25
         assert scores["multistep_rmse"] > 0.5
+
+
+def test_gradients_fade_below_a_spectral_radius_of_one_and_grow_above() -> None:
+    norms = report("bptt")["gradient_norm"]
+    for radius in (0.9, 1.0, 1.1):
+        assert norms[f"linear_{radius}"]["rate"] == pytest.approx(radius, rel=0.03)
+    assert norms["linear_0.9"]["by_lag"]["64"] < 0.01 < 1 < norms["linear_1.1"]["by_lag"]["64"]
+    assert norms["e1_scratch_sequential"]["by_lag"]["64"] < 0.1
+
+
+def test_truncation_is_biased_and_randomised_truncation_is_not_but_varies_more() -> None:
+    for by_weights in report("bptt")["estimates"].values():
+        for by_strategy in by_weights.values():
+            randomised, truncated = by_strategy["randomised"], by_strategy["truncated_anywhere"]
+            low, high = randomised["projection_interval"]
+            assert low < 1 < high
+            assert randomised["bias"] < 2 * randomised["chance"]
+            assert truncated["bias"] > 0.2
+            assert truncated["projection"] < 0.9
+            assert by_strategy["truncated"]["bias"] > 0.2
+            assert truncated["variance"] < randomised["variance"]
+
+
+def test_cutting_keeps_fewer_states_and_multiplies_less() -> None:
+    cost = report("bptt")["cost"]
+    kept, products = (
+        [cost[name][key] for name in ("truncated", "randomised", "full")] for key in ("kept_bytes", "products")
+    )
+    assert kept == sorted(kept)
+    assert max(products[:2]) < products[2]

@@ -21,12 +21,12 @@ def tiny_text(num_words: int = 600) -> str:
 
 
 def tiny_params() -> dict[str, Any]:
-    """The shipped parameters, made small: two autoregressive models, two recipes, two epochs."""
+    """The shipped parameters, made small: two autoregressive models, three recipes, two epochs."""
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
     text = tiny_text().encode()
     content["download"] |= {"sources": ["text.txt"], "sha256": hashlib.sha256(text).hexdigest()}
     content["ngrams"] |= {"zipf_ranks": [1, 10], "markov_steps": [1, 2]}
-    content["ngram_models"] |= {"corpora": {"lines": 4, "words": 2}, "block_length": 10, "num_samples": 20}
+    content["ngram_models"] |= {"corpora": {"whole": 4, "words": 2}, "block_length": 10, "num_samples": 20}
     content["series"]["num_points"] = 120
     content["evaluate_forecast"]["k_steps"] = [1, 4]
     content["train_ar"] = {name: content["train_ar"][name] | {"num_train": 60} for name in ("linear", "mlp")}
@@ -34,12 +34,26 @@ def tiny_params() -> dict[str, Any]:
     content["train_rnn"] = {
         "carried": content["train_rnn"]["e1_scratch_sequential"] | small,
         "windowed": content["train_rnn"]["e2_concise_windows"] | small | {"num_val": 100},
+        "gated": content["train_rnn"]["lstm"] | small | {"num_train": None},
     }
     content["evaluate_perplexity"] = {
         "num_warmup": 50,
         "num_streams": 2,
         "prefixes": [{"prefix": "the time", "num_preds": 10}],
     }
+    content["dynamic_evaluation"] |= {"models": ["gated"], "num_rms": 100}
+    content["compare_models"] |= {
+        "adapt_every": 100,
+        "mixtures": {
+            "arithmetic": {"mean": "arithmetic", "models": ["gated", "kneser_ney_3"]},
+            "geometric": {"mean": "geometric", "models": ["gated_dynamic", "kneser_ney_3_adaptive"]},
+        },
+        "block_length": 10,
+        "num_samples": 20,
+    }
+    content["bptt"] |= {"model": "carried", "num_steps": 6, "tau": 3, "batch_size": 2, "num_warmup": 10}
+    content["bptt"] |= {"num_lags": 8, "num_draws": 20, "radii": [0.9, 1.1], "num_hiddens": 5}
+    content["bptt"]["training"] |= {"num_train": 200, "batch_size": 4, "num_hiddens": 6, "num_epochs": 2}
     return content
 
 
@@ -72,8 +86,12 @@ ALL_STAGES = [
     ("evaluate_forecast",),
     ("train_rnn", "carried"),
     ("train_rnn", "windowed"),
+    ("train_rnn", "gated"),
     ("evaluate_perplexity",),
+    ("dynamic_evaluation", "gated"),
+    ("compare_models",),
     ("learning_curves",),
+    ("bptt",),
 ]
 
 

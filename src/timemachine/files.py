@@ -75,13 +75,14 @@ def write_arrays(path: str | Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 def read_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
-    """Return what `write_arrays` wrote.
+    """Return what `write_arrays` wrote, by name in alphabetical order.
 
     Raises:
         ValueError: the file is absent, cut short or damaged.
     """
     try:
-        return load(Path(path).read_bytes())
+        # safetensors names them in an order that changes from run to run.
+        return dict(sorted(load(Path(path).read_bytes()).items()))
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file; `dvc repro` makes it") from None
     except SafetensorError as error:

@@ -306,6 +306,41 @@ class CompareModels(Section):
     seed: Seed
 
 
+class BpttTraining(Section):
+    """The small network that learns by each way of cutting gradients."""
+
+    num_train: Count
+    batch_size: Count
+    num_hiddens: Units
+    num_epochs: Count
+    lr: Positive
+    clip_norm: Positive | None
+    seeds: list[Seed] = Field(min_length=1)
+
+
+class Bptt(Section):
+    """The study of gradients through time."""
+
+    model: Name
+    corpus: Name
+    num_steps: Annotated[int, Field(ge=2, le=10_000)]
+    tau: Annotated[int, Field(ge=2, le=10_000)]
+    batch_size: Units
+    num_warmup: Count
+    num_lags: Annotated[int, Field(ge=4, le=10_000)]
+    num_draws: Annotated[int, Field(ge=2, le=1_000_000)]
+    radii: list[Positive] = Field(min_length=1, max_length=8)
+    num_hiddens: Units
+    seed: Seed
+    training: BpttTraining
+
+    @model_validator(mode="after")
+    def _segments_within_the_window(self) -> Self:
+        if self.tau > self.num_steps:
+            raise ValueError(f"tau: {self.tau} must not exceed num_steps, {self.num_steps}")
+        return self
+
+
 class Publish(Section):
     """Where MLflow files the runs."""
 
@@ -326,6 +361,7 @@ class Params(Section):
     evaluate_perplexity: EvaluatePerplexity
     dynamic_evaluation: DynamicEvaluation
     compare_models: CompareModels
+    bptt: Bptt
     publish: Publish
 
     @model_validator(mode="after")
@@ -339,6 +375,7 @@ class Params(Section):
                 (f"train_rnn.{name}.corpus", recipe.corpus, {"char", "word"})
                 for name, recipe in self.train_rnn.items()
             ),
+            ("bptt.corpus", self.bptt.corpus, {"char"}),
         ]
         corpora = self.preprocess.corpora
         for key, corpus, levels in wanted:
@@ -346,6 +383,17 @@ class Params(Section):
                 raise ValueError(f"{key}: unknown corpus {corpus!r}; preprocess.corpora has {', '.join(corpora)}")
             if corpora[corpus].level not in levels:
                 raise ValueError(f"{key}: {corpus!r} has level {corpora[corpus].level}; allowed: {min(levels)}")
+        studied = self.train_rnn.get(self.bptt.model)
+        if studied is None or (studied.implementation, studied.corpus) != ("scratch", self.bptt.corpus):
+            fit = (
+                n
+                for n, r in self.train_rnn.items()
+                if (r.implementation, r.corpus) == ("scratch", self.bptt.corpus)
+            )
+            raise ValueError(
+                f"bptt.model: {self.bptt.model!r} is no entry of train_rnn with implementation: scratch and "
+                f"corpus: {self.bptt.corpus}; allowed: {', '.join(fit) or 'none'}"
+            )
         if self.series.csv is None:
             for name, recipe in self.train_ar.items():
                 needed = recipe.num_train + recipe.tau + max(self.evaluate_forecast.k_steps)
@@ -367,6 +415,12 @@ class Params(Section):
                     raise ValueError(f"{section}.{name}: names with {taken[0]!r} belong to other models")
         if both := set(self.train_rnn) & set(self.compare_models.mixtures):
             raise ValueError(f"compare_models.mixtures.{min(both)}: a recipe in train_rnn has this name")
+        if self.compare_models.corpus not in self.ngram_models.corpora:
+            has = ", ".join(self.ngram_models.corpora)
+            raise ValueError(
+                f"compare_models.corpus: {self.compare_models.corpus!r} has no n-gram models; "
+                f"ngram_models.corpora has {has}"
+            )
         recurrent = {n for n, recipe in self.train_rnn.items() if recipe.corpus == self.compare_models.corpus}
         of_corpus = f"of the corpus {self.compare_models.corpus!r}"
         for name in self.dynamic_evaluation.models:

@@ -40,7 +40,7 @@ class Progress:
         now = time.monotonic()
         if epoch in (1, self.total) or now - self._last_line_s >= _SECONDS_BETWEEN_LINES:
             self._last_line_s = now
-            print(f"{self.name}: epoch {epoch}/{self.total}, {text}", flush=True)
+            print(f"{self.name}: epoch {epoch}/{self.total}, {text}", file=sys.stderr, flush=True)
 
 
 def _short(value: float) -> str:

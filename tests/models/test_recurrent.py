@@ -92,6 +92,9 @@ def test_scratch_is_torchs_layer_with_the_same_weights(activation: str) -> None:
     torch.testing.assert_close(scratch(X)[0], concise(X)[0])
     torch.testing.assert_close(scratch.W_hh.grad, concise.rnn.weight_hh_l0.grad.T)
     torch.testing.assert_close(scratch.W_xh.grad, concise.rnn.weight_ih_l0.grad.T)
+    torch.testing.assert_close(scratch.b_h.grad, concise.rnn.bias_ih_l0.grad)
+    torch.testing.assert_close(scratch.W_hq.grad, concise.output.weight.grad.T)
+    torch.testing.assert_close(scratch.b_q.grad, concise.output.bias.grad)
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
@@ -109,7 +112,7 @@ def test_layers_run_by_our_recurrence_are_torchs(activation: str) -> None:
         torch.testing.assert_close(ours, theirs)
 
 
-@pytest.mark.parametrize("activation", ["tanh", "relu"])
+@pytest.mark.parametrize("activation", ["tanh", "relu", "identity"])
 def test_the_backward_pass_is_the_gradient(activation: str) -> None:
     generator = torch.Generator().manual_seed(0)
     shapes = [(4, 2, 3), (2, 3), (3, 3)]

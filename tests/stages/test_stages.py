@@ -44,14 +44,18 @@ def test_every_output_that_dvc_yaml_declares_is_written(finished: Path) -> None:
 
 
 def declared_outputs() -> list[str]:
-    names = {"train_ar": ["linear", "mlp"], "train_rnn": ["carried", "windowed"]}
+    names = {
+        "train_ar": ["linear", "mlp"],
+        "train_rnn": ["carried", "windowed", "gated"],
+        "dynamic_evaluation": ["gated"],
+    }
     graph = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
     outs = []
     for stage, content in graph.items():
         body = content.get("do", content)
         for out in [*body.get("outs", []), *body.get("metrics", []), *body.get("plots", [])]:
             path = out if isinstance(out, str) else next(iter(out))
-            outs += [path.replace("${key}", name) for name in names.get(stage, [""])]
+            outs += [path.replace("${key}", name).replace("${item}", name) for name in names.get(stage, [""])]
     return outs
 
 
@@ -76,15 +80,15 @@ def test_reports_have_the_keys_that_other_tools_read(finished: Path) -> None:
     assert ngrams["bigram"]["top"][0][0].count(" ") == 1
     assert set(forecast) == {"linear", "mlp"}
     assert {"one_step_rmse", "multistep_rmse", "k_step_rmse"} <= set(forecast["mlp"])
-    assert set(perplexity) == {"uniform_lines", "uniform_whole", "carried", "windowed"}
+    assert set(perplexity) == {"uniform_lines", "uniform_whole", "carried", "windowed", "gated"}
     assert set(perplexity["carried"]["test"]) == {"nats", "bits_per_character", "perplexity", "tokens"}
 
 
 def test_ngram_models_have_a_score_and_the_nats_of_every_held_out_token(finished: Path) -> None:
     report = read(finished, "ngram_models")
-    assert set(report) == {"lines", "words"}
+    assert set(report) == {"whole", "words"}
     assert set(report["words"]) == {"epsilon", "discounts", "models", "reversed", "arrow"}
-    for name, orders in (("lines", 4), ("words", 2)):
+    for name, orders in (("whole", 4), ("words", 2)):
         by_model = report[name]["models"]
         nats = load_file(finished / f"data/scores/ngram/{name}.safetensors")
         kinds = {"maximum_likelihood": 3, "additive": 3, "kneser_ney": orders}
@@ -96,6 +100,30 @@ def test_ngram_models_have_a_score_and_the_nats_of_every_held_out_token(finished
             assert values.mean() == pytest.approx(np.inf if score["nats"] is None else score["nats"])
         arrow = report[name]["arrow"]["kneser_ney_2"]["test"]
         assert arrow["low"] <= arrow["bits_per_character"] <= arrow["high"]
+
+
+def test_every_language_model_of_the_corpus_is_ranked_on_the_same_tokens(finished: Path) -> None:
+    report = read(finished, "language_models")
+    expected = {"uniform", "windowed", "gated", "gated_dynamic", "arithmetic", "geometric"}
+    expected |= {"additive_3", "kneser_ney_4", "kneser_ney_3_adaptive"}
+    assert expected <= set(report["models"])
+    assert len({row["test"]["tokens"] for row in report["models"].values()}) == 1
+    bits = [row["test"]["bits_per_character"] for row in report["models"].values() if "low" in row["test"]]
+    assert bits == sorted(bits)
+    for row in report["models"].values():
+        if "low" in row["test"]:
+            assert row["test"]["low"] <= row["test"]["bits_per_character"] <= row["test"]["high"]
+    assert set(report["mixtures"]["geometric"]) == {"gated_dynamic", "kneser_ney_3_adaptive"}
+    assert set(report["compressors"]) == {"bz2", "xz", "ppmd"}
+
+
+def test_the_study_of_gradients_compares_the_model_and_linear_networks(finished: Path) -> None:
+    bptt = read(finished, "bptt")
+    networks = {"carried", "linear_0.9", "linear_1.1"}
+    assert set(bptt["gradient_norm"]) == set(bptt["estimates"]) == networks
+    assert set(bptt["estimates"]["carried"]) == {"W_hh", "recurrent"}
+    assert set(bptt["estimates"]["carried"]["W_hh"]) == {"truncated", "truncated_anywhere", "randomised"}
+    assert set(bptt["cost"]) == set(bptt["training"]) == {"full", "truncated", "randomised"}
 
 
 def test_checkpoints_have_everything_to_rebuild_and_history_to_read(finished: Path) -> None:
@@ -144,7 +172,8 @@ def section(folder: Path, name: str) -> dict[str, Any]:
     ids=str,
 )
 def test_other_models_are_a_param_away(changes: dict[str, Any], project: Path) -> None:
-    change(project, "train_rnn", to={"other": section(project, "train_rnn")["carried"] | changes})
+    recipes = section(project, "train_rnn")
+    change(project, "train_rnn", to=recipes | {"other": recipes["carried"] | changes})
     run_stage(project, "train_rnn", "other")
     run_stage(project, "evaluate_perplexity")
     assert read(project, "perplexity")["other"]["test"]["tokens"] > 0
@@ -202,7 +231,7 @@ BAD = {
         ["train_rnn", "carried"],
         ["train_rnn.carried: 400 tokens are too few", "num_steps 1000"],
     ),
-    "an unknown recipe": (lambda f: None, ["train_rnn", "best"], ["'best'", "carried, windowed"]),
+    "an unknown recipe": (lambda f: None, ["train_rnn", "best"], ["'best'", "carried, windowed, gated"]),
     "no recipe": (lambda f: None, ["train_rnn"], ["usage", "NAME"]),
     "an unknown model": (lambda f: None, ["train_ar", "best"], ["'best'", "linear, mlp"]),
     "a device that is not here": (
@@ -239,6 +268,11 @@ BAD = {
         lambda f: change(f, "train_ar", "linear", "lr", to=1_000_000.0),
         ["train_ar", "linear"],
         ["train_ar.linear: the training diverged in epoch", "lower lr"],
+    ),
+    "a text too short for the study": (
+        lambda f: change(f, "bptt", "num_warmup", to=400),
+        ["bptt"],
+        ["bptt: num_warmup + the longest window, 410 tokens, exceed the 400"],
     ),
     "a wrong key": (lambda f: change(f, "series", "sigma", to=1.0), ["series"], ["series.sigma", "noise_std"]),
 }

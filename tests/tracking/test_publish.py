@@ -36,7 +36,7 @@ def runs(root: Path) -> dict[str, Run]:
 def test_a_state_is_one_parent_run_and_one_run_for_each_model(root: Path) -> None:
     publish_here(root)
     found = runs(root)
-    assert set(found) == {"pipeline", "linear", "mlp", "carried", "windowed"}
+    assert set(found) == {"pipeline", "linear", "mlp", "carried", "windowed", "gated"}
     parent = found.pop("pipeline")
     assert {run.data.tags["mlflow.parentRunId"] for run in found.values()} == {parent.info.run_id}
     assert {run.info.status for run in found.values()} == {"FINISHED"}
@@ -81,7 +81,7 @@ def test_the_parent_has_all_params_all_metrics_and_all_reports(root: Path) -> No
 
 def test_publishing_again_adds_nothing(root: Path) -> None:
     assert publish_here(root) == publish_here(root)
-    assert len(runs(root)) == 5
+    assert len(runs(root)) == 6
 
 
 def test_a_run_cut_off_half_way_is_filled_up_not_doubled(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +104,7 @@ def test_a_model_that_two_states_share_has_one_run_and_both_parents_point_to_it(
     assert first["state"] != second["state"]
     client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
     found = client.search_runs([client.get_experiment_by_name("timemachine").experiment_id])
-    assert len(found) == 6
+    assert len(found) == 7
     parents = [run for run in found if run.data.tags["timemachine.kind"] == "pipeline"]
     assert len({run.data.tags["timemachine.run.rnn/carried"] for run in parents}) == 1
     assert len({run.data.tags["mlflow.note.content"] for run in parents}) == 1
@@ -115,12 +115,12 @@ def test_mlflow_can_be_filled_again_from_the_files(root: Path, empty_store: Path
     shutil.copy(empty_store, root / "mlflow.db")
     shutil.rmtree(root / "mlartifacts")
     assert publish_here(root) == before
-    assert len(runs(root)) == 5
+    assert len(runs(root)) == 6
 
 
 def test_the_store_is_in_the_root_whatever_the_working_directory(root: Path, tmp_path: Path) -> None:
     run_stage(root, "publish")
-    assert len(runs(root)) == 5
+    assert len(runs(root)) == 6
     assert sorted((root / "mlartifacts").iterdir())
     assert "run_id" not in (root / "data/published.json").read_text()
 
@@ -131,7 +131,7 @@ def test_another_store_can_be_named(root: Path, empty_store: Path, monkeypatch: 
     shutil.copy(empty_store, other / "mlflow.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{other / 'mlflow.db'}")
     publish_here(root)
-    assert len(runs(other)) == 5
+    assert len(runs(other)) == 6
 
 
 def test_a_store_that_cannot_be_reached_is_an_error_of_one_line(

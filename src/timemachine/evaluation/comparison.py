@@ -50,12 +50,9 @@ def read_held_out(
     Raises:
         ValueError: a file is absent or damaged.
     """
-    held_out = {}
-    path = scores / "ngram" / f"{corpus_name}.safetensors"
-    if path.exists():
-        arrays = read_arrays(path)
-        for name in dict.fromkeys(key.rpartition(".")[0] for key in arrays):
-            held_out[name] = HeldOut({part: arrays[f"{name}.{part}"] for part in HELD_OUT}, {})
+    arrays = read_arrays(scores / "ngram" / f"{corpus_name}.safetensors")
+    names = dict.fromkeys(key.rpartition(".")[0] for key in arrays)
+    held_out = {name: HeldOut({part: arrays[f"{name}.{part}"] for part in HELD_OUT}, {}) for name in names}
     paths = {name: scores / "rnn" / name for name in recurrent}
     paths |= {name + DYNAMIC: scores / "dynamic" / name for name in dynamic}
     for name, path in paths.items():

@@ -16,7 +16,7 @@ class RNNScratch(nn.Module):
     Args:
         vocab_size: number of tokens.
         num_hiddens: hidden units.
-        activation: φ, `tanh` or `relu`.
+        activation: φ, `tanh` or `relu`; `identity` makes the linear network of the book's equations.
         embedding_dim: size of a learnt embedding in place of one-hot inputs.
         generator: where the weights ~ N(0, 0.01²) are drawn from; biases are 0.
     """
@@ -42,17 +42,31 @@ class RNNScratch(nn.Module):
         self.b_q = nn.Parameter(torch.zeros(vocab_size))
         self.embedding = normal(vocab_size, embedding_dim) if embedding_dim else None
 
-    def forward(self, X: Tensor, state: State = None) -> tuple[Tensor, State]:
+    def forward(self, X: Tensor, state: State = None, gates: Tensor | None = None) -> tuple[Tensor, State]:
         """Map indices (batch, num_steps) to logits (batch, num_steps, vocab).
 
-        The state has shape (batch, num_hiddens).
+        The state has shape (batch, num_hiddens). Gates (num_steps,) say how much flows back at each step (see
+        `timemachine.models.recurrence.Recurrence`); they change gradients, never logits or state.
         """
+        H = self.hidden_states(X, state, gates)
+        return self.output(H).transpose(0, 1), H[-1]
+
+    def inputs(self, X: Tensor) -> Tensor:
+        """Map indices (batch, num_steps) to what W_xh multiplies, (num_steps, batch, vocab or embedding_dim)."""
+        if self.embedding is None:
+            return F.one_hot(X.T, len(self.W_xh)).to(self.W_xh.dtype)
+        return F.embedding(X.T, self.embedding)
+
+    def hidden_states(self, X: Tensor, state: State = None, gates: Tensor | None = None) -> Tensor:
+        """Map indices (batch, num_steps) to H_1 … H_T, (num_steps, batch, num_hiddens)."""
         if self.embedding is None:
             Z = F.embedding(X.T, self.W_xh) + self.b_h  # (num_steps, batch, num_hiddens)
         else:
-            Z = F.embedding(X.T, self.embedding) @ self.W_xh + self.b_h
+            Z = self.inputs(X) @ self.W_xh + self.b_h
         if state is None:
             state = Z.new_zeros(Z.shape[1:])
-        H = Recurrence.apply(Z, state, self.W_hh, self.activation)
-        O = H @ self.W_hq + self.b_q  # (num_steps, batch, vocab)  # noqa: E741
-        return O.transpose(0, 1), H[-1]
+        return Recurrence.apply(Z, state, self.W_hh, self.activation, gates)
+
+    def output(self, H: Tensor) -> Tensor:
+        """Map states (num_steps, batch, num_hiddens) to logits (num_steps, batch, vocab)."""
+        return H @ self.W_hq + self.b_q

@@ -22,6 +22,20 @@ from timemachine.training.optimisers import Optimizer
 StateFlow = Literal["fresh", "detached", "attached"]
 
 
+class DivergenceError(ValueError):
+    """A loss, a metric or a weight is no longer finite.
+
+    Attributes:
+        epoch: in which that was seen.
+    """
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__(
+            f"the training diverged in epoch {epoch}: the loss or a weight is no finite number; lower lr"
+        )
+        self.epoch = epoch
+
+
 class Pairs(Protocol):
     """The minibatches (X, Y) of an epoch."""
 
@@ -132,7 +146,7 @@ def fit(
         callback: takes each epoch as it ends.
 
     Raises:
-        ValueError: a loss, a metric or a weight is no longer finite.
+        DivergenceError: a loss, a metric or a weight is no longer finite.
     """
     parameters = list(model.parameters())
     lr = optimizer.lr
@@ -167,9 +181,7 @@ def fit(
         seconds = time.perf_counter() - begin
         metrics = evaluate() if evaluate and math.isfinite(largest) else {}
         if not all(map(math.isfinite, (total, largest, *metrics.values()))):
-            raise ValueError(
-                f"the training diverged in epoch {number}: the loss or a weight is no finite number; lower lr"
-            )
+            raise DivergenceError(number)
         epoch = Epoch(number, total / num_labels, num_labels, seconds, metrics)
         history.append(epoch)
         if callback:
