@@ -8,7 +8,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := true
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup repro test check format ui bench exercises lock clean
+.PHONY: help setup repro test check format ui bench profile exercises lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -45,10 +45,14 @@ ui: setup ## Show the runs in MLflow on http://127.0.0.1:5000
 	*) mlflow ui --host 127.0.0.1 --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}" ;; \
 	esac
 
-bench: setup ## Compare speed with the plain loops of the book: training, backpropagation, counting
+bench: setup ## Compare speed with the plain loops of the book: training, backpropagation, writing, counting
 	python benchmarks/training.py
 	python benchmarks/bptt.py
+	python benchmarks/generation.py
 	python benchmarks/ngrams.py
+
+profile: setup ## Time every stage of a finished pipeline, start-up apart
+	python benchmarks/stages.py
 
 exercises: setup ## Answer the book's exercises on recurrent networks in two tables
 	python benchmarks/exercises.py

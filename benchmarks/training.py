@@ -1,6 +1,7 @@
 """Tokens per second of our training against the plain eager loop of the book, for both implementations.
 
-Both sides train on the same minibatches in one run, in turn; medians over the rounds.
+Both sides train on the same minibatches in one run, in turn; medians over the rounds. Beside them stands the
+rate of the recurrence's matrix products alone: what no training on this machine can exceed.
 
 Run: python benchmarks/training.py [--rounds N] [--device auto|cpu|cuda|cuda:N]
 """
@@ -9,6 +10,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import torch
@@ -88,6 +90,18 @@ def our_epoch(model: nn.Module, tokens: Tensor) -> None:
     )
 
 
+def products_epoch(num_hiddens: int, device: torch.device) -> None:
+    """Do an epoch's matrix products of the recurrence and nothing else: H W_hh, δ W_hhᵀ and Σ Hᵀ δ."""
+    H, delta = torch.randn(2, NUM_STEPS, BATCH_SIZE, num_hiddens, device=device).unbind(0)
+    W_hh = torch.randn(num_hiddens, num_hiddens, device=device)
+    for _ in range((NUM_TOKENS - 1) // BATCH_SIZE // NUM_STEPS):
+        for H_t in H:
+            H_t @ W_hh
+        for delta_t in delta:
+            delta_t @ W_hh.T
+        H.flatten(0, 1).T @ delta.flatten(0, 1)
+
+
 def tokens_per_s(epoch: Callable[[], None], device: torch.device) -> float:
     """Return the tokens per second of one epoch."""
     num_tokens = (NUM_TOKENS - 1) // BATCH_SIZE // NUM_STEPS * BATCH_SIZE * NUM_STEPS
@@ -120,14 +134,20 @@ def main() -> None:
         )
         plain = (PlainScratch if implementation == "scratch" else PlainConcise)(num_hiddens).to(device)
         ours = build_language_model(recipe, VOCAB_SIZE).to(device)
-        rates: tuple[list[float], list[float]] = ([], [])
+        sides: dict[str, Callable[[], None]] = {
+            "plain": partial(plain_epoch, plain, tokens),
+            "ours": partial(our_epoch, ours, tokens),
+            "products": partial(products_epoch, num_hiddens, device),
+        }
+        rates: dict[str, list[float]] = {side: [] for side in sides}
         for _ in range(options.rounds + 1):
-            rates[0].append(tokens_per_s(lambda model=plain: plain_epoch(model, tokens), device))  # type: ignore[misc]
-            rates[1].append(tokens_per_s(lambda model=ours: our_epoch(model, tokens), device))  # type: ignore[misc]
-        theirs, mine = (statistics.median(side[1:]) for side in rates)  # the first round warms up
+            for side, epoch in sides.items():
+                rates[side].append(tokens_per_s(epoch, device))
+        median = {side: statistics.median(values[1:]) for side, values in rates.items()}  # the first warms up
         print(
-            f"{implementation} {num_hiddens}: plain {theirs:,.0f} tokens/s, ours {mine:,.0f} tokens/s, "
-            f"ratio {mine / theirs:.2f} (medians of {options.rounds})"
+            f"{implementation} {num_hiddens}: plain {median['plain']:,.0f} tokens/s, ours {median['ours']:,.0f}, "
+            f"ratio {median['ours'] / median['plain']:.2f}; matrix products alone {median['products']:,.0f}, "
+            f"of which ours reaches {median['ours'] / median['products']:.0%} (medians of {options.rounds})"
         )
 
 

@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+import torch
+from cycle import CORPUS
+
+from timemachine.evaluation.dynamic import read_and_learn
+from timemachine.evaluation.perplexity import read_streams, split_reading
+from timemachine.models.rnn import RNN
+
+TOKENS = torch.from_numpy(CORPUS.tokens.astype("int64"))
+
+
+def network() -> RNN:
+    return RNN(4, 8, cell="lstm", generator=torch.Generator().manual_seed(0)).eval()
+
+
+def test_without_learning_it_is_the_static_score() -> None:
+    static = read_streams(network(), [TOKENS], [60], with_log_P=True)[0]
+    learnt = read_and_learn(network(), TOKENS, num_rms=20, first=60, num_steps=7, lr=1e-12)
+    assert learnt.nats == pytest.approx(static.nats, rel=1e-4)
+    assert learnt.log_P == pytest.approx(static.log_P, rel=1e-4)
+
+
+def test_a_text_that_repeats_itself_gets_easier_while_it_is_read() -> None:
+    nats = read_and_learn(network(), TOKENS.repeat(3), num_rms=20, first=60, num_steps=10, lr=0.02).nats
+    assert nats[-50:].mean() < 0.6 * nats[:50].mean()
+
+
+def test_no_token_changes_what_is_made_of_those_before_it() -> None:
+    other = TOKENS.clone()
+    other[80:] = 0
+    first, second = (read_and_learn(network(), t, 20, 60, 7, 0.01) for t in (TOKENS, other))
+    assert np.array_equal(first.nats[:20], second.nats[:20])
+    assert not np.array_equal(first.nats[20:], second.nats[20:])
+
+
+def test_too_few_tokens_before_the_held_out_text_is_an_error() -> None:
+    with pytest.raises(ValueError, match="num_rms: 60 is too many: only 60 tokens"):
+        read_and_learn(network(), TOKENS, num_rms=60, first=60, num_steps=7, lr=0.01)
+
+
+def test_a_reading_in_one_go_is_split_into_the_parts() -> None:
+    reading = read_streams(network(), [TOKENS], [CORPUS.split["val"][0]], with_log_P=True)[0]
+    parts = split_reading(reading, CORPUS)
+    assert {part: len(r.nats) for part, r in parts.items()} == {"val": 12, "test": 12}
+    assert np.array_equal(np.concatenate([parts["val"].nats, parts["test"].nats]), reading.nats)
