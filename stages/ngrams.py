@@ -23,7 +23,6 @@ def run(params: Params, text: Path, out: Path, report: Path, figures: Path) -> N
     content = ngrams.describe_counts(counts, words, p.num_top, (p.zipf_ranks[0], p.zipf_ranks[1]))
     content |= {
         "sequences": ngrams.score_sequences(words, p.sequences, p.epsilon),
-        "held_out": ngrams.held_out_perplexity(words, p.epsilon),
         "markov": ngrams.describe_chain(chain, characters),
     }
     for name, table in (ngrams.count_tables(counts, words) | ngrams.chain_tables(chain, characters)).items():

@@ -117,7 +117,7 @@ def test_the_backward_pass_is_the_gradient(activation: str) -> None:
     generator = torch.Generator().manual_seed(0)
     shapes = [(4, 2, 3), (2, 3), (3, 3)]
     inputs = [torch.randn(*s, generator=generator, dtype=torch.float64, requires_grad=True) for s in shapes]
-    assert torch.autograd.gradcheck(lambda Z, H, W: Recurrence.apply(Z, H, W, activation), inputs)
+    assert torch.autograd.gradcheck(lambda Z, H, W: Recurrence.apply(1 * Z, H, W, activation), inputs)
 
 
 def test_a_step_is_one_product_of_concatenations() -> None:
@@ -139,6 +139,25 @@ def test_two_directions_double_the_state_and_keep_the_logits_shape(cell: str) ->
     logits, state = RNN(VOCAB_SIZE, NUM_HIDDENS, cell=cell, bidirectional=True)(X)
     assert logits.shape == (BATCH, NUM_STEPS, VOCAB_SIZE)
     assert (state[0] if cell == "lstm" else state).shape == (2, BATCH, NUM_HIDDENS)
+
+
+def test_a_single_step_without_gradients_is_the_lstms() -> None:
+    model = build(CONFIGS[-1])
+    _, state = model(X)
+    expected = model(X[:, :1], state)
+    with torch.inference_mode():
+        found = model(X[:, :1], state)
+    torch.testing.assert_close(found, expected)
+
+
+def test_dropped_weights_change_the_training_and_not_the_evaluation() -> None:
+    model = build(CONFIGS[-1] | {"weight_dropout": 0.5})
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    evaluated, _ = model(X)
+    first, second = (model.train()(X)[0] for _ in range(2))
+    assert not torch.equal(first, second)
+    assert torch.equal(model.eval()(X)[0], evaluated)
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
 
 
 def test_dropout_drops_the_same_units_at_all_steps_keeps_the_mean_and_rests_in_evaluation() -> None:

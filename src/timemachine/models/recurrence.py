@@ -44,7 +44,7 @@ def flow_back(sent: Tensor, slope: Tensor, W_hh: Tensor, gates: Tensor | None = 
 class Recurrence(torch.autograd.Function):
     """All hidden states of a simple recurrent layer, from its input projections.
 
-    Forward, in one buffer: H_t = φ(Z_t + H_{t−1} W_hh), where Z_t = X_t W_xh + b_h.
+    Forward: H_t = φ(Z_t + H_{t−1} W_hh), where Z_t = X_t W_xh + b_h, in the memory of Z.
 
     Backward, with δ_t = ∂L/∂Z_t = φ'(·) ⊙ ∂L/∂H_t and ∂L/∂H_t = (what the outputs send) + ξ_{t+1} δ_{t+1} W_hhᵀ:
     ∂L/∂W_hh = Σ_t H_{t−1}ᵀ δ_t, which is one product over all time steps instead of one for each.
@@ -58,32 +58,33 @@ class Recurrence(torch.autograd.Function):
     def forward(
         ctx: Any, Z: Tensor, H_0: Tensor, W_hh: Tensor, activation: str, gates: Tensor | None = None
     ) -> Tensor:
-        """Map Z (num_steps, batch, num_hiddens) and H_0 (batch, num_hiddens) to H_1 … H_T, shaped like Z.
+        """Turn Z (num_steps, batch, num_hiddens), no leaf, into H_1 … H_T in place; H_0 is (batch, num_hiddens).
 
         The activation is `tanh`, `relu` or `identity`; gates are (num_steps,) and get no gradient.
         """
-        H = Z.new_empty(len(Z) + 1, *H_0.shape)  # H_0 … H_T
-        H[0] = H_0
-        states = H.unbind(0)
+        states = Z.unbind(0)
         apply_ = _APPLY[activation]
-        for t, Z_t in enumerate(Z.unbind(0)):
-            torch.addmm(Z_t, states[t], W_hh, out=states[t + 1])
-            apply_(states[t + 1])
-        ctx.save_for_backward(H, W_hh, None if gates is None else gates.to(Z).view(-1, 1, 1))
+        before = H_0
+        for H_t in states:
+            apply_(H_t.addmm_(before, W_hh))
+            before = H_t
+        ctx.mark_dirty(Z)
+        ctx.save_for_backward(Z, H_0, W_hh, None if gates is None else gates.to(Z).view(-1, 1, 1))
         ctx.activation = activation
-        return H[1:]
+        return Z
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         """Return ∂L/∂Z, ∂L/∂H_0 and ∂L/∂W_hh."""
         (grad_H,) = grad_outputs
-        H, W_hh, gates = ctx.saved_tensors
-        delta = flow_back(grad_H, slope_at(H[1:], ctx.activation), W_hh, gates)
+        H, H_0, W_hh, gates = ctx.saved_tensors
+        delta = flow_back(grad_H, slope_at(H, ctx.activation), W_hh, gates)
         grad_H_0 = delta[0] @ W_hh.T
         if gates is not None:
             grad_H_0 *= gates[0]
-        grad_W = H[:-1].flatten(0, 1).T @ delta.flatten(0, 1)  # (num_hiddens, num_hiddens)
+        grad_W = H[:-1].flatten(0, 1).T @ delta[1:].flatten(0, 1)  # (num_hiddens, num_hiddens)
+        grad_W.addmm_(H_0.T, delta[0])
         return delta, grad_H_0, grad_W, None, None
 
 

@@ -33,6 +33,30 @@ class Dropout(nn.Module):
         return H * (kept / (1 - self.probability)).to(H)  # (num_steps, batch, units)
 
 
+# Up to so many rows, one step of torch's LSTM layer mostly prepares its weights for many steps.
+_FEW_ROWS = 32
+_LSTM_WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
+
+def lstm_step(lstm: nn.LSTM, inputs: Tensor, state: tuple[State, ...]) -> tuple[Tensor, State]:
+    """Compute what a unidirectional `nn.LSTM` does with one time step.
+
+    Args:
+        lstm: the layers.
+        inputs: (1, batch, input_size).
+        state: pair of (num_layers, batch, num_hiddens).
+
+    Returns:
+        The last layer's states (1, batch, num_hiddens), and the state.
+    """
+    H, hidden, cell = inputs[0], [], []
+    for layer, previous in enumerate(zip(*state, strict=True)):
+        H, C = torch.lstm_cell(H, previous, *(getattr(lstm, f"{name}_l{layer}") for name in _LSTM_WEIGHTS))
+        hidden.append(H)
+        cell.append(C)
+    return H[None], (torch.stack(hidden), torch.stack(cell))
+
+
 class RNN(nn.Module):
     """An RNN, GRU or LSTM layer with a linear output layer.
 
@@ -93,15 +117,23 @@ class RNN(nn.Module):
         else:
             inputs = self.embedding(X.T)
         inputs = self.embedding_dropout(inputs)
-        if isinstance(self.rnn, nn.RNN) and not self.rnn.bidirectional and not inputs.is_cuda:
-            H, state = run_layers(self.rnn, inputs, state)
-        elif self.training and self.weight_dropout.probability:
+        H, state = self._recur(inputs, state)
+        return self.output(self.dropout(H)).transpose(0, 1), state
+
+    def _recur(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+        """Run the recurrent layers over (num_steps, batch, input_size) by the quickest way there is."""
+        one_way_on_cpu = not self.rnn.bidirectional and not inputs.is_cuda
+        if isinstance(self.rnn, nn.RNN) and one_way_on_cpu:
+            return run_layers(self.rnn, inputs, state)
+        if isinstance(self.rnn, nn.LSTM) and one_way_on_cpu and isinstance(state, tuple):
+            num_steps, num_rows, _ = inputs.shape
+            if num_steps == 1 and num_rows <= _FEW_ROWS and not torch.is_grad_enabled():
+                return lstm_step(self.rnn, inputs, state)
+        if self.training and self.weight_dropout.probability:
             dropped = {
                 name: self.weight_dropout(W[None])[0]
                 for name, W in self.rnn.named_parameters()
                 if name.startswith("weight_hh")
             }
-            H, state = functional_call(self.rnn, dropped, (inputs, state))
-        else:
-            H, state = self.rnn(inputs, state)
-        return self.output(self.dropout(H)).transpose(0, 1), state
+            return functional_call(self.rnn, dropped, (inputs, state))
+        return self.rnn(inputs, state)

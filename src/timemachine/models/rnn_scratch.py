@@ -60,7 +60,7 @@ class RNNScratch(nn.Module):
     def hidden_states(self, X: Tensor, state: State = None, gates: Tensor | None = None) -> Tensor:
         """Map indices (batch, num_steps) to H_1 … H_T, (num_steps, batch, num_hiddens)."""
         if self.embedding is None:
-            Z = F.embedding(X.T, self.W_xh) + self.b_h  # (num_steps, batch, num_hiddens)
+            Z = F.embedding(X.T, self.W_xh + self.b_h)  # (num_steps, batch, num_hiddens)
         else:
             Z = self.inputs(X) @ self.W_xh + self.b_h
         if state is None:
@@ -69,4 +69,4 @@ class RNNScratch(nn.Module):
 
     def output(self, H: Tensor) -> Tensor:
         """Map states (num_steps, batch, num_hiddens) to logits (num_steps, batch, vocab)."""
-        return H @ self.W_hq + self.b_q
+        return torch.addmm(self.b_q, H.flatten(0, 1), self.W_hq).view(*H.shape[:2], -1)

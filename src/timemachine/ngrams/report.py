@@ -63,7 +63,8 @@ def score_sequences(corpus: Corpus, sequences: Sequence[str], epsilon: Sequence[
     A probability of 0 is `null`, which JSON has, where −∞ is not.
     """
     estimates = {"maximum_likelihood": (0.0, 0.0, 0.0), "smoothed": epsilon}
-    models = {name: _fit(corpus, corpus.tokens, e) for name, e in estimates.items()}
+    vocab_size, num_distinct = len(corpus.vocabulary), len(np.unique(corpus.tokens))
+    models = {name: SmoothedNgrams(corpus.tokens, vocab_size, num_distinct, e) for name, e in estimates.items()}
     rows = []
     for sequence in sequences:
         tokens = np.array(corpus.encode(sequence), dtype=np.int64)
@@ -73,22 +74,6 @@ def score_sequences(corpus: Corpus, sequences: Sequence[str], epsilon: Sequence[
             row[f"{estimate}_nats"] = {name: n if math.isfinite(n) else None for name, n in nats.items()}
         rows.append(row)
     return rows
-
-
-def held_out_perplexity(corpus: Corpus, epsilon: Sequence[float]) -> dict[str, dict[str, float]]:
-    """Return the perplexity per word of the smoothed models, counted on the train part, on the held-out parts."""
-    model = _fit(corpus, corpus.part("train"), epsilon)
-    content: dict[str, dict[str, float]] = {}
-    for part in ("val", "test"):
-        tokens = corpus.part(part)
-        nats = {name: -float(model.log_probabilities(tokens, n).mean()) for name, n in ORDERS.items()}
-        content[part] = {name: math.exp(n) for name, n in nats.items() if math.isfinite(n)}
-    return content
-
-
-def _fit(corpus: Corpus, tokens: NDArray[np.unsignedinteger], epsilon: Sequence[float]) -> SmoothedNgrams:
-    num_distinct = len(np.unique(corpus.tokens))
-    return SmoothedNgrams(tokens, len(corpus.vocabulary), num_distinct, epsilon)
 
 
 def k_step_matrices(corpus: Corpus, steps: Sequence[int]) -> dict[int, Matrix]:
