@@ -97,8 +97,9 @@ LAYERS = ["text", "ngrams", "series", "models", "training", "evaluation", "track
 
 
 def test_imports_run_downward_only() -> None:
-    allowed = {"text": "", "ngrams": "text", "series": "", "models": "", "training": "text series models"}
-    allowed |= {"evaluation": "text ngrams series models training", "tracking": "training"}
+    allowed = {"text": "", "ngrams": "text", "series": "", "models": "text ngrams"}
+    allowed |= {"training": "text ngrams series models", "tracking": "training"}
+    allowed |= {"evaluation": "text ngrams series models training"}
     for layer in LAYERS:
         for path in (ROOT / "src/timemachine" / layer).glob("*.py"):
             packages = {p.parent.name for p in imported(path)} - {"timemachine", layer}

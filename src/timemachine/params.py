@@ -359,9 +359,9 @@ class Params(Section):
     evaluate_forecast: EvaluateForecast
     train_rnn: dict[Name, RnnRecipe] = Field(min_length=1)
     evaluate_perplexity: EvaluatePerplexity
+    bptt: Bptt
     dynamic_evaluation: DynamicEvaluation
     compare_models: CompareModels
-    bptt: Bptt
     publish: Publish
 
     @model_validator(mode="after")
