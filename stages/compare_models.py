@@ -5,17 +5,15 @@ data/scores/; writes data/reports/language_models.json and figures/language_mode
 Run: python stages/compare_models.py
 """
 
-import math
 from pathlib import Path
 
 import numpy as np
 
 from timemachine import plots, stage
 from timemachine.evaluation import comparison
-from timemachine.evaluation.comparison import HeldOut
 from timemachine.files import write_json
 from timemachine.params import Params
-from timemachine.text.corpus import HELD_OUT, Corpus
+from timemachine.text.corpus import Corpus
 
 
 def run(params: Params, text: Path, scores: Path, report: Path, figures: Path) -> None:
@@ -23,12 +21,7 @@ def run(params: Params, text: Path, scores: Path, report: Path, figures: Path) -
     p = params.compare_models
     corpus = Corpus.load(text / p.corpus)
     recipes = {name: recipe for name, recipe in params.train_rnn.items() if recipe.corpus == p.corpus}
-    models = comparison.read_held_out(scores, p.corpus, recipes, params.dynamic_evaluation.models)
-    nats = math.log(len(corpus.vocabulary))
-    models["uniform"] = HeldOut({part: np.full(len(corpus.part(part)), nats) for part in HELD_OUT}, {})
-    for name in dict.fromkeys(name for mixture in p.mixtures.values() for name in mixture.models):
-        if name.startswith(comparison.KNESER_NEY):
-            models[name] = comparison.read_kneser_ney(corpus, name, p.adapt_every)
+    models = comparison.read_models(scores, corpus, params)
     weights = {}
     for name, mixture in p.mixtures.items():
         models[name], weights[name] = comparison.mix(mixture, models, corpus)
@@ -37,7 +30,7 @@ def run(params: Params, text: Path, scores: Path, report: Path, figures: Path) -
     content = {
         "models": ranked,
         "mixtures": {n: dict(zip(m.models, weights[n], strict=True)) for n, m in p.mixtures.items()},
-        "seeds": comparison.over_seeds(ranked, recipes),
+        "seeds": comparison.over_seeds(ranked, recipes, p.mixtures),
         "compressors": compressed,
     }
     write_json(report, content)

@@ -8,7 +8,7 @@ Run: python stages/evaluate_perplexity.py
 from pathlib import Path
 
 from timemachine import stage
-from timemachine.evaluation.generation import generate
+from timemachine.evaluation.generation import continue_prefix
 from timemachine.evaluation.perplexity import held_out_arrays, read_parts, score_readings, uniform_scores
 from timemachine.files import write_arrays, write_json, write_text
 from timemachine.models.language import rebuild_language_model as rebuild
@@ -31,7 +31,7 @@ def run(params: Params, text: Path, models: Path, out: Path, report: Path, gener
             readings = read_parts(model, corpus, train_range, p.num_warmup, p.num_streams)
             scores[name] = score_readings(readings, corpus, train_range)
             held_out[name] = held_out_arrays(readings)
-            texts[name] = [generate(model, corpus, [q.prefix], q.num_preds)[0] for q in p.prefixes]
+            texts[name] = [continue_prefix(model, corpus, prefix) for prefix in p.prefixes]
     for name, arrays in held_out.items():
         write_arrays(out / f"{name}.safetensors", arrays)
     for name, lines in texts.items():

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from graph import ROOT, imported, stages
 from pydantic import BaseModel
-from tiny import git, make_project, write_params
+from tiny import ALL_STAGES, git, make_project, write_params
 
 from timemachine.params import Params
 
@@ -172,7 +172,7 @@ class Repository:
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     repository = Repository(tmp_path_factory.mktemp("repository"))
-    assert len(repository.repro()) == 14
+    assert len(repository.repro()) == len(ALL_STAGES) + 1
     return repository
 
 
@@ -233,5 +233,12 @@ class TestByDvc:
 
     def test_a_new_recipe_trains_alone(self, repository: Repository) -> None:
         repository.change(lambda content: content["train_rnn"].update(mine=content["train_rnn"]["carried"]))
-        expected = {"check", "train_rnn@mine", "evaluate_perplexity", "learning_curves", "publish"}
+        expected = {
+            "check",
+            "train_rnn@mine",
+            "evaluate_perplexity",
+            "compare_models",
+            "learning_curves",
+            "publish",
+        }
         assert set(repository.repro()) == expected

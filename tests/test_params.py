@@ -30,6 +30,10 @@ BAD = {
         changed("compare_models", "mixtures", "geometric", "models", to=["gated", "carried"]),
         ["compare_models.mixtures.geometric", "'carried'", "gated, gated_dynamic, windowed", "kneser_ney_<order>"],
     ),
+    "a model mixed with itself": (
+        changed("compare_models", "mixtures", "geometric", "models", to=["gated", "gated"]),
+        ["compare_models.mixtures.geometric.models", "'gated' stands there twice"],
+    ),
     "a recipe under a name that is taken": (
         changed("train_rnn", "gated_dynamic", to=tiny_params()["train_rnn"]["gated"]),
         ["train_rnn.gated_dynamic", "'_dynamic'"],

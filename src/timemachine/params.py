@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -35,6 +36,15 @@ Optimizer = Literal["sgd", "adam", "adamw"]
 # What the stages call the models that no recipe trains.
 _TAKEN_NAMES = re.compile(r"^uniform|^maximum_likelihood_|^additive_|^kneser_ney_|_dynamic$|_adaptive$")
 _KNESER_NEY_NAME = re.compile(r"^kneser_ney_[1-9][0-9]?(_adaptive)?$")
+
+
+def _distinct(values: list[Any]) -> list[Any]:
+    if len(set(values)) < len(values):
+        raise ValueError(f"{next(v for v in values if values.count(v) > 1)!r} stands there twice")
+    return values
+
+
+Distinct = AfterValidator(_distinct)
 
 # What a pattern means, for people.
 _PATTERNS = {
@@ -265,10 +275,14 @@ class RnnConfig(RnnRecipe):
 
 
 class Prefix(Section):
-    """A beginning to be continued greedily."""
+    """A beginning to be continued: greedily, or with an α by draws from P^α, made narrower if wanted."""
 
     prefix: Text
     num_preds: Annotated[int, Field(ge=1, le=100_000)]
+    alpha: Positive | None = None
+    top_k: Count | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    seed: Seed = 0
 
 
 class EvaluatePerplexity(Section):
@@ -282,7 +296,7 @@ class EvaluatePerplexity(Section):
 class DynamicEvaluation(Section):
     """Which recurrent models are also scored while they go on learning, and how they learn."""
 
-    models: list[Name]
+    models: Annotated[list[Name], Distinct]
     num_steps: Count
     num_rms: Count
     lr: Positive
@@ -292,7 +306,7 @@ class MixtureRecipe(Section):
     """A mixture of language models."""
 
     mean: Literal["arithmetic", "geometric"]
-    models: list[Text] = Field(min_length=1)
+    models: Annotated[list[Text], Distinct] = Field(min_length=1)
 
 
 class CompareModels(Section):
@@ -315,7 +329,7 @@ class BpttTraining(Section):
     num_epochs: Count
     lr: Positive
     clip_norm: Positive | None
-    seeds: list[Seed] = Field(min_length=1)
+    seeds: Annotated[list[Seed], Distinct] = Field(min_length=1)
 
 
 class Bptt(Section):
@@ -329,7 +343,7 @@ class Bptt(Section):
     num_warmup: Count
     num_lags: Annotated[int, Field(ge=4, le=10_000)]
     num_draws: Annotated[int, Field(ge=2, le=1_000_000)]
-    radii: list[Positive] = Field(min_length=1, max_length=8)
+    radii: Annotated[list[Positive], Distinct] = Field(min_length=1, max_length=8)
     num_hiddens: Units
     seed: Seed
     training: BpttTraining

@@ -28,7 +28,7 @@ def test_blocks_see_the_dependence_that_single_tokens_hide() -> None:
     assert blocks_high - blocks_low > 3 * (high - low)
 
 
-def test_95_of_100_intervals_hold_the_true_ratio() -> None:
+def test_about_95_percent_of_the_intervals_hold_the_true_ratio() -> None:
     held = 0
     for seed in range(200):
         random = np.random.default_rng(seed)

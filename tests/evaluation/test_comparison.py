@@ -60,24 +60,37 @@ def test_weights_come_from_the_validation_part_alone(mean: str) -> None:
 
 
 def test_models_are_ranked_by_their_test_score_and_one_with_probability_0_is_last() -> None:
-    nats = {"fair": 1.0, "impossible": np.inf, "good": 0.5}
+    nats = {"fair": 1.0, "impossible": np.inf, "perfect": 0.0, "good": 0.5}
     models = {name: HeldOut({part: np.full(200, n) for part in HELD_OUT}, {}) for name, n in nats.items()}
     ranked = rank(models, RANDOM, 10, 20, np.random.default_rng(0))
-    assert list(ranked) == ["good", "fair", "impossible"]
+    assert list(ranked) == ["perfect", "good", "fair", "impossible"]
     assert ranked["good"]["test"]["low"] == pytest.approx(ranked["good"]["test"]["high"])
     assert ranked["impossible"]["test"]["nats"] is None
+
+
+def test_how_far_a_model_is_behind_the_best_has_an_interval_of_its_own() -> None:
+    rng = np.random.default_rng(0)
+    hard = rng.exponential(2.0, 200)  # what both find hard makes their own intervals wide
+    models = {name: HeldOut(dict.fromkeys(HELD_OUT, hard + ahead), {}) for name, ahead in [("a", 0), ("b", 0.1)]}
+    row = rank(models, RANDOM, 10, 200, rng)["b"]["test"]
+    assert row["behind"]["low"] == pytest.approx(row["behind"]["bits_per_character"]) == row["behind"]["high"]
+    assert row["high"] - row["low"] > 0.5
 
 
 def test_recipes_that_differ_in_their_seed_alone_are_summed_up() -> None:
     recipe = RnnRecipe(**tiny_params()["train_rnn"]["gated"])
     recipes = {"a": recipe, "b": recipe.model_copy(update={"seed": 5}), "c": recipe.model_copy(update={"lr": 0.5})}
-    scores = {
-        name: {part: {"bits_per_character": bits} for part in HELD_OUT}
-        for name, bits in {"a": 2.0, "b": 2.2, "c": 9.0}.items()
+    mixtures = {
+        f"mixed_{name}": MixtureRecipe(mean="geometric", models=[name, "kneser_ney_3"]) for name in ("a", "b", "c")
     }
-    summary = over_seeds(scores, recipes)
-    assert list(summary) == ["a"]
-    assert summary["a"]["models"] == ["a", "b"]
+    bits = {"a": 2.0, "b": 2.2, "c": 9.0, "a_dynamic": 1.0, "b_dynamic": 1.2, "mixed_a": 0.5, "mixed_b": 0.7}
+    scores = {name: {part: {"bits_per_character": b} for part in HELD_OUT} for name, b in bits.items()}
+    summary = over_seeds(scores, recipes, mixtures)
+    assert {first: group["models"] for first, group in summary.items()} == {
+        "a": ["a", "b"],
+        "a_dynamic": ["a_dynamic", "b_dynamic"],
+        "mixed_a": ["mixed_a", "mixed_b"],
+    }
     assert summary["a"]["test"] == pytest.approx({"mean": 2.1, "std": 0.02**0.5})
 
 

@@ -6,7 +6,14 @@ from cycle import CORPUS, Cycle
 from hypothesis import given
 from hypothesis import strategies as st
 
-from timemachine.evaluation.generation import Sampling, choose, continue_sequences, generate, sampled_distribution
+from timemachine.evaluation.generation import (
+    GREEDY,
+    Sampling,
+    choose,
+    continue_sequences,
+    generate,
+    sampled_distribution,
+)
 from timemachine.models.rnn import RNN
 
 LOGITS = torch.tensor([[0.4, 0.3, 0.2, 0.1]]).log()
@@ -22,7 +29,7 @@ def network(num_hiddens: int = 8) -> RNN:
 
 def probabilities(sampling: Sampling) -> list[float]:
     P, tokens = sampled_distribution(LOGITS, sampling)
-    return torch.zeros(1, 4).scatter(1, tokens, P)[0].tolist()
+    return torch.zeros(1, 4, dtype=P.dtype).scatter(1, tokens, P)[0].tolist()
 
 
 def test_greedy_feeds_each_argmax_back() -> None:
@@ -89,6 +96,12 @@ def test_unknown_characters_are_read_as_unk() -> None:
 
 def test_no_rows_or_nothing_to_predict_is_no_error() -> None:
     assert continue_sequences(network(), [], 3) == []
+    assert continue_sequences(network(), [[1], [1, 2, 3]], 0) == [[], []]
+
+
+def test_the_sharpest_alpha_is_greedy() -> None:
+    u = torch.full((1,), 0.99)
+    assert choose(LOGITS, Sampling(alpha=1e39), u) == choose(LOGITS, GREEDY, u) == 0
 
 
 @pytest.mark.parametrize(

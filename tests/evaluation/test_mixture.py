@@ -81,3 +81,13 @@ def test_the_same_model_twice_shares_its_weight() -> None:
     tokens = np.random.default_rng(1).integers(4, size=300)
     once, twice = fit_geometric(log_P, tokens), fit_geometric(np.concatenate([log_P, log_P]), tokens)
     assert twice == pytest.approx([once[0] / 2] * 2)
+
+
+@pytest.mark.parametrize("sharpness", [1, 10, 100])
+def test_models_too_sure_of_themselves_are_toned_down_and_never_make_it_worse(sharpness: int) -> None:
+    log_P = sharpness * random_distributions(0, 2)
+    log_P -= np.log(np.exp(log_P).sum(-1, keepdims=True))
+    tokens = np.random.default_rng(0).integers(4, size=300)
+    fitted = nats_of(geometric_log_probabilities(log_P, fit_geometric(log_P, tokens)), tokens)
+    uniform = nats_of(geometric_log_probabilities(log_P, np.zeros(2)), tokens)
+    assert fitted <= min(uniform, *(nats_of(model, tokens) for model in log_P))

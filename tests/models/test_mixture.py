@@ -3,6 +3,8 @@ import pytest
 import torch
 from torch import nn
 
+from timemachine.evaluation.generation import Sampling, continue_sequences
+from timemachine.evaluation.mixture import geometric_log_probabilities
 from timemachine.evaluation.perplexity import read_streams
 from timemachine.models.mixture import Mixture, NgramModel
 from timemachine.models.rnn import RNN
@@ -40,6 +42,16 @@ def test_pieces_with_carried_state_are_the_whole(model: nn.Module, sizes: list[i
         output, state = model(piece, state)
         pieces.append(output)
     torch.testing.assert_close(torch.cat(pieces, 1), whole, rtol=1e-5, atol=1e-6)
+
+
+def test_a_geometric_mixture_is_the_one_whose_weights_are_fitted_and_it_writes() -> None:
+    w = [0.9, 0.4]
+    mixed = Mixture([lstm(0), NgramModel(COUNTED, 3)], w, "geometric")
+    log_P = np.stack([model(X)[0].double().log_softmax(-1).detach()[0].numpy() for model in mixed.models])
+    expected = geometric_log_probabilities(log_P, np.array(w))
+    assert mixed(X)[0][0].detach().numpy() == pytest.approx(expected)
+    written = continue_sequences(mixed, [[1], [2, 3]], 20, Sampling(), torch.Generator().manual_seed(0))
+    assert [len(row) for row in written] == [20, 20]
 
 
 def test_a_mixture_is_the_weighted_mean_of_its_models_distributions() -> None:

@@ -170,11 +170,12 @@ def test_dropout_drops_the_same_units_at_all_steps_keeps_the_mean_and_rests_in_e
     assert torch.equal(dropout.eval()(H), H)
 
 
-def test_what_is_dropped_comes_from_the_models_generator() -> None:
+def test_the_models_generator_and_no_global_one_decides_what_is_dropped() -> None:
     config = CONFIGS[-1] | {"embedding_dropout": 0.5, "dropout": 0.5}
     outputs = []
-    for global_seed, seed in ((0, 0), (1, 0), (1, 1)):
+    for global_seed in (0, 1):
         torch.manual_seed(global_seed)
-        outputs.append(build(config, seed).train()(X)[0])
-    assert torch.equal(outputs[0], outputs[1])
-    assert not torch.equal(outputs[1], outputs[2])
+        model = build(config).train()
+        outputs.append([model(X)[0] for _ in range(2)])
+    assert torch.equal(outputs[0][0], outputs[1][0])
+    assert not torch.equal(outputs[0][0], outputs[0][1])

@@ -98,6 +98,7 @@ def test_without_a_number_the_whole_train_part_is_read() -> None:
         ({"num_train": 10**6}, "num_train: 1000000 is too many: 1000000 tokens are wanted"),
         ({"num_val": 10**6}, "num_val: 1000000 is not 0 or in"),
         ({"num_val": 3}, "num_val: 3 is not 0 or in"),
+        ({"num_train": None, "num_val": None, "batch_size": 1, "num_steps": 450}, r"num_val: \d+ is not 0 or in"),
         ({"num_train": 20}, "20 tokens are too few for batch_size 4 x num_steps 8"),
     ],
 )

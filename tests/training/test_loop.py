@@ -62,7 +62,8 @@ def test_a_schedule_scales_the_learning_rate_by_what_is_done() -> None:
         return 0.5
 
     fit(model, lambda: PAIRS, squared, optimizer, 2, schedule=schedule, clip_norm=1.0)
-    assert seen == [0.0, 0.25, 0.5, 0.75]
+    assert seen == [0.125, 0.375, 0.625, 0.875]
+    assert optimizer.lr == 2.0
     assert model.w.item() == pytest.approx(4 * 0.5 * 2.0)
 
 

@@ -23,11 +23,12 @@ def mean_interval(
     Args:
         values: (n,) of each token, say its nats, or the difference of two models' nats.
         weights: (n,) of each token, say its characters.
-        block_length: tokens per block, at most n; longer than what depends on each other.
+        block_length: tokens per block, longer than what depends on each other; at most n are taken.
         num_samples: sequences drawn; num_samples × n / block_length numbers are held at a time.
         generator: draws the blocks.
         level: probability of the interval.
     """
+    block_length = min(block_length, len(values))
     num_blocks = -(-len(values) // block_length)
     starts = generator.integers(len(values), size=(num_samples, num_blocks))
     # (num_samples,) each

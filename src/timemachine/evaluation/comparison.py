@@ -1,7 +1,7 @@
 """All language models of a corpus side by side: mixed, ranked, with intervals and what compressors need."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from timemachine.evaluation.mixture import (
 from timemachine.evaluation.score import Score
 from timemachine.files import read_arrays
 from timemachine.ngrams.kneser_ney import KneserNey
-from timemachine.params import MixtureRecipe, RnnRecipe
+from timemachine.params import MixtureRecipe, Params, RnnRecipe
 from timemachine.text.corpus import HELD_OUT, Corpus, Part
 
 Array = NDArray[np.float64]
@@ -42,25 +42,32 @@ class HeldOut:
     log_P: dict[Part, Array]
 
 
-def read_held_out(
-    scores: Path, corpus_name: str, recurrent: Iterable[str], dynamic: Iterable[str]
-) -> dict[str, HeldOut]:
-    """Return what the n-gram models and the named recurrent ones made of a corpus, as their stages wrote it.
+def read_models(scores: Path, corpus: Corpus, params: Params) -> dict[str, HeldOut]:
+    """Return what all models of the corpus that `compare_models` names made of it: counted, trained, dynamic.
+
+    Args:
+        scores: the folder `data/scores`.
+        corpus: which the params name.
+        params: all of them.
 
     Raises:
-        ValueError: a file is absent or damaged.
+        ValueError: a file is absent or damaged, or the train part too short.
     """
-    arrays = read_arrays(scores / "ngram" / f"{corpus_name}.safetensors")
-    names = dict.fromkeys(key.rpartition(".")[0] for key in arrays)
-    held_out = {name: HeldOut({part: arrays[f"{name}.{part}"] for part in HELD_OUT}, {}) for name in names}
-    paths = {name: scores / "rnn" / name for name in recurrent}
-    paths |= {name + DYNAMIC: scores / "dynamic" / name for name in dynamic}
+    p = params.compare_models
+    nats = math.log(len(corpus.vocabulary))
+    held_out = {"uniform": HeldOut({part: np.full(len(corpus.part(part)), nats) for part in HELD_OUT}, {})}
+    arrays = read_arrays(scores / "ngram" / f"{p.corpus}.safetensors")
+    for name in dict.fromkeys(key.rpartition(".")[0] for key in arrays):
+        held_out[name] = HeldOut({part: arrays[f"{name}.{part}"] for part in HELD_OUT}, {})
+    paths = {name: scores / "rnn" / name for name, recipe in params.train_rnn.items() if recipe.corpus == p.corpus}
+    paths |= {name + DYNAMIC: scores / "dynamic" / name for name in params.dynamic_evaluation.models}
     for name, path in paths.items():
         arrays = read_arrays(path.with_suffix(".safetensors"))
-        log_P = {
-            part: arrays[f"{part}.log_P"].astype(np.float64) for part in HELD_OUT if f"{part}.log_P" in arrays
-        }
+        log_P = {part: arrays[f"{part}.log_P"].astype(np.float64) for part in HELD_OUT}
         held_out[name] = HeldOut({part: arrays[part] for part in HELD_OUT}, log_P)
+    for name in dict.fromkeys(name for mixture in p.mixtures.values() for name in mixture.models):
+        if name.startswith(KNESER_NEY):  # again, for its whole distributions
+            held_out[name] = read_kneser_ney(corpus, name, p.adapt_every)
     return held_out
 
 
@@ -120,50 +127,72 @@ def rank(
 ) -> dict[str, Any]:
     """Return the scores of all models on both parts, best on the test part first.
 
-    `low` and `high` are the ends of the 95 % interval of the bits per character.
+    `low` and `high` are the ends of the 95 % interval of the bits per character. Two models read the same text,
+    so that their intervals overlap more than they differ: `behind` says how many bits per character a model is
+    behind the best one on the test part, with the interval of that difference.
     """
     characters = {part: corpus.characters(corpus.part(part)) for part in HELD_OUT}
+    best = min(models.values(), key=lambda model: model.nats["test"].sum()).nats["test"]
+
+    def interval(nats: Array, part: Part) -> dict[str, float]:
+        ends = mean_interval(nats / math.log(2), characters[part], block_length, num_samples, generator)
+        return dict(zip(("low", "high"), ends, strict=True))
+
     rows: dict[str, Any] = {}
     for name, model in models.items():
         rows[name] = {}
         for part in HELD_OUT:
-            nats, length = model.nats[part], min(block_length, len(characters[part]))
-            row = Score(float(nats.sum()), len(nats), float(characters[part].sum())).report()
+            nats = model.nats[part]
+            row: dict[str, Any] = Score(float(nats.sum()), len(nats), float(characters[part].sum())).report()
             if np.isfinite(nats).all():
-                interval = mean_interval(nats / math.log(2), characters[part], length, num_samples, generator)
-                row |= dict(zip(("low", "high"), interval, strict=True))
+                row |= interval(nats, part)
+                if part == "test":
+                    behind = float((nats - best).sum() / characters[part].sum() / math.log(2))
+                    row["behind"] = {"bits_per_character": behind} | interval(nats - best, part)
             rows[name][part] = row
-    worst = math.inf
-    return dict(sorted(rows.items(), key=lambda item: item[1]["test"]["nats"] or worst))
+
+    def test_nats(item: tuple[str, Any]) -> float:
+        nats = item[1]["test"]["nats"]
+        return math.inf if nats is None else nats
+
+    return dict(sorted(rows.items(), key=test_nats))
 
 
 def compressors(corpus: Corpus) -> dict[str, dict[str, float]]:
-    """Return the bits per character that compressors need for each part behind all the text before it."""
+    """Return the bits per character that compressors need for each part of a corpus of characters.
+
+    A part stands behind all the text before it.
+    """
     text = corpus.decode(corpus.tokens.tolist())
-    lengths = corpus.characters(corpus.tokens).astype(int).cumsum() if corpus.level == "word" else None
-
-    def cut(token: int) -> int:
-        return token if lengths is None else int(lengths[token - 1])
-
-    content: dict[str, dict[str, float]] = {}
-    for name in COMPRESSORS:
-        ranges = {part: (cut(corpus.split[part][0]), cut(corpus.split[part][1])) for part in HELD_OUT}
-        content[name] = {
-            part: compressed_bits_per_character(name, text[:begin], text[begin:end])
-            for part, (begin, end) in ranges.items()
+    return {
+        name: {
+            part: compressed_bits_per_character(
+                name, text[: corpus.split[part][0]], text[slice(*corpus.split[part])]
+            )
+            for part in HELD_OUT
         }
-    return content
+        for name in COMPRESSORS
+    }
 
 
-def over_seeds(scores: Mapping[str, Any], recipes: Mapping[str, RnnRecipe]) -> dict[str, Any]:
-    """Return mean and standard deviation of the bits per character of recipes that differ in their seed alone."""
+def over_seeds(
+    scores: Mapping[str, Any], recipes: Mapping[str, RnnRecipe], mixtures: Mapping[str, MixtureRecipe]
+) -> dict[str, Any]:
+    """Return mean and standard deviation of the bits per character of models that differ in a seed alone.
+
+    These are recipes, the same with dynamic evaluation, and mixtures of models that differ so.
+    """
+    kinds = {name: recipe.model_copy(update={"seed": 0}).model_dump_json() for name, recipe in recipes.items()}
+    kinds |= {name + DYNAMIC: kind + DYNAMIC for name, kind in kinds.items() if name + DYNAMIC in scores}
+    kinds |= {
+        name: f"{mixture.mean} {[kinds.get(model, model) for model in mixture.models]}"
+        for name, mixture in mixtures.items()
+    }
     groups: dict[str, list[str]] = {}
-    for name, recipe in recipes.items():
-        groups.setdefault(recipe.model_copy(update={"seed": 0}).model_dump_json(), []).append(name)
+    for name, kind in kinds.items():
+        groups.setdefault(kind, []).append(name)
     content: dict[str, Any] = {}
-    for names in groups.values():
-        if len(names) < 2:
-            continue
+    for names in (group for group in groups.values() if len(group) > 1):
         content[names[0]] = {"models": names}
         for part in HELD_OUT:
             bits = [scores[name][part]["bits_per_character"] for name in names]

@@ -25,14 +25,14 @@ def read_and_learn(
         model: a language model on the CPU without dropout; its weights are changed.
         tokens: (num_tokens,) indices; those before `first` are read first, for the state.
         num_rms: tokens before `first` that r is measured on.
-        first: index of the first token to score, above `num_rms`.
+        first: index of the first token to score, at least `num_rms` + 2.
         num_steps: tokens of a segment.
         lr: learning rate.
 
     Raises:
-        ValueError: not more than `num_rms` tokens before `first`.
+        ValueError: fewer than `num_rms` + 2 tokens before `first`.
     """
-    if first <= num_rms:
+    if first < num_rms + 2:  # the first of them follows another one
         raise ValueError(f"num_rms: {num_rms} is too many: only {first} tokens stand before the held-out text")
     model.eval()
     parameters: list[Tensor] = list(model.parameters())

@@ -7,6 +7,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from timemachine.models.state import State
+from timemachine.params import Prefix
 from timemachine.text.corpus import Corpus
 
 
@@ -37,6 +38,18 @@ class Sampling:
 GREEDY = Sampling(alpha=float("inf"))
 
 
+def continue_prefix(model: nn.Module, corpus: Corpus, wanted: Prefix) -> str:
+    """Return an entry of `evaluate_perplexity.prefixes` with what a model writes after it.
+
+    Raises:
+        ValueError: the prefix holds no token.
+    """
+    alpha = float("inf") if wanted.alpha is None else wanted.alpha
+    sampling = Sampling(alpha, wanted.top_k, wanted.top_p)
+    generator = Generator().manual_seed(wanted.seed)
+    return generate(model, corpus, [wanted.prefix], wanted.num_preds, sampling, generator)[0]
+
+
 def sampled_distribution(logits: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
     """Return what `choose` draws from, most probable token first.
 
@@ -47,7 +60,8 @@ def sampled_distribution(logits: Tensor, sampling: Sampling) -> tuple[Tensor, Te
     Returns:
         Probabilities (batch, vocab), 0 for what is cut off, and the tokens (batch, vocab) they belong to.
     """
-    sharpened = (sampling.alpha * logits.log_softmax(-1)).softmax(-1)
+    # In float64 and relative to the most probable token, so that no α is too large.
+    sharpened = (sampling.alpha * (logits - logits.amax(-1, keepdim=True)).double()).softmax(-1)
     P, tokens = sharpened.sort(stable=True, dim=-1, descending=True)
     if sampling.top_k is not None:
         P[:, sampling.top_k :] = 0
@@ -108,10 +122,12 @@ def continue_sequences(
         The tokens after each prefix.
 
     Raises:
-        ValueError: a prefix without a token, or sampling without a generator.
+        ValueError: a prefix without a token, a negative `num_preds`, or sampling without a generator.
     """
-    if not prefixes:
-        return []
+    if num_preds < 0:
+        raise ValueError(f"num_preds: {num_preds} is negative")
+    if not prefixes or num_preds == 0:
+        return [[] for _ in prefixes]
     if not all(prefixes):
         raise ValueError("a prefix holds no token")
     if sampling.alpha < float("inf") and generator is None:

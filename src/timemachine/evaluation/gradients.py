@@ -81,9 +81,11 @@ def norms_by_lag(window: Window) -> Tensor:
     return (norms / norms[0]).mean(1)
 
 
-def rate(norms: Tensor) -> float:
-    """Return the factor per step by which norms change over the second half of the lags."""
+def rate(norms: Tensor) -> float | None:
+    """Return the factor per step by which norms change over the second half of the lags, None if they are 0."""
     half = len(norms) // 2
+    if norms[half] == 0:
+        return None
     return float((norms[-1] / norms[half]) ** (1 / (len(norms) - 1 - half)))
 
 

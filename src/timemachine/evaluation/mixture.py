@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-_NUM_EM_STEPS, _NUM_NEWTON_STEPS = 200, 20
+_NUM_EM_STEPS, _NUM_NEWTON_STEPS = 200, 50
 
 
 def fit_arithmetic(nats: Array) -> Array:
     """Return the weights under which an arithmetic mixture gives a text the highest probability.
 
-    By expectation–maximisation, each step of which raises it; there is one maximum.
+    By 200 steps of expectation–maximisation, each of which raises it; there is one maximum.
 
     Args:
         nats: (num_models, num_tokens) −log P of the text's tokens under each model.
@@ -45,8 +45,9 @@ def arithmetic_nats(nats: Array, weights: Array) -> Array:
 def fit_geometric(log_P: Array, tokens: NDArray[np.integer]) -> Array:
     """Return the weights under which a geometric mixture gives a text the highest probability.
 
-    By Newton's method on a convex function: its gradient is the models' expected −log P under the mixture less
-    what the text has, its Hessian the covariance of the models' log P.
+    By Newton's method on the text's −log P, which is convex in the weights: its gradient is the models' expected
+    log P under the mixture less that of the text, its Hessian the covariance of the models' log P. A step that
+    does not lower it is halved until it does.
 
     Args:
         log_P: (num_models, num_tokens, vocab) distributions, finite.
@@ -56,7 +57,12 @@ def fit_geometric(log_P: Array, tokens: NDArray[np.integer]) -> Array:
         (num_models,) weights of any sum.
     """
     found = np.take_along_axis(log_P, tokens[None, :, None], 2)[..., 0]  # (num_models, num_tokens)
-    w = np.full(len(log_P), 1 / len(log_P))
+
+    def total_nats(w: Array) -> float:
+        return -float(np.take_along_axis(geometric_log_probabilities(log_P, w), tokens[:, None], 1).sum())
+
+    starts = [np.full(len(log_P), 1 / len(log_P)), np.zeros(len(log_P)), *np.eye(len(log_P))]
+    nats, w = min(((total_nats(start), start) for start in starts), key=lambda scored: scored[0])
     for _ in range(_NUM_NEWTON_STEPS):
         P = np.exp(geometric_log_probabilities(log_P, w))  # (num_tokens, vocab)
         expected = (P * log_P).sum(2)  # (num_models, num_tokens)
@@ -64,9 +70,11 @@ def fit_geometric(log_P: Array, tokens: NDArray[np.integer]) -> Array:
         hessian = np.einsum("itv,jtv->ij", centred, centred)
         # Models that are one and the same have one weight to share: least squares share it equally.
         step = np.linalg.lstsq(hessian, (found - expected).sum(1), rcond=1e-10)[0]
-        w = w + step
-        if np.abs(step).max() < 1e-10:
+        while (new_nats := total_nats(w + step)) >= nats and np.abs(step).max() > 1e-10:
+            step = step / 2
+        if new_nats >= nats:
             break
+        nats, w = new_nats, w + step
     return w
 
 

@@ -79,10 +79,9 @@ def describe_ngram_models(
     arrow: dict[str, Any] = {name: {} for name in models.backward}
     for part in HELD_OUT:
         characters = corpus.characters(corpus.part(part))
-        length = min(block_length, len(characters))
         for name, backward in models.backward.items():
             bits = (models.forward[name][part] - backward[part]) / math.log(2)
-            low, high = mean_interval(bits, characters, length, num_samples, generator)
+            low, high = mean_interval(bits, characters, block_length, num_samples, generator)
             arrow[name][part] = {
                 "bits_per_character": float(bits.sum() / characters.sum()),
                 "low": low,

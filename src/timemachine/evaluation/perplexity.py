@@ -1,7 +1,7 @@
 """Score language models: every token once, with the state carried from the text before it."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -33,7 +33,10 @@ class Reading:
 
 @torch.inference_mode()
 def read_streams(
-    model: nn.Module, streams: Sequence[Tensor], num_warmup: Sequence[int], with_log_P: bool = False
+    model: nn.Module,
+    streams: Sequence[Tensor],
+    num_warmup: Sequence[int],
+    with_log_P: Collection[int] = (),
 ) -> list[Reading]:
     """Read several streams in one go and return what a model makes of their tokens after the warm-up.
 
@@ -43,9 +46,10 @@ def read_streams(
         model: maps indices (batch, num_steps) and a state to logits (batch, num_steps, vocab) and a state.
         streams: 1-D indices, at least two each.
         num_warmup: tokens of each stream that are read and not scored, at least 1: nothing predicts the first.
-        with_log_P: keep the whole distributions.
+        with_log_P: streams, by number, whose whole distributions are kept.
     """
     model.eval()
+    chosen = sorted(with_log_P)
     X = nn.utils.rnn.pad_sequence(list(streams), batch_first=True)  # (batch, longest)
     nats, kept = [], []
     state: State = None
@@ -54,15 +58,15 @@ def read_streams(
         logits, state = model(X[:, begin : begin + labels.shape[1]], state)
         log_P = logits.log_softmax(-1)
         nats.append(-log_P.gather(-1, labels[..., None])[..., 0].double())
-        if with_log_P:
-            kept.append(log_P.float())
+        if chosen:
+            kept.append(log_P[chosen].float())
     all_nats = torch.cat(nats, 1)  # (batch, longest − 1)
-    all_log_P = torch.cat(kept, 1) if with_log_P else None
+    distributions = dict(zip(chosen, torch.cat(kept, 1), strict=True)) if chosen else {}
     readings = []
     for row, (stream, first) in enumerate(zip(streams, num_warmup, strict=True)):
-        scored = row, slice(first - 1, len(stream) - 1)
-        distributions = None if all_log_P is None else all_log_P[scored].numpy()
-        readings.append(Reading(all_nats[scored].numpy(), distributions))
+        scored = slice(first - 1, len(stream) - 1)
+        log_P = distributions[row][scored].numpy() if row in distributions else None
+        readings.append(Reading(all_nats[row, scored].numpy(), log_P))
     return readings
 
 
@@ -77,7 +81,7 @@ def read_parts(
 
     Args:
         model: a language model on the CPU.
-        corpus: the model's corpus; of characters, whole distributions are kept.
+        corpus: the model's corpus; of characters, whole distributions of the held-out parts are kept.
         train_range: first index, and one past the last, of the tokens the model was trained on.
         num_warmup: tokens that a stream reads before the first one it scores.
         num_streams: into how many streams a part is cut; 1 carries the state through all of it.
@@ -100,7 +104,7 @@ def read_parts(
         model,
         [tokens[start:last] for _, start, _, last in pieces],
         [first - start for _, start, first, _ in pieces],
-        with_log_P=corpus.level == "char",
+        with_log_P=[i for i, piece in enumerate(pieces) if piece[0] in HELD_OUT and corpus.level == "char"],
     )
     joined = {}
     for part in ranges:

@@ -1,6 +1,7 @@
 """n-gram models and mixtures as modules: they keep the state contract, so they score and write as networks do."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -44,15 +45,22 @@ class NgramModel(nn.Module):
 
 
 class Mixture(nn.Module):
-    """P(x) = Σ_i w_i P_i(x).
+    """The arithmetic mean P(x) = Σ_i w_i P_i(x), or the geometric one, P(x) ∝ Π_i P_i(x)^{w_i}.
 
     Args:
         models: language models with the same vocabulary.
-        weights: w, one for each; they sum to 1.
+        weights: w, one for each; those of an arithmetic mean sum to 1.
+        mean: `arithmetic` or `geometric`.
     """
 
-    def __init__(self, models: Sequence[nn.Module], weights: Sequence[float]) -> None:
+    def __init__(
+        self,
+        models: Sequence[nn.Module],
+        weights: Sequence[float],
+        mean: Literal["arithmetic", "geometric"] = "arithmetic",
+    ) -> None:
         super().__init__()
+        self.mean = mean
         self.models = nn.ModuleList(models)
         self.weights: Tensor
         self.register_buffer("weights", torch.tensor(weights, dtype=torch.float64))
@@ -65,4 +73,8 @@ class Mixture(nn.Module):
         states = state if isinstance(state, tuple) else (None,) * len(self.models)
         outputs = [model(X, part) for model, part in zip(self.models, states, strict=True)]
         log_P = torch.stack([logits.double().log_softmax(-1) for logits, _ in outputs], -1)
-        return (log_P + self.weights.log()).logsumexp(-1), tuple(part for _, part in outputs)
+        if self.mean == "arithmetic":
+            mixed = (log_P + self.weights.log()).logsumexp(-1)
+        else:
+            mixed = (log_P @ self.weights).log_softmax(-1)
+        return mixed, tuple(part for _, part in outputs)

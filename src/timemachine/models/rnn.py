@@ -127,7 +127,7 @@ class RNN(nn.Module):
             return run_layers(self.rnn, inputs, state)
         if isinstance(self.rnn, nn.LSTM) and one_way_on_cpu and isinstance(state, tuple):
             num_steps, num_rows, _ = inputs.shape
-            if num_steps == 1 and num_rows <= _FEW_ROWS and not torch.is_grad_enabled():
+            if num_steps == 1 and num_rows <= _FEW_ROWS and not (self.training or torch.is_grad_enabled()):
                 return lstm_step(self.rnn, inputs, state)
         if self.training and self.weight_dropout.probability:
             dropped = {

@@ -48,10 +48,10 @@ def validation_range(recipe: RnnRecipe, corpus: Corpus) -> tuple[int, int]:
     """
     _, begin = training_range(recipe, corpus)
     available = corpus.split["val"][1] - begin
-    end = begin + (available if recipe.num_val is None else recipe.num_val)
-    if recipe.num_val and not recipe.num_steps < recipe.num_val <= available:
-        raise ValueError(f"num_val: {recipe.num_val} is not 0 or in num_steps + 1 ... {available}")
-    return begin, end
+    num_val = available if recipe.num_val is None else recipe.num_val
+    if num_val and not recipe.num_steps < num_val <= available:
+        raise ValueError(f"num_val: {num_val} is not 0 or in num_steps + 1 ... {available}")
+    return begin, begin + num_val
 
 
 def cross_entropy(logits: Tensor, Y: Tensor) -> Loss:

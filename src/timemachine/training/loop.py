@@ -172,7 +172,7 @@ def fit(
             current.objective.backward()
             if clip_norm is not None:
                 nn.utils.clip_grad_norm_(parameters, clip_norm)
-            optimizer.lr = lr * schedule((number - 1 + i / len(pairs)) / num_epochs)
+            optimizer.lr = lr * schedule((number - 1 + (i + 0.5) / len(pairs)) / num_epochs)
             optimizer.step()
             totals.append(current.total)
             num_labels += Y.numel()
@@ -193,6 +193,7 @@ def fit(
                 best_weights = {key: value.clone() for key, value in model.state_dict().items()}
             if number - best >= early_stopping.patience:
                 break
+    optimizer.lr = lr
     if early_stopping:
         model.load_state_dict(best_weights)
     return history

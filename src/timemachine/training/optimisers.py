@@ -1,6 +1,7 @@
 """SGD, Adam and AdamW, as torch's but for the second and a half that importing those costs every stage."""
 
 from collections.abc import Callable, Iterable
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -9,8 +10,10 @@ _BETAS, _EPSILON = (0.9, 0.999), 1e-8
 
 
 def gradients(parameters: Iterable[Tensor]) -> list[Tensor]:
-    """Return the gradients of parameters that all have one."""
-    return [p.grad for p in parameters if p.grad is not None]
+    """Return the gradients of parameters, which all must have one."""
+    grads = [p.grad for p in parameters]
+    assert all(grad is not None for grad in grads), "backward() comes first"
+    return cast(list[Tensor], grads)
 
 
 class SGD:
