@@ -130,7 +130,9 @@ def ranking(rows: Mapping[str, tuple[float, float, float]], levels: Mapping[str,
     axes = figure.subplots()
     values, lows, highs = (np.array(column) for column in zip(*rows.values(), strict=True))
     places = np.arange(len(rows))
-    axes.errorbar(values, places, xerr=[values - lows, highs - values], fmt="o", ms=4, lw=1.2, capsize=2)
+    # Where all tokens are equally hard the interval is a point, give or take a rounding.
+    errors = np.clip([values - lows, highs - values], 0, None)
+    axes.errorbar(values, places, xerr=errors, fmt="o", ms=4, lw=1.2, capsize=2)
     for place, value, high in zip(places, values, highs, strict=True):
         axes.annotate(f"{value:.3f}", (high, place), (5, 0), textcoords="offset points", va="center", fontsize=7)
     for i, (label, level) in enumerate(levels.items(), 1):
