@@ -29,6 +29,14 @@ def test_dates_label_an_axis_of_steps() -> None:
     assert labels[-1] == "2024-01-20"
 
 
+def test_a_ranking_has_the_best_on_top_and_intervals_that_may_be_points() -> None:
+    rows = {"best": (1.5, 1.4, 1.7), "worst": (4.8, 4.8 + 1e-15, 4.8 + 1e-15)}
+    axes = plots.ranking(rows, {"bz2": 2.1}, "bits").axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["best", "worst"]
+    assert axes.yaxis_inverted()
+    assert axes.get_legend().get_texts()[0].get_text() == "bz2 2.100"
+
+
 def test_a_text_is_cut_where_it_is_told_to() -> None:
     axes = plots.segments("abcdef", {"full": [], "truncated": [0, 4]}).axes[0]
     assert [round(patch.get_x()) for patch in axes.patches] == [0, 0, 4]
