@@ -17,7 +17,7 @@ def project(folder: Path, **changes: float) -> None:
         run_stage(folder, stage)
     content = tiny_params()
     small = content["train_rnn"]["carried"] | {"implementation": "concise"}
-    content["train_rnn"] = {"e1_concise_sequential": small | changes}
+    content["train_rnn"]["e1_concise_sequential"] = small | changes
     write_params(folder, content)
 
 
