@@ -1,6 +1,8 @@
 """n-gram counts of a token sequence, without a Python loop over its tokens."""
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -71,25 +73,38 @@ def count_ngrams(tokens: NDArray[np.integer], n: int, vocab_size: int) -> NgramC
     num_ngrams = max(len(tokens) - n + 1, 0)
     parts = [_Part() for _ in range(_NUM_PARTS)]
     begin = 0
-    while begin < num_ngrams:
-        end = min(begin + max(_STRETCH, 2 * sum(len(part.keys) for part in parts)), num_ngrams)
-        arrived: list[list[tuple[Integers, Positions]]] = [[] for _ in parts]
-        for start in range(begin, end, _BLOCK):
-            block = tokens[start : min(start + _BLOCK, end) + n - 1]
-            keys = pack(np.lib.stride_tricks.sliding_window_view(block, n), vocab_size)
-            # Fibonacci hashing: the top byte of a product modulo 2⁶⁴ depends on all of the key.
-            part_of = (keys.view(np.uint64) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(56)).astype(np.uint8)
-            order = np.argsort(part_of, kind="stable")
-            cuts = np.cumsum(np.bincount(part_of, minlength=_NUM_PARTS)).tolist()
-            keys, positions = keys[order], (order + start).astype(np.int32)
-            for a, (i, j) in zip(arrived, pairwise([0, *cuts]), strict=True):
-                a.append((keys[i:j], positions[i:j]))
-        for part, a in zip(parts, arrived, strict=True):
-            part.count(*(np.concatenate(column) for column in zip(*a, strict=True)))
-        begin = end
+    # Sorting and hashing leave the interpreter to other threads.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        while begin < num_ngrams:
+            end = min(begin + max(_STRETCH, 2 * sum(len(part.keys) for part in parts)), num_ngrams)
+            blocks = [
+                (start, tokens[start : min(start + _BLOCK, end) + n - 1]) for start in range(begin, end, _BLOCK)
+            ]
+            dealt = pool.map(lambda block: _deal(block[0], block[1], n, vocab_size), blocks)
+            arrived = zip(*dealt, strict=True)  # by part, and in it by block
+            list(pool.map(lambda part, pieces: part.count(pieces), parts, arrived))
+            begin = end
     first, counts = _by_count(parts, num_ngrams)
     # Column by column: rows of a few numbers each are slow to gather.
     return NgramCounts(np.array([tokens[i:][first] for i in range(n)]).T, counts)
+
+
+def _deal(start: int, tokens: NDArray[np.integer], n: int, vocab_size: int) -> list[tuple[Integers, Positions]]:
+    """Return for each part the packed n-grams of a block that belong there, and where they begin in the text.
+
+    Args:
+        start: where the block begins in the text.
+        tokens: the block's, and n − 1 behind it.
+        n: tokens of an n-gram.
+        vocab_size: number of indices.
+    """
+    keys = pack(np.lib.stride_tricks.sliding_window_view(tokens, n), vocab_size)
+    # Fibonacci hashing: the top byte of a product modulo 2⁶⁴ depends on all of the key.
+    part_of = (keys.view(np.uint64) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(56)).astype(np.uint8)
+    order = np.argsort(part_of, kind="stable")
+    cuts = np.cumsum(np.bincount(part_of, minlength=_NUM_PARTS)).tolist()
+    keys, positions = keys[order], (order + start).astype(np.int32)
+    return [(keys[i:j], positions[i:j]) for i, j in pairwise([0, *cuts])]
 
 
 class _Part:
@@ -105,10 +120,11 @@ class _Part:
         self.keys = self.counts = np.empty(0, dtype=np.int64)
         self.first = np.empty(0, dtype=np.int32)
 
-    def count(self, keys: Integers, positions: Positions) -> None:
-        """Add n-grams (num_arrived,) that begin at rising positions (num_arrived,)."""
+    def count(self, arrived: Sequence[tuple[Integers, Positions]]) -> None:
+        """Add pieces of n-grams (num_arrived,) that begin at rising positions (num_arrived,)."""
         import pandas as pd  # half a second; what only packs need not pay for it
 
+        keys, positions = (np.concatenate(column) for column in zip(*arrived, strict=True))
         num_known = len(self.keys)
         # Known ones come first and so keep their places.
         codes, self.keys = pd.factorize(np.concatenate([self.keys, keys]))
