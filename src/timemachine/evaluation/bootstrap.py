@@ -1,5 +1,7 @@
 """How far a mean over a text would move on another text of the same kind."""
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,6 +37,23 @@ def mean_interval(
     numerators, denominators = (_block_sums(a, block_length)[starts].sum(1) for a in (values, weights))
     low, high = np.quantile(numerators / denominators, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def bits_with_interval(
+    nats: Array, characters: Array, block_length: int, num_samples: int, generator: np.random.Generator
+) -> dict[str, float]:
+    """Return `bits_per_character` of a text, and `low` and `high`, the ends of its 95 % interval.
+
+    Args:
+        nats: (n,) of each token, or the difference of two models' nats.
+        characters: (n,) that each token stands for.
+        block_length: as in `mean_interval`.
+        num_samples: as in `mean_interval`.
+        generator: draws the blocks.
+    """
+    bits = nats / math.log(2)
+    low, high = mean_interval(bits, characters, block_length, num_samples, generator)
+    return {"bits_per_character": float(bits.sum() / characters.sum()), "low": low, "high": high}
 
 
 def _block_sums(values: Array, block_length: int) -> Array:

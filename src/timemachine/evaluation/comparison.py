@@ -11,13 +11,14 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from timemachine import plots
-from timemachine.evaluation.bootstrap import mean_interval
+from timemachine.evaluation.bootstrap import bits_with_interval
 from timemachine.evaluation.compression import COMPRESSORS, compressed_bits_per_character
 from timemachine.evaluation.mixture import (
     arithmetic_nats,
     fit_arithmetic,
     fit_geometric,
     geometric_log_probabilities,
+    nats_of,
 )
 from timemachine.evaluation.score import Score
 from timemachine.files import read_arrays
@@ -98,7 +99,7 @@ def read_kneser_ney(corpus: Corpus, name: str, every: int) -> HeldOut:
         for begin, end in zip(steps, [*steps[1:], last], strict=True)
     ]
     log_P = np.log(np.concatenate(P))
-    nats = -np.take_along_axis(log_P, tokens[first:last, None], 1)[:, 0]
+    nats = nats_of(log_P, tokens[first:last])
     ranges = {part: slice(corpus.split[part][0] - first, corpus.split[part][1] - first) for part in HELD_OUT}
     return HeldOut({p: nats[r] for p, r in ranges.items()}, {p: log_P[r] for p, r in ranges.items()})
 
@@ -114,7 +115,7 @@ def mix(recipe: MixtureRecipe, models: Mapping[str, HeldOut], corpus: Corpus) ->
     tokens = {part: corpus.part(part).astype(np.int64) for part in HELD_OUT}
     weights = fit_geometric(log_P["val"], tokens["val"])
     mixed = {part: geometric_log_probabilities(log_P[part], weights) for part in HELD_OUT}
-    nats = {part: -np.take_along_axis(mixed[part], tokens[part][:, None], 1)[:, 0] for part in HELD_OUT}
+    nats = {part: nats_of(mixed[part], tokens[part]) for part in HELD_OUT}
     return HeldOut(nats, mixed), weights.tolist()
 
 
@@ -134,9 +135,8 @@ def rank(
     characters = {part: corpus.characters(corpus.part(part)) for part in HELD_OUT}
     best = min(models.values(), key=lambda model: model.nats["test"].sum()).nats["test"]
 
-    def interval(nats: Array, part: Part) -> dict[str, float]:
-        ends = mean_interval(nats / math.log(2), characters[part], block_length, num_samples, generator)
-        return dict(zip(("low", "high"), ends, strict=True))
+    def bits(nats: Array, part: Part) -> dict[str, float]:
+        return bits_with_interval(nats, characters[part], block_length, num_samples, generator)
 
     rows: dict[str, Any] = {}
     for name, model in models.items():
@@ -145,10 +145,9 @@ def rank(
             nats = model.nats[part]
             row: dict[str, Any] = Score(float(nats.sum()), len(nats), float(characters[part].sum())).report()
             if np.isfinite(nats).all():
-                row |= interval(nats, part)
+                row |= bits(nats, part)
                 if part == "test":
-                    behind = float((nats - best).sum() / characters[part].sum() / math.log(2))
-                    row["behind"] = {"bits_per_character": behind} | interval(nats - best, part)
+                    row["behind"] = bits(nats - best, part)
             rows[name][part] = row
 
     def test_nats(item: tuple[str, Any]) -> float:

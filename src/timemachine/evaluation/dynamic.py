@@ -39,10 +39,10 @@ def read_and_learn(
     squares = [torch.zeros_like(p) for p in parameters]
     for _, gradients in _segments(model, tokens[:first], first - num_rms, num_steps):
         torch._foreach_addcmul_(squares, gradients, gradients)
-    rms = [s.sqrt() for s in squares]  # times the root of the number of segments, which cancels below
     num_segments = -(-num_rms // num_steps)
+    rms = [(s / num_segments).sqrt() for s in squares]
     mean = torch.cat([r.flatten() for r in rms]).mean()
-    sizes = [(r + mean) / num_segments**0.5 for r in rms]
+    sizes = [r + mean for r in rms]
     scored = []
     for log_P, gradients in _segments(model, tokens, first, num_steps):
         scored.append(log_P)

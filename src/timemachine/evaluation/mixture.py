@@ -12,6 +12,11 @@ Array = NDArray[np.float64]
 _NUM_EM_STEPS, _NUM_NEWTON_STEPS = 200, 50
 
 
+def nats_of(log_P: Array, tokens: NDArray[np.integer]) -> Array:
+    """Return −log P of what came (…, num_tokens), from distributions (…, num_tokens, vocab)."""
+    return -log_P[..., np.arange(len(tokens)), tokens]
+
+
 def fit_arithmetic(nats: Array) -> Array:
     """Return the weights under which an arithmetic mixture gives a text the highest probability.
 
@@ -56,10 +61,10 @@ def fit_geometric(log_P: Array, tokens: NDArray[np.integer]) -> Array:
     Returns:
         (num_models,) weights of any sum.
     """
-    found = np.take_along_axis(log_P, tokens[None, :, None], 2)[..., 0]  # (num_models, num_tokens)
+    found = -nats_of(log_P, tokens)  # (num_models, num_tokens)
 
     def total_nats(w: Array) -> float:
-        return -float(np.take_along_axis(geometric_log_probabilities(log_P, w), tokens[:, None], 1).sum())
+        return float(nats_of(geometric_log_probabilities(log_P, w), tokens).sum())
 
     starts = [np.full(len(log_P), 1 / len(log_P)), np.zeros(len(log_P)), *np.eye(len(log_P))]
     nats, w = min(((total_nats(start), start) for start in starts), key=lambda scored: scored[0])

@@ -1,6 +1,5 @@
 """n-gram models on held-out text, read forward and backward."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from timemachine import plots
-from timemachine.evaluation.bootstrap import mean_interval
+from timemachine.evaluation.bootstrap import bits_with_interval
 from timemachine.evaluation.score import Score
 from timemachine.ngrams.kneser_ney import KneserNey
 from timemachine.ngrams.smoothing import SmoothedNgrams, choose_epsilon
@@ -80,13 +79,8 @@ def describe_ngram_models(
     for part in HELD_OUT:
         characters = corpus.characters(corpus.part(part))
         for name, backward in models.backward.items():
-            bits = (models.forward[name][part] - backward[part]) / math.log(2)
-            low, high = mean_interval(bits, characters, block_length, num_samples, generator)
-            arrow[name][part] = {
-                "bits_per_character": float(bits.sum() / characters.sum()),
-                "low": low,
-                "high": high,
-            }
+            harder = models.forward[name][part] - backward[part]
+            arrow[name][part] = bits_with_interval(harder, characters, block_length, num_samples, generator)
     return {
         "epsilon": list(models.epsilon),
         "discounts": {
