@@ -127,19 +127,20 @@ def write(model: nn.Module, corpus: Corpus, seed: int) -> None:
     for alpha in ALPHAS:
         generator = Generator().manual_seed(seed)
         texts[f"{alpha:g}"] = continue_sequences(model, prefixes, NUM_PREDS, Sampling(alpha), generator)
-    known = set(corpus.decode(corpus.tokens.tolist()).split())
+    known = set(corpus.tokenizer.decode(corpus.tokens.tolist()).split())
 
-    print(f"\n{NUM_ROWS} rows of {NUM_PREDS} characters; the sample follows `{corpus.decode(prefixes[0])}`\n")
+    decode = corpus.tokenizer.decode
+    print(f"\n{NUM_ROWS} rows of {NUM_PREDS} characters; the sample follows `{decode(prefixes[0])}`\n")
     print_row("drawn from P^α, α =", "words in the book", "distinct words", "nats per character", "sample")
     print(RULE)
     for name, rows in texts.items():
-        words = [word for row in rows for word in corpus.decode(row).split()[1:-1]]
+        words = [word for row in rows for word in decode(row).split()[1:-1]]
         counts = sum(word in known for word in words), len(set(words))
         streams = [torch.tensor(prefix + row) for prefix, row in zip(prefixes, rows, strict=True)]
         readings = read_streams(model, streams, [NUM_WARMUP] * NUM_ROWS)
         nats = np.concatenate([reading.nats for reading in readings]).mean()
         shares = (f"{count / max(len(words), 1):.0%}" for count in counts)
-        print_row(name, *shares, f"{nats:.3f}", f"`{corpus.decode(rows[0][:NUM_SHOWN])}`")
+        print_row(name, *shares, f"{nats:.3f}", f"`{decode(rows[0][:NUM_SHOWN])}`")
 
 
 def main() -> None:

@@ -31,7 +31,7 @@ def run(params: Params, text: Path, models: Path, out: Path, report: Path, gener
             readings = read_parts(model, corpus, train_range, p.num_warmup, p.num_streams)
             scores[name] = score_readings(readings, corpus, train_range)
             held_out[name] = held_out_arrays(readings)
-            texts[name] = [continue_prefix(model, corpus, prefix) for prefix in p.prefixes]
+            texts[name] = [continue_prefix(model, corpus.tokenizer, prefix) for prefix in p.prefixes]
     for name, arrays in held_out.items():
         write_arrays(out / f"{name}.safetensors", arrays)
     for name, lines in texts.items():

@@ -10,24 +10,31 @@ from timemachine import stage
 from timemachine.params import ArConfig, Params
 from timemachine.progress import Progress
 from timemachine.series.source import Series
-from timemachine.training.autoregressive import train_autoregressive
+from timemachine.tracking.live import Live
+from timemachine.training.autoregressive import history_rows, train_autoregressive
 from timemachine.training.checkpoints import save_checkpoint
 from timemachine.training.devices import choose_device
+from timemachine.training.loop import Epoch
 
 
 def run(params: Params, name: str, series: Path, out: Path) -> None:
     """Train the model and write its checkpoint."""
     recipe = stage.entry(params.train_ar, name, "train_ar")
-    x = Series.load(series).x
-    with stage.about(f"train_ar.{name}"), Progress(name, recipe.num_epochs) as progress:
-        model, history = train_autoregressive(
-            recipe,
-            x,
-            choose_device(recipe.device),
-            lambda e: progress.update(e.epoch, loss=e.loss, mse=e.metrics["mse"]),
-        )
-    rows = [{"epoch": e.epoch, "loss": e.loss, **e.metrics} for e in history]
-    save_checkpoint(out / name, model, ArConfig(**recipe.model_dump(), family="ar", name=name), rows)
+    observed = Series.load(series)
+    config = ArConfig(**recipe.model_dump(), family="ar", name=name, data_sha256=observed.sha256)
+    with stage.about(f"train_ar.{name}"):
+        device = choose_device(recipe.device)
+        with (
+            Progress(name, recipe.num_epochs) as progress,
+            Live(stage.repository_root(), params.publish.experiment, config.model_dump(), device) as live,
+        ):
+
+            def tell(epoch: Epoch) -> None:
+                progress.update(epoch.epoch, loss=epoch.loss, mse=epoch.metrics["mse"])
+                live.update(history_rows([epoch])[0])
+
+            model, history = train_autoregressive(recipe, observed.x, device, tell)
+    save_checkpoint(out / name, model, config, history_rows(history))
 
 
 if __name__ == "__main__":

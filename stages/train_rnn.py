@@ -10,34 +10,35 @@ from timemachine import stage
 from timemachine.params import Params, RnnConfig
 from timemachine.progress import Progress
 from timemachine.text.corpus import Corpus
+from timemachine.tracking.live import Live
 from timemachine.training.checkpoints import save_checkpoint
 from timemachine.training.devices import choose_device
-from timemachine.training.history import kept, perplexity
-from timemachine.training.language import history_rows, train_language_model, training_range
+from timemachine.training.history import kept
+from timemachine.training.language import describe, history_rows, train_language_model
+from timemachine.training.loop import Epoch
 
 
 def run(params: Params, name: str, text: Path, out: Path) -> None:
     """Train the model and write its checkpoint."""
     recipe = stage.entry(params.train_rnn, name, "train_rnn")
     corpus = Corpus.load(text / recipe.corpus)
-    with stage.about(f"train_rnn.{name}"), Progress(name, recipe.num_epochs) as progress:
-        model, history = train_language_model(
-            recipe,
-            corpus,
-            choose_device(recipe.device),
-            lambda e: progress.update(e.epoch, perplexity=perplexity(e.loss), tokens_per_s=e.labels_per_s),
-        )
-        rows = history_rows(history)
-        config = RnnConfig(
-            **recipe.model_dump(),
-            family="rnn",
-            name=name,
-            epoch=int(kept(rows, recipe.patience is not None)["epoch"]),
-            train_range=list(training_range(recipe, corpus)),
-            vocab_size=len(corpus.vocabulary),
-            vocabulary_sha256=corpus.vocabulary.sha256,
-        )
-    save_checkpoint(out / name, model, config, rows)
+    with stage.about(f"train_rnn.{name}"):
+        device, described = choose_device(recipe.device), describe(recipe, name, corpus)
+        with (
+            Progress(name, recipe.num_epochs) as progress,
+            Live(stage.repository_root(), params.publish.experiment, described, device) as live,
+        ):
+
+            def tell(epoch: Epoch) -> None:
+                row = history_rows([epoch])[0]
+                progress.update(epoch.epoch, perplexity=row["perplexity"], tokens_per_s=epoch.labels_per_s)
+                live.update(row | {"tokens_per_s": epoch.labels_per_s})
+
+            model, history = train_language_model(recipe, corpus, device, tell)
+    rows = history_rows(history)
+    epoch = int(kept(rows, recipe.patience is not None)["epoch"])
+    save_checkpoint(out / name, model, RnnConfig(**described, epoch=epoch), rows)
+    corpus.vocabulary.save(out / name / "vocabulary.json")
 
 
 if __name__ == "__main__":

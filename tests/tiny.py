@@ -54,6 +54,7 @@ def tiny_params() -> dict[str, Any]:
     content["bptt"] |= {"model": "carried", "num_steps": 6, "tau": 3, "batch_size": 2, "num_warmup": 10}
     content["bptt"] |= {"num_lags": 8, "num_draws": 20, "radii": [0.9, 1.1], "num_hiddens": 5}
     content["bptt"]["training"] |= {"num_train": 200, "batch_size": 4, "num_hiddens": 6, "num_epochs": 2}
+    content["retraining"] |= {"min_characters": 500}
     return content
 
 

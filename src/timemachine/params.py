@@ -32,6 +32,8 @@ Positive = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Device = Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda|cuda:[0-9]{1,3})$")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Level = Literal["char", "word"]
 Optimizer = Literal["sgd", "adam", "adamw"]
 # What the stages call the models that no recipe trains.
 _TAKEN_NAMES = re.compile(r"^uniform|^maximum_likelihood_|^additive_|^kneser_ney_|_dynamic$|_adaptive$")
@@ -64,7 +66,7 @@ class Download(Section):
     """Where the text comes from and which bytes it must have."""
 
     sources: list[Text] = Field(min_length=1)
-    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    sha256: Sha256
     max_bytes: Count
     timeout_s: Annotated[float, Field(gt=0, le=3600)]
     retries: Annotated[int, Field(ge=0, le=10)]
@@ -97,14 +99,14 @@ class CorpusRecipe(Section):
     """How one corpus is made from the text."""
 
     cleaning: Literal["lines", "whole"]
-    level: Literal["char", "word"]
+    level: Level
     order: Literal["frequency", "sorted"] = "frequency"
     min_freq: Natural = 0
     reserved_tokens: list[Text] = []
 
     @field_validator("reserved_tokens")
     @classmethod
-    def _distinct(cls, tokens: list[str]) -> list[str]:
+    def _distinct_from_unk(cls, tokens: list[str]) -> list[str]:
         if len({"<unk>", *tokens}) != len(tokens) + 1:
             raise ValueError("reserved tokens must be distinct and leave out <unk>, which is always there")
         return tokens
@@ -119,7 +121,7 @@ class Preprocess(Section):
     @field_validator("corpora")
     @classmethod
     def _free_names(cls, corpora: dict[str, CorpusRecipe]) -> dict[str, CorpusRecipe]:
-        if taken := {"num_lines", "sha256"} & set(corpora):
+        if taken := {"num_lines", "sha256", "added"} & set(corpora):
             raise ValueError(f"{min(taken)!r} is a key of data/reports/text.json; choose another name")
         return corpora
 
@@ -198,10 +200,15 @@ class ArRecipe(Section):
 
 
 class ArConfig(ArRecipe):
-    """`config.json` of an autoregressive model."""
+    """`config.json` of an autoregressive model: its recipe and what it was trained on.
+
+    Attributes:
+        data_sha256: hash of the series.
+    """
 
     family: Literal["ar"]
     name: Name
+    data_sha256: Sha256
 
 
 class EvaluateForecast(Section):
@@ -262,6 +269,8 @@ class RnnConfig(RnnRecipe):
     Attributes:
         epoch: number of the epoch whose weights were kept.
         train_range: first index, and one past the last, of the tokens it was trained on.
+        data_sha256: hash of the corpus.
+        level: of the corpus, and so of the tokens it reads and writes.
         vocab_size: number of tokens.
         vocabulary_sha256: hash of the vocabulary.
     """
@@ -270,8 +279,10 @@ class RnnConfig(RnnRecipe):
     name: Name
     epoch: Count
     train_range: list[Natural] = Field(min_length=2, max_length=2)
+    data_sha256: Sha256
+    level: Level
     vocab_size: Count
-    vocabulary_sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    vocabulary_sha256: Sha256
 
 
 class Prefix(Section):
@@ -361,6 +372,17 @@ class Publish(Section):
     experiment: Text
 
 
+class Retraining(Section):
+    """Which texts extend the training part, and what a challenger needs to become champion."""
+
+    min_characters: Count
+    min_letter_share: Annotated[float, Field(ge=0, le=1)]
+    max_overlap: Annotated[float, Field(ge=0, le=1)]
+    margin: NonNegative
+    max_bytes: Count
+    min_characters_per_s: NonNegative
+
+
 class Params(Section):
     """All of `params.yaml`, checked as a whole."""
 
@@ -377,6 +399,7 @@ class Params(Section):
     dynamic_evaluation: DynamicEvaluation
     compare_models: CompareModels
     publish: Publish
+    retraining: Retraining
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

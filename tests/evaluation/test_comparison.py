@@ -95,6 +95,6 @@ def test_recipes_that_differ_in_their_seed_alone_are_summed_up() -> None:
 
 
 def test_a_compressor_is_charged_for_what_the_part_adds() -> None:
-    text = CORPUS.decode(RANDOM.tokens.tolist()).encode()
+    text = CORPUS.tokenizer.decode(RANDOM.tokens.tolist()).encode()
     grown = len(bz2.compress(text)) - len(bz2.compress(text[:1000]))
     assert compressors(RANDOM)["bz2"]["test"] == pytest.approx(8 * grown / 200)

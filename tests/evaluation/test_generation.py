@@ -33,28 +33,28 @@ def probabilities(sampling: Sampling) -> list[float]:
 
 
 def test_greedy_feeds_each_argmax_back() -> None:
-    assert generate(Cycle(5.0), CORPUS, ["ab"], 7) == ["ab" + "cabcabc"]
+    assert generate(Cycle(5.0), CORPUS.tokenizer, ["ab"], 7) == ["ab" + "cabcabc"]
 
 
 def test_greedy_with_state_is_the_argmax_of_full_forward_passes() -> None:
     model = network()
-    indices = CORPUS.encode("abc")
+    indices = CORPUS.tokenizer.encode("abc")
     for _ in range(12):
         with torch.inference_mode():
             indices.append(int(model(torch.tensor([indices]))[0][0, -1].argmax()))
-    assert generate(model, CORPUS, ["abc"], 12) == [CORPUS.decode(indices)]
+    assert generate(model, CORPUS.tokenizer, ["abc"], 12) == [CORPUS.tokenizer.decode(indices)]
 
 
 def test_prefixes_of_different_length_side_by_side_are_continued_as_each_alone() -> None:
     model, prefixes = network(), ["a", "abcabcab", "cb"]
-    alone = [generate(model, CORPUS, [prefix], 9)[0] for prefix in prefixes]
-    assert generate(model, CORPUS, prefixes, 9) == alone
+    alone = [generate(model, CORPUS.tokenizer, [prefix], 9)[0] for prefix in prefixes]
+    assert generate(model, CORPUS.tokenizer, prefixes, 9) == alone
 
 
 def test_the_same_seed_writes_the_same_text_whatever_the_rows_beside_it() -> None:
     model = network()
     texts = [
-        generate(model, CORPUS, ["ab", *others], 30, Sampling(), generator(seed))[0]
+        generate(model, CORPUS.tokenizer, ["ab", *others], 30, Sampling(), generator(seed))[0]
         for seed, others in [(1, []), (1, ["c", "abca"]), (2, [])]
     ]
     assert texts[0] == texts[1] != texts[2]
@@ -86,12 +86,12 @@ def test_tokens_are_drawn_as_often_as_they_are_probable(sampling: Sampling) -> N
 
 
 def test_a_stop_token_ends_a_row_and_not_the_others() -> None:
-    assert generate(Cycle(5.0), CORPUS, ["a", "ab"], 5, stop="b") == ["ab", "abcab"]
-    assert generate(Cycle(5.0), CORPUS, ["c"], 1, stop="b") == ["ca"]
+    assert generate(Cycle(5.0), CORPUS.tokenizer, ["a", "ab"], 5, stop="b") == ["ab", "abcab"]
+    assert generate(Cycle(5.0), CORPUS.tokenizer, ["c"], 1, stop="b") == ["ca"]
 
 
 def test_unknown_characters_are_read_as_unk() -> None:
-    assert generate(Cycle(5.0), CORPUS, ["Z"], 3) == ["<unk>abc"]
+    assert generate(Cycle(5.0), CORPUS.tokenizer, ["Z"], 3) == ["<unk>abc"]
 
 
 def test_no_rows_or_nothing_to_predict_is_no_error() -> None:
@@ -114,7 +114,7 @@ def test_the_sharpest_alpha_is_greedy() -> None:
 )
 def test_what_cannot_be_continued_says_why(prefixes: list[str], options: dict[str, object], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
-        generate(network(), CORPUS, prefixes, 3, **options)  # type: ignore[arg-type]
+        generate(network(), CORPUS.tokenizer, prefixes, 3, **options)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

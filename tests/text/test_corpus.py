@@ -25,7 +25,7 @@ def test_tokens_take_the_smallest_type_that_holds_them(book: str) -> None:
 def test_encoding_and_decoding_are_inverse_on_known_text() -> None:
     for level in ("char", "word"):
         corpus = build_corpus(tiny_text(), cleaning="lines", level=level, **OPTIONS)
-        assert corpus.decode(corpus.encode("the time traveller")) == "the time traveller"
+        assert corpus.tokenizer.decode(corpus.tokenizer.encode("the time traveller")) == "the time traveller"
 
 
 def test_words_count_their_characters_and_a_space_each() -> None:

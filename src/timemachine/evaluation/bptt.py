@@ -106,7 +106,7 @@ def learning(params: Bptt, corpus: Corpus) -> dict[str, list[float]]:
         ValueError: the train part is too short.
     """
     p = params.training
-    tokens = torch.from_numpy(corpus.part("train")[: p.num_train].astype("int64"))
+    tokens = torch.from_numpy(corpus.part("train")[corpus.num_added :][: p.num_train].astype("int64"))
     if len(tokens) < p.num_train:
         raise ValueError(f"training.num_train: {p.num_train} exceeds the {len(tokens)} tokens of the train part")
     curves: dict[str, list[float]] = {}
@@ -126,7 +126,7 @@ def figures(
 ) -> dict[str, Figure]:
     """Draw the study: `strategies`, `gradient_norm`, `estimates` and `training`."""
     p = params
-    text = corpus.decode(corpus.tokens[: p.num_steps].tolist())
+    text = corpus.tokenizer.decode(corpus.tokens[: p.num_steps].tolist())
     cuts = {"randomised": gates, "truncated": truncated_gates(p.num_steps, p.tau), "full": torch.ones(p.num_steps)}
     lags = np.arange(p.num_lags + 1)
     measured = {name: (lags, n.numpy()) for name, n in norms.items()}

@@ -162,7 +162,7 @@ def compressors(corpus: Corpus) -> dict[str, dict[str, float]]:
 
     A part stands behind all the text before it.
     """
-    text = corpus.decode(corpus.tokens.tolist())
+    text = corpus.tokenizer.decode(corpus.tokens.tolist())
     return {
         name: {
             part: compressed_bits_per_character(

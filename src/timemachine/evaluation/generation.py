@@ -8,7 +8,7 @@ from torch import Generator, Tensor, nn
 
 from timemachine.models.state import State
 from timemachine.params import Prefix
-from timemachine.text.corpus import Corpus
+from timemachine.text.vocabulary import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Sampling:
 GREEDY = Sampling(alpha=float("inf"))
 
 
-def continue_prefix(model: nn.Module, corpus: Corpus, wanted: Prefix) -> str:
+def continue_prefix(model: nn.Module, tokenizer: Tokenizer, wanted: Prefix) -> str:
     """Return an entry of `evaluate_perplexity.prefixes` with what a model writes after it.
 
     Raises:
@@ -47,7 +47,7 @@ def continue_prefix(model: nn.Module, corpus: Corpus, wanted: Prefix) -> str:
     alpha = float("inf") if wanted.alpha is None else wanted.alpha
     sampling = Sampling(alpha, wanted.top_k, wanted.top_p)
     generator = Generator().manual_seed(wanted.seed)
-    return generate(model, corpus, [wanted.prefix], wanted.num_preds, sampling, generator)[0]
+    return generate(model, tokenizer, [wanted.prefix], wanted.num_preds, sampling, generator)[0]
 
 
 def sampled_distribution(logits: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
@@ -163,7 +163,7 @@ def continue_sequences(
 
 def generate(
     model: nn.Module,
-    corpus: Corpus,
+    tokenizer: Tokenizer,
     prefixes: Sequence[str],
     num_preds: int,
     sampling: Sampling = GREEDY,
@@ -176,7 +176,7 @@ def generate(
 
     Args:
         model: a language model on the CPU.
-        corpus: gives the vocabulary and its level.
+        tokenizer: of the corpus that the model was trained on.
         prefixes: at least one token each.
         num_preds: tokens to generate for each.
         sampling: how each is chosen.
@@ -187,11 +187,11 @@ def generate(
         ValueError: a prefix without a token, a stop token that the vocabulary does not have, or sampling
             without a generator.
     """
-    indices = [corpus.encode(prefix) for prefix in prefixes]
+    indices = [tokenizer.encode(prefix) for prefix in prefixes]
     if not all(indices):
         raise ValueError(f"the prefix {prefixes[indices.index([])]!r} holds no token")
-    if stop is not None and stop not in corpus.vocabulary.tokens:
+    if stop is not None and stop not in tokenizer.vocabulary:
         raise ValueError(f"stop: {stop!r} is not in the vocabulary")
-    stop_index = None if stop is None else corpus.vocabulary[stop]
+    stop_index = None if stop is None else tokenizer.vocabulary[stop]
     continued = continue_sequences(model, indices, num_preds, sampling, generator, stop_index)
-    return [corpus.decode([*prefix, *rest]) for prefix, rest in zip(indices, continued, strict=True)]
+    return [tokenizer.decode([*prefix, *rest]) for prefix, rest in zip(indices, continued, strict=True)]

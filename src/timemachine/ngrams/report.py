@@ -67,7 +67,7 @@ def score_sequences(corpus: Corpus, sequences: Sequence[str], epsilon: Sequence[
     models = {name: SmoothedNgrams(corpus.tokens, vocab_size, num_distinct, e) for name, e in estimates.items()}
     rows = []
     for sequence in sequences:
-        tokens = np.array(corpus.encode(sequence), dtype=np.int64)
+        tokens = np.array(corpus.tokenizer.encode(sequence), dtype=np.int64)
         row: dict[str, Any] = {"sequence": sequence}
         for estimate, model in models.items():
             nats = {name: float(model.log_probabilities(tokens, n).sum()) for name, n in ORDERS.items()}

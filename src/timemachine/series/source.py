@@ -1,6 +1,8 @@
 """A time series: the book's noisy sine, or a CSV of the user's own."""
 
 import csv
+import hashlib
+import json
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,11 @@ class Series:
 
     time: NDArray[np.generic]
     x: NDArray[np.float64]
+
+    @property
+    def sha256(self) -> str:
+        """The hash of all times and values."""
+        return hashlib.sha256(json.dumps([self.time.tolist(), self.x.tolist()]).encode()).hexdigest()
 
     def save(self, path: str | Path) -> None:
         """Write the columns `t` and `x` as CSV; the values survive the round trip exactly."""

@@ -1,16 +1,18 @@
 """A corpus on disk: tokens, vocabulary, and where train, validation and test begin and end."""
 
+import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from timemachine.files import read_json, replacing, write_json
-from timemachine.text.vocabulary import Vocabulary
+from timemachine.params import Level
+from timemachine.text.vocabulary import Tokenizer, Vocabulary
 
-Level = Literal["char", "word"]
 Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, Part, Part] = ("train", "val", "test")
 HELD_OUT: tuple[Part, Part] = ("val", "test")
@@ -26,6 +28,7 @@ class Corpus:
         level: `char` or `word`.
         unk_length: mean number of characters that an `<unk>` stands for.
         split: first index, and one past the last, of the contiguous parts `train`, `val`, `test`.
+        num_added: tokens at the start of the train part that are of other texts than the book.
     """
 
     tokens: NDArray[np.unsignedinteger]
@@ -33,19 +36,23 @@ class Corpus:
     level: Level
     unk_length: float
     split: dict[Part, tuple[int, int]]
+    num_added: int = 0
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """What makes tokens of text, and text of tokens."""
+        return Tokenizer(self.vocabulary, self.level)
+
+    @property
+    def sha256(self) -> str:
+        """The hash of all that the corpus is made of."""
+        description = json.dumps([self.vocabulary.sha256, self._layout()], sort_keys=True)
+        return hashlib.sha256(description.encode() + self.tokens.tobytes()).hexdigest()
 
     def part(self, part: Part) -> NDArray[np.unsignedinteger]:
         """Return the tokens of one part."""
         begin, end = self.split[part]
         return self.tokens[begin:end]
-
-    def encode(self, text: str) -> list[int]:
-        """Return the indices of a text's characters or words; unknown ones become `<unk>`."""
-        return self.vocabulary[list(text) if self.level == "char" else text.split()]
-
-    def decode(self, indices: list[int]) -> str:
-        """Return the text of indices; words are joined by a space."""
-        return ("" if self.level == "char" else " ").join(self.vocabulary.to_tokens(indices))
 
     def characters(self, indices: NDArray[np.unsignedinteger]) -> NDArray[np.float64]:
         """Return how many characters of cleaned text each of the tokens (num_tokens,) stands for."""
@@ -65,7 +72,16 @@ class Corpus:
         with replacing(folder / "tokens.npy") as temporary:
             np.save(temporary, self.tokens, allow_pickle=False)
         self.vocabulary.save(folder / "vocabulary.json")
-        write_json(folder / "split.json", {"level": self.level, "unk_length": self.unk_length, **self.split})
+        write_json(folder / "split.json", self._layout())
+
+    def _layout(self) -> dict[str, Any]:
+        """Return what `split.json` holds."""
+        return {
+            "level": self.level,
+            "unk_length": self.unk_length,
+            "num_added": self.num_added,
+            **{part: list(ends) for part, ends in self.split.items()},
+        }
 
     @classmethod
     def load(cls, folder: str | Path) -> "Corpus":
@@ -87,12 +103,13 @@ class Corpus:
         content = read_json(folder / "split.json")
         try:
             level, unk_length = content["level"], float(content["unk_length"])
+            num_added = int(content["num_added"])
             split = {part: (int(content[part][0]), int(content[part][1])) for part in PARTS}
             cuts = [0, *(end for _, end in split.values())]
             fits = [begin for begin, _ in split.values()] == cuts[:-1] and cuts[-1] == len(tokens)
-            fits = fits and cuts == sorted(set(cuts))
+            fits = fits and cuts == sorted(set(cuts)) and 0 <= num_added < cuts[1]
         except (KeyError, TypeError, ValueError, IndexError, OverflowError):
             fits = False
         if not fits or level not in ("char", "word"):
             raise ValueError(f"{folder / 'split.json'}: does not fit {path}; `dvc repro` makes it again")
-        return cls(tokens, vocabulary, level, unk_length, split)
+        return cls(tokens, vocabulary, level, unk_length, split, num_added)

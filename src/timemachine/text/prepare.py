@@ -1,11 +1,13 @@
 """From a raw text to a corpus."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 
+from timemachine.params import Level
 from timemachine.text.clean import tokens_of
-from timemachine.text.corpus import PARTS, Corpus, Level
+from timemachine.text.corpus import PARTS, Corpus
 from timemachine.text.vocabulary import Vocabulary
 
 
@@ -18,6 +20,7 @@ def build_corpus(
     min_freq: int,
     reserved_tokens: list[str],
     fractions: tuple[float, float, float],
+    added: Sequence[str] = (),
 ) -> Corpus:
     """Clean, tokenize, number and split a text.
 
@@ -29,20 +32,25 @@ def build_corpus(
         min_freq: rarer tokens become `<unk>`.
         reserved_tokens: put into the vocabulary whether they occur or not.
         fractions: of train, validation and test; the cuts are rounded down.
+        added: further raw texts. They stand at the start of the train part, so that what the validation and
+            the test part are, and which text goes before them, does not change with them.
 
     Raises:
         ValueError: a part would be empty.
     """
-    stream = tokens_of(text, cleaning, level)
+    before = [token for other in added for token in tokens_of(f"{other}\n", cleaning, level)]
+    stream = before + tokens_of(text, cleaning, level)
     vocabulary = Vocabulary.build(stream, order=order, min_freq=min_freq, reserved_tokens=reserved_tokens)
     tokens = np.array(vocabulary[stream], dtype=np.min_scalar_type(len(vocabulary) - 1))
     train, val, _ = fractions
     # The rounding takes the 0.9 of 0.8 + 0.1 for what is meant.
-    cuts = [0, int(len(stream) * train), int(len(stream) * round(train + val, 9)), len(stream)]
+    num_added = len(before)
+    num_own = len(stream) - num_added
+    cuts = [0, *(num_added + int(num_own * part) for part in (train, round(train + val, 9), 1.0))]
     split = {part: (cuts[i], cuts[i + 1]) for i, part in enumerate(PARTS)}
     for part, (begin, end) in split.items():
-        if begin == end:
-            raise ValueError(f"a text of {len(stream)} tokens leaves the {part} part empty")
+        if begin == end or (part == "train" and end == num_added):
+            raise ValueError(f"a text of {num_own} tokens leaves the {part} part empty")
     unknown = [len(token) for token in stream if token not in vocabulary]
     unk_length = sum(unknown) / len(unknown) if unknown else 0.0
-    return Corpus(tokens, vocabulary, level, unk_length, split)
+    return Corpus(tokens, vocabulary, level, unk_length, split, num_added)

@@ -4,10 +4,12 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, overload
 
 from timemachine.files import read_json, write_text
+from timemachine.params import Level
 
 UNK = "<unk>"
 
@@ -104,3 +106,24 @@ class Vocabulary:
             return cls(tokens)
         except ValueError as error:
             raise ValueError(f"{path}: {error}; `dvc repro` makes it again") from None
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """Text to indices and back.
+
+    Attributes:
+        vocabulary: the tokens.
+        level: whether they are characters or words.
+    """
+
+    vocabulary: Vocabulary
+    level: Level
+
+    def encode(self, text: str) -> list[int]:
+        """Return the indices of a text's characters or words; unknown ones become `<unk>`."""
+        return self.vocabulary[list(text) if self.level == "char" else text.split()]
+
+    def decode(self, indices: Sequence[int]) -> str:
+        """Return the text of indices; words are joined by a space."""
+        return ("" if self.level == "char" else " ").join(self.vocabulary.to_tokens(indices))

@@ -7,16 +7,19 @@ brings everything back.
 
 import hashlib
 import json
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param
+
 from timemachine.files import read_json, sha256_of
 from timemachine.params import Params, Section
-from timemachine.tracking.store import Metric, MlflowClient, Param, open_store
+from timemachine.tracking.environment import git_tags
+from timemachine.tracking.store import open_store
 from timemachine.training.history import read_history
 
 T = TypeVar("T")
@@ -63,7 +66,8 @@ def publish(params: Params, root: Path, data: Path) -> dict[str, Any]:
     """
     models = [*_ar_runs(params, data), *_rnn_runs(params, data)]
     state = _state_run(params, root, data, models)
-    with open_store(root, params.publish.experiment) as (client, experiment_id):
+    with open_store(root, params.publish.experiment) as store:
+        client, experiment_id = store.client, store.experiment_id
         parent_id, finished = _find_or_create(client, experiment_id, state, {})
         run_ids = {}
         for model in models:
@@ -135,7 +139,7 @@ def _state_run(params: Params, root: Path, data: Path, models: Sequence[RunConte
         "timemachine.kind": "pipeline",
         "timemachine.data_sha256": str(reports.get("text", {}).get("sha256", "")),
         "mlflow.source.name": "timemachine publish",
-        **_git_tags(root),
+        **git_tags(root),
     }
     artifacts = [(str(path.parent.relative_to(data)), path) for path in files]
     return RunContent("pipeline", f"pipeline {key[:8]}", key, flat, list(_scalars(reports)), artifacts, tags)
@@ -215,17 +219,3 @@ def _hash(path: Path) -> str:
 
 def _key_of(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _git_tags(root: Path) -> dict[str, str]:
-    """Return the commit, where there is one, and whether files differ from it."""
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(root), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        commit, changes = git("rev-parse", "HEAD"), git("status", "--porcelain")
-    except (OSError, subprocess.CalledProcessError):
-        return {}
-    return {"mlflow.source.git.commit": commit, "timemachine.git_dirty": str(bool(changes)).lower()}

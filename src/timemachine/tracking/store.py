@@ -1,8 +1,12 @@
-"""Where MLflow keeps things, and how to open it: the only module that imports mlflow."""
+"""Where MLflow keeps things, and how to open it: MLflow is imported here, and in the model server's code, only."""
 
+import hashlib
 import os
+import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 # Before mlflow is imported: nothing is reported home, and a server that is down costs seconds, not minutes.
@@ -12,13 +16,26 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 
 from filelock import FileLock, Timeout
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-__all__ = ["Metric", "MlflowClient", "Param", "open_store", "tracking_uri"]
-
 _LOCK_TIMEOUT_S = 300
+
+
+@dataclass(frozen=True)
+class Store:
+    """An open MLflow store.
+
+    Attributes:
+        client: for runs and for the registry.
+        experiment_id: of the experiment that it was opened with.
+        uri: where it is.
+    """
+
+    client: MlflowClient
+    experiment_id: str
+    uri: str
 
 
 def tracking_uri(root: Path) -> str:
@@ -26,35 +43,67 @@ def tracking_uri(root: Path) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root.resolve() / 'mlflow.db'}"
 
 
-@contextmanager
-def open_store(root: Path, experiment: str) -> Iterator[tuple[MlflowClient, str]]:
-    """Yield a client and the id of an experiment, made if absent; one process of this machine at a time.
+def without_password(text: str) -> str:
+    """Return a text whose URLs show neither user nor password."""
+    return re.sub(r"(\w+://)[^/@\s]+@", r"\1", text)
 
-    An empty SQLite store does not survive being opened by several processes at once, hence the lock. The
-    artifacts of a database lie in `mlartifacts/` below `root`, those of a server where it says.
+
+@contextmanager
+def open_store(root: Path, experiment: str, *, alone: bool = True) -> Iterator[Store]:
+    """Yield the store with an experiment, made if absent.
+
+    The artifacts of a database lie in `mlartifacts/` below `root`, those of a server where it says.
+
+    Args:
+        root: the repository root.
+        experiment: name of the MLflow experiment.
+        alone: one process of this machine at a time, as long as the store is open; else only while it is being
+            opened, because an empty SQLite store does not survive being opened by several at once.
 
     Raises:
-        ValueError: the store cannot be opened or written; the message names it.
+        ValueError: the store cannot be opened, read or written; the message names it.
     """
     uri = tracking_uri(root)
-    served = uri.startswith("http")
+    lock = FileLock(_lock_path(uri), timeout=_LOCK_TIMEOUT_S)
     try:
-        with FileLock(root / "mlflow.lock", timeout=_LOCK_TIMEOUT_S):
+        with lock:
             client = MlflowClient(uri)
-            found = client.get_experiment_by_name(experiment)
-            if found is None:
-                location = None if served else (root.resolve() / "mlartifacts").as_uri()
-                # The kind opens MLflow's page on runs and charts, not on traces of language agents.
-                kind = {"mlflow.experimentKind": "custom_model_development"}
-                experiment_id = client.create_experiment(experiment, location, kind)
-            elif found.lifecycle_stage != "active":
-                raise ValueError(
-                    f"MLflow experiment {experiment!r} was deleted in {uri}; restore it or choose another"
-                )
-            else:
-                experiment_id = found.experiment_id
-            yield client, experiment_id
+            store = Store(client, _experiment_id(client, experiment, uri, root), uri)
+            if alone:
+                yield store
+        if not alone:
+            yield store
     except Timeout:
-        raise ValueError(f"another process has held {root / 'mlflow.lock'} for {_LOCK_TIMEOUT_S} s") from None
+        raise ValueError(f"another process has held {lock.lock_file} for {_LOCK_TIMEOUT_S} s") from None
     except (MlflowException, SQLAlchemyError, ImportError) as error:
-        raise ValueError(f"MLflow at {uri}: {error}") from error
+        raise ValueError(without_password(f"MLflow at {uri}: {error}")) from error
+
+
+def _experiment_id(client: MlflowClient, experiment: str, uri: str, root: Path) -> str:
+    found = client.get_experiment_by_name(experiment)
+    if found is not None:
+        if found.lifecycle_stage != "active":
+            raise ValueError(
+                f"MLflow experiment {experiment!r} was deleted in {without_password(uri)}; "
+                "restore it or choose another"
+            )
+        return str(found.experiment_id)
+    location = None if uri.startswith("http") else (root.resolve() / "mlartifacts").as_uri()
+    # The kind opens MLflow's page on runs and charts, not on traces of language agents.
+    kind = {"mlflow.experimentKind": "custom_model_development"}
+    try:
+        return str(client.create_experiment(experiment, location, kind))
+    except MlflowException:
+        # On a server another machine may have been faster.
+        found = client.get_experiment_by_name(experiment)
+        if found is None:
+            raise
+        return str(found.experiment_id)
+
+
+def _lock_path(uri: str) -> Path:
+    """Return the lock of a store, the same for all its users on this machine: beside a file, else in /tmp."""
+    if uri.startswith("sqlite:") and (database := make_url(uri).database):
+        return Path(database).absolute().with_suffix(".lock")
+    name = hashlib.sha256(without_password(uri).encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"timemachine-{os.getuid()}-{name}.lock"

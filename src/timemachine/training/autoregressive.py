@@ -71,3 +71,8 @@ def train_autoregressive(
         callback=callback,
     )
     return model, history
+
+
+def history_rows(history: list[Epoch]) -> list[dict[str, float]]:
+    """Return an autoregressive model's history as the rows of `history.csv`."""
+    return [{"epoch": e.epoch, "loss": e.loss, **e.metrics} for e in history]

@@ -1,5 +1,7 @@
 """Train a recurrent language model by a recipe."""
 
+from typing import Any
+
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
@@ -24,13 +26,16 @@ from timemachine.training.optimisers import make_optimizer
 
 
 def training_range(recipe: RnnRecipe, corpus: Corpus) -> tuple[int, int]:
-    """Return where the tokens a recipe trains on begin and end: always at the start of the train part.
+    """Return where the tokens a recipe trains on begin and end.
+
+    All of the train part, or with `num_train` the first of the book's own tokens.
 
     Raises:
         ValueError: the train part has fewer tokens than the recipe wants.
     """
     begin, end = corpus.split["train"]
     if recipe.num_train is not None:
+        begin = corpus.num_added
         # The last of num_train windows at stride 1 reaches num_steps tokens further.
         wanted = begin + recipe.num_train + (recipe.num_steps if recipe.sampling == "windows" else 0)
         if wanted > end:
@@ -52,6 +57,24 @@ def validation_range(recipe: RnnRecipe, corpus: Corpus) -> tuple[int, int]:
     if num_val and not recipe.num_steps < num_val <= available:
         raise ValueError(f"num_val: {num_val} is not 0 or in num_steps + 1 ... {available}")
     return begin, begin + num_val
+
+
+def describe(recipe: RnnRecipe, name: str, corpus: Corpus) -> dict[str, Any]:
+    """Return the config of a recipe's checkpoint, as far as it is known before the training.
+
+    Raises:
+        ValueError: the train part has fewer tokens than the recipe wants.
+    """
+    return {
+        **recipe.model_dump(),
+        "family": "rnn",
+        "name": name,
+        "train_range": list(training_range(recipe, corpus)),
+        "data_sha256": corpus.sha256,
+        "level": corpus.level,
+        "vocab_size": len(corpus.vocabulary),
+        "vocabulary_sha256": corpus.vocabulary.sha256,
+    }
 
 
 def cross_entropy(logits: Tensor, Y: Tensor) -> Loss:

@@ -1,0 +1,37 @@
+"""A trained language model, ready to read and write: what a checkpoint folder holds."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from timemachine.models.language import rebuild_language_model
+from timemachine.params import RnnConfig
+from timemachine.text.vocabulary import Tokenizer, Vocabulary
+from timemachine.training.checkpoints import load_checkpoint
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """A language model with its vocabulary.
+
+    Attributes:
+        module: maps indices (batch, num_steps) and a state to logits and a state; on the CPU.
+        config: what it is and what it was trained on.
+        tokenizer: of the corpus that it was trained on.
+    """
+
+    module: nn.Module
+    config: RnnConfig
+    tokenizer: Tokenizer
+
+    @classmethod
+    def load(cls, folder: Path) -> "LanguageModel":
+        """Read a checkpoint folder: `model.safetensors`, `config.json` and `vocabulary.json`.
+
+        Raises:
+            ValueError: a file is absent, damaged or does not fit the others.
+        """
+        vocabulary = Vocabulary.load(folder / "vocabulary.json")
+        module, config = load_checkpoint(folder, RnnConfig, rebuild_language_model, vocabulary.sha256)
+        return cls(module, config, Tokenizer(vocabulary, config.level))

@@ -1,0 +1,84 @@
+"""Where and from what a run came: commit, machine, libraries, the names that DVC gives."""
+
+import getpass
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+def git_tags(folder: Path) -> dict[str, str]:
+    """Return the commit that a folder stands at, where there is one, and whether files differ from it."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        commit, changes = git("rev-parse", "HEAD"), git("status", "--porcelain")
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+    return {"mlflow.source.git.commit": commit, "timemachine.git_dirty": str(bool(changes)).lower()}
+
+
+def experiment_tags() -> dict[str, str]:
+    """Return the name of the DVC experiment that this process is part of, if it is."""
+    return {name: os.environ[name] for name in ("DVC_EXP_NAME",) if os.environ.get(name)}
+
+
+def user() -> str:
+    """Return who runs this: MLflow's own tag has the same name."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"
+
+
+def training_tags(device: "torch.device") -> dict[str, str]:
+    """Return what a training runs on."""
+    import torch
+
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return {
+        "timemachine.torch": torch.__version__,
+        "timemachine.python": platform.python_version(),
+        "timemachine.device": f"{device} ({name})",
+        "timemachine.num_threads": str(torch.get_num_threads()),
+        "mlflow.user": user(),
+        **git_tags(Path.cwd()),
+        **experiment_tags(),
+    }
+
+
+class SystemMetrics:
+    """Load of the machine, under the names that MLflow's page has a tab for."""
+
+    def __init__(self, device: "torch.device") -> None:
+        import psutil
+
+        self._device = device
+        self._process = psutil.Process()
+        psutil.cpu_percent()  # the first answer is no answer
+
+    def sample(self) -> dict[str, float]:
+        """Return the load since the last sample."""
+        import psutil
+        import torch
+
+        memory = psutil.virtual_memory()
+        values = {
+            "system/cpu_utilization_percentage": psutil.cpu_percent(),
+            "system/system_memory_usage_percentage": memory.percent,
+            "system/system_memory_usage_megabytes": memory.used / 1e6,
+            "system/process_memory_usage_megabytes": self._process.memory_info().rss / 1e6,
+        }
+        if self._device.type == "cuda":
+            free, total = torch.cuda.mem_get_info(self._device)
+            index = self._device.index or 0
+            values[f"system/gpu_{index}_memory_usage_megabytes"] = (total - free) / 1e6
+            values[f"system/gpu_{index}_memory_usage_percentage"] = 100 * (total - free) / total
+        return values
