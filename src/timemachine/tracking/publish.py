@@ -86,8 +86,8 @@ def _name_challenger(
     best = min(paths, key=val_bits)
     version = registry.ensure_version(store, run_ids[best], models[best].name)
     former = registry.aliased(store, "challenger")
-    before = None if former is None else store.client.get_run(former.run_id).data.metrics["val_bits_per_character"]
-    scores = {"from": before, "to": val_bits(best)}
+    before = store.client.get_run(former.run_id).data.metrics if former else {}
+    scores = {"from": before.get("val_bits_per_character"), "to": val_bits(best)}
     registry.move_alias(store, "challenger", version, reason="best on the validation part", scores=scores)
 
 
