@@ -1,5 +1,6 @@
 """A real `mlflow server` on loopback, to be killed and started again."""
 
+import configparser
 import os
 import shutil
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Self
 
 import requests
+from graph import ROOT
 
 USER, PASSWORD = "admin", "correct-horse-battery"
 _PATIENCE_S = 120
@@ -42,13 +44,14 @@ class Server:
         # Jobs are for judges of language agents; their runner is one more process to start.
         self._environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         if basic_auth:
+            # The shipped example, with a password and a place of its own.
+            example = configparser.ConfigParser()
+            example.read(ROOT / "deploy/basic_auth.ini.example")
+            users = f"sqlite:///{folder / 'basic_auth.db'}"
+            example["mlflow"] |= {"admin_username": USER, "admin_password": PASSWORD, "database_uri": users}
             ini = folder / "basic_auth.ini"
-            # Without the cache every request waits for a password hash: publishing takes ten times as long.
-            ini.write_text(
-                f"[mlflow]\ndefault_permission = NO_PERMISSIONS\nadmin_username = {USER}\n"
-                f"admin_password = {PASSWORD}\ndatabase_uri = sqlite:///{folder / 'basic_auth.db'}\n"
-                "auth_cache_ttl_seconds = 60\n"
-            )
+            with ini.open("w") as file:
+                example.write(file)
             self._options = ["--app-name", "basic-auth"]
             self._environment |= {
                 "MLFLOW_AUTH_CONFIG_PATH": str(ini),
