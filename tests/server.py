@@ -34,12 +34,6 @@ class Server:
         self.artifacts = folder / "artifacts"
         self.log = folder / "server.log"
         shutil.copy(empty_store, self.store)
-        # Bound, but never listening: the system gives the port to nobody else, and the server may still take it.
-        self._reservation = socket.socket()
-        self._reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._reservation.bind(("127.0.0.1", 0))
-        self.address = f"127.0.0.1:{self._reservation.getsockname()[1]}"
-        self.url = f"http://{self.address}"
         self._options: list[str] = []
         # Jobs are for judges of language agents; their runner is one more process to start.
         self._environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
@@ -48,7 +42,7 @@ class Server:
             example = configparser.ConfigParser()
             example.read(ROOT / "deploy/basic_auth.ini.example")
             users = f"sqlite:///{folder / 'basic_auth.db'}"
-            example["mlflow"] |= {"admin_username": USER, "admin_password": PASSWORD, "database_uri": users}
+            example["mlflow"].update(admin_username=USER, admin_password=PASSWORD, database_uri=users)
             ini = folder / "basic_auth.ini"
             with ini.open("w") as file:
                 example.write(file)
@@ -57,6 +51,12 @@ class Server:
                 "MLFLOW_AUTH_CONFIG_PATH": str(ini),
                 "MLFLOW_FLASK_SERVER_SECRET_KEY": "for tests",
             }
+        # Bound, but never listening: the system gives the port to nobody else, and the server may still take it.
+        self._reservation = socket.socket()
+        self._reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._reservation.bind(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._reservation.getsockname()[1]}"
+        self.url = f"http://{self.address}"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
