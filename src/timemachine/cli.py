@@ -1,5 +1,7 @@
 """The console script `timemachine`."""
 
+import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -25,11 +27,33 @@ def _options(debug: Annotated[bool, typer.Option(help="Show tracebacks.")] = Fal
 def publish() -> None:
     """Fill MLflow from the files of the pipeline; what it has already is left alone."""
     from timemachine.tracking.publish import publish as publish_state
-    from timemachine.tracking.store import tracking_uri
+    from timemachine.tracking.store import tracking_uri, without_password
 
     root = stage.repository_root()
     receipt = publish_state(params.load(root / "params.yaml"), root, root / "data")
-    typer.echo(f"{tracking_uri(root)} has state {receipt['state'][:8]} and {len(receipt['models'])} models")
+    uri = without_password(tracking_uri(root))
+    typer.echo(f"{uri} has state {receipt['state'][:8]} and {len(receipt['models'])} models")
+
+
+@app.command()
+def compare(
+    names: Annotated[list[str] | None, typer.Argument(help="Models to show; all by default.")] = None,
+    family: Annotated[str, typer.Option(help="rnn | ar")] = "rnn",
+    metric: Annotated[list[str] | None, typer.Option(help="To show; may be repeated; the first ranks.")] = None,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV in full precision.")] = False,
+) -> None:
+    """Print the models in MLflow, best first, with the params in which they differ; * marks the best."""
+    from timemachine.tracking.compare import as_csv, as_text
+    from timemachine.tracking.compare import compare as compare_runs
+
+    root = stage.repository_root()
+    experiment = params.load(root / "params.yaml").publish.experiment
+    comparison = compare_runs(root, experiment, family=family, names=names or (), metrics=metric or ())
+    if csv:
+        typer.echo(as_csv(comparison), nl=False)
+    else:
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        typer.echo(as_text(comparison, width))
 
 
 @app.command()

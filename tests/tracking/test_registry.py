@@ -1,10 +1,11 @@
-"""Against a real MLflow store in SQLite."""
+"""Against real MLflow stores: in SQLite, and a server on loopback."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from registered import registered
+from server import Server
 
 from timemachine.tracking import registry
 from timemachine.tracking.store import Store, open_store
@@ -95,3 +96,19 @@ def test_a_checkpoint_comes_back_as_it_was(store: Store, checkpoint: Path, root:
     fetched = registry.fetch(store, version, tmp_path / "fetched")
     for path in checkpoint.iterdir():
         assert (fetched / path.name).read_bytes() == path.read_bytes()
+
+
+def test_over_http_it_is_the_same(
+    root: Path, checkpoint: Path, empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "server").mkdir()
+    with Server(tmp_path / "server", empty_store) as server:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
+        with open_store(root, "timemachine") as store:
+            assert registry.aliased(store, "champion") is None
+            version = registered(store, checkpoint, root)
+            registry.move_alias(store, "champion", version, reason="the first", scores={"new": 1.9})
+            assert registry.aliased(store, "champion") == version
+            assert [move["to"] for move in registry.moves(store, version)] == [version.number]
+            fetched = registry.fetch(store, version, tmp_path / "fetched")
+    assert (fetched / "model.safetensors").read_bytes() == (checkpoint / "model.safetensors").read_bytes()

@@ -76,6 +76,8 @@ def serve(root: Path, experiment: str, alias: str, port: int) -> NoReturn:
     command += ["--host", HOST, "--port", str(port), "timemachine.tracking.front:make_app"]
     # A step of a small network is too little work for two threads, which wait for each other.
     environment = {"OMP_NUM_THREADS": "1"} | os.environ
+    # It has no need of the store, nor of its password.
+    environment = {key: value for key, value in environment.items() if not key.startswith("MLFLOW_TRACKING_")}
     os.execve(sys.executable, command, environment)
 
 
