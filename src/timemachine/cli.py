@@ -74,8 +74,9 @@ def generate(
         raise ValueError(f"--num-preds: {num_preds} is not from 1 to {_MAX_NUM_PREDS}")
     if not 0 <= seed < 2**63:
         raise ValueError(f"--seed: {seed} is not from 0 to 2^63 - 1")
+    from timemachine.evaluation.checkpoint_folders import find_checkpoint
     from timemachine.evaluation.continuation import clean_prefix, sampling_of, write
-    from timemachine.evaluation.trained import LanguageModel, find_checkpoint
+    from timemachine.evaluation.trained import LanguageModel
 
     clean_prefix(prefix)
     sampling = sampling_of(temperature, alpha, top_k, top_p)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import timemachine
-from timemachine.evaluation.trained import PACKAGED
+from timemachine.evaluation.checkpoint_folders import PACKAGED
 from timemachine.tracking.environment import user
 from timemachine.tracking.store import Store  # before mlflow, which it sets up
 
@@ -29,8 +29,6 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
-
-from timemachine.tracking import serving
 
 MODEL_NAME = "timemachine-lm"
 # The folder of a run that holds the MLflow model.
@@ -81,7 +79,10 @@ def package(checkpoint: Path, out: Path) -> None:
         staged.mkdir()
         for name in _CHECKPOINT:
             (staged / name).symlink_to((checkpoint / name).resolve())
+        # Here, because they take seconds, and most publications package nothing.
         import mlflow.pyfunc
+
+        from timemachine.tracking import serving
 
         mlflow.pyfunc.save_model(
             str(out),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import sys
 import tempfile
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-from timemachine.evaluation.trained import trained_recipes
+from timemachine.evaluation.checkpoint_folders import trained_recipes
 from timemachine.tracking.registry import MODEL_NAME, Version, aliased, fetch, fetch_model
 from timemachine.tracking.store import Store, open_store, tracking_uri, without_password
 
@@ -67,6 +68,7 @@ def serve(root: Path, experiment: str, alias: str, port: int) -> NoReturn:
     """
     with _named(root, experiment, alias) as (store, version):
         folder = _kept(store, version, root / ".timemachine/served")
+        _prune(store, root / ".timemachine/served")
     _check_free(port)
     body = json.dumps({"dataframe_records": [{"prefix": "time traveller", "num_preds": 50}]})
     url = f"http://{HOST}:{port}/invocations"
@@ -94,6 +96,15 @@ def _kept(store: Store, version: Version, served: Path) -> Path:
                 if not folder.is_dir():  # else another process was faster
                     raise
     return folder
+
+
+def _prune(store: Store, served: Path) -> None:
+    """Remove the model folders of versions that no alias names any more."""
+    named = (aliased(store, alias) for alias in ("champion", "challenger", "previous"))
+    kept = {version.run_id for version in named if version}
+    for folder in served.iterdir():
+        if folder.name not in kept:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _check_free(port: int) -> None:
