@@ -20,6 +20,12 @@ def tiny_text(num_words: int = 600) -> str:
     return "\n".join(" ".join(chosen[i : i + 8]) + "." for i in range(0, num_words, 8)) + "\n"
 
 
+def random_text(seed: int, num_words: int = 1000) -> str:
+    """Words of random letters: no two texts share a run of eight by chance."""
+    letters = np.random.default_rng(seed).integers(ord("a"), ord("z") + 1, (num_words, 5), dtype=np.uint8)
+    return " ".join(bytes(word).decode() for word in letters) + "\n"
+
+
 def tiny_params() -> dict[str, Any]:
     """The shipped parameters, made small: two autoregressive models, three recipes, two epochs."""
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
