@@ -1,0 +1,236 @@
+"""The model registry: language models as versions of one registered model, and aliases that name some of them.
+
+A version is an MLflow model folder: a checkpoint, and around it a pyfunc whose code lies in the folder too.
+Nothing in it is pickled. Aliases say which version is what: `champion` is served, `challenger` is the newest
+best model of a pipeline state, `previous` was champion before. Every move of an alias is recorded, in tags.
+"""
+
+import json
+import logging
+import math
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Any
+
+import timemachine
+from timemachine.tracking.environment import user
+from timemachine.tracking.store import Store  # before mlflow, which it sets up
+
+# ruff: isort: split
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST, ErrorCode
+from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
+
+from timemachine.tracking import serving
+
+MODEL_NAME = "timemachine-lm"
+# The folder of a run that holds the MLflow model, and where the checkpoint lies in that.
+MODEL_FOLDER = "model"
+CHECKPOINT_FOLDER = "data/checkpoint"
+
+_CHECKPOINT = ("config.json", "model.safetensors", "vocabulary.json", "history.csv")
+_REQUIREMENTS = ("mlflow", "numpy", "pandas", "pydantic", "pyyaml", "safetensors", "torch")
+_RECIPE, _MOVE = "timemachine.recipe", "timemachine.move."
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version of the registered model.
+
+    Attributes:
+        number: what MLflow calls its version.
+        run_id: of the run that trained it.
+        name: of its recipe.
+    """
+
+    number: str
+    run_id: str
+    name: str
+
+
+def package(checkpoint: Path, out: Path) -> None:
+    """Write the MLflow model folder around a checkpoint.
+
+    The folder brings the code of this library as it is now, so that it goes on working when the library changes.
+    The code is named by a loader module rather than executed from a file by MLflow: packaging then runs nothing
+    and writes nothing but copies and a description.
+
+    Args:
+        checkpoint: folder with `config.json`, `model.safetensors`, `vocabulary.json` and `history.csv`.
+        out: the folder to write, absent or empty.
+
+    Raises:
+        ValueError: a file of the checkpoint is absent.
+    """
+    for name in _CHECKPOINT:
+        if not (checkpoint / name).is_file():
+            raise ValueError(f"{checkpoint / name}: no such file; `dvc repro` makes it")
+    with tempfile.TemporaryDirectory() as temporary, _silent():
+        staged = Path(temporary) / Path(CHECKPOINT_FOLDER).name
+        staged.mkdir()
+        for name in _CHECKPOINT:
+            (staged / name).symlink_to((checkpoint / name).resolve())
+        import mlflow.pyfunc
+
+        mlflow.pyfunc.save_model(
+            str(out),
+            loader_module=serving.__name__,
+            data_path=str(staged),
+            code_paths=[str(Path(timemachine.__file__).parent)],
+            signature=serving.SIGNATURE,
+            input_example=serving.EXAMPLE,
+            pip_requirements=[f"{name}=={installed_version(name).split('+')[0]}" for name in _REQUIREMENTS],
+        )
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep MLflow from telling what it does, and from warning of its own type hints when it is imported."""
+    logger = logging.getLogger("mlflow")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(before)
+
+
+def ensure_version(store: Store, run_id: str, name: str) -> Version:
+    """Return the version of a run that has the artifact folder `model`, made if there is none.
+
+    Args:
+        store: an open store.
+        run_id: of the run.
+        name: of the recipe.
+
+    Raises:
+        mlflow.exceptions.MlflowException: the store refuses.
+    """
+    client = store.client
+    if (found := _of_run(store, run_id)) is not None:
+        return found
+    try:
+        client.create_registered_model(MODEL_NAME, description="Language models of The Time Machine")
+    except MlflowException as error:
+        if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
+            raise
+    source = RunsArtifactRepository.get_underlying_uri(f"runs:/{run_id}/{MODEL_FOLDER}", store.uri)
+    made = client.create_model_version(
+        MODEL_NAME, source, run_id, tags={_RECIPE: name}, description=name, await_creation_for=0
+    )
+    # On a server another machine may have made one at the same time: all keep the oldest.
+    kept = _of_run(store, run_id) or _version(made)
+    if kept.number != str(made.version):
+        client.delete_model_version(MODEL_NAME, made.version)
+    return kept
+
+
+def aliased(store: Store, alias: str) -> Version | None:
+    """Return the version that an alias names; None where there is none, or no registered model yet."""
+    try:
+        aliases = store.client.get_registered_model(MODEL_NAME).aliases
+    except MlflowException as error:
+        if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+            raise
+        return None
+    return _version(store.client.get_model_version(MODEL_NAME, str(aliases[alias]))) if alias in aliases else None
+
+
+def move_alias(store: Store, alias: str, to: Version, *, reason: str, scores: Mapping[str, float | None]) -> None:
+    """Let an alias name a version, and record that on the version; nothing if it names it already.
+
+    Args:
+        store: an open store.
+        alias: which.
+        to: the version that it names from now on.
+        reason: why.
+        scores: what was compared, by name.
+    """
+    before = aliased(store, alias)
+    if before == to:
+        return
+    _record(store, to, alias, before, to, reason, scores)
+    store.client.set_registered_model_alias(MODEL_NAME, alias, to.number)
+
+
+def remove_alias(store: Store, alias: str, *, reason: str) -> None:
+    """Take an alias away, and record that on the version that it named; nothing if there is no such alias."""
+    before = aliased(store, alias)
+    if before is None:
+        return
+    _record(store, before, alias, before, None, reason, {})
+    store.client.delete_registered_model_alias(MODEL_NAME, alias)
+
+
+def moves(store: Store, version: Version) -> list[dict[str, Any]]:
+    """Return the recorded moves of aliases onto a version, or off it, oldest first.
+
+    Each has `alias`, `when` (UTC, ISO 8601), `who`, `from` and `to` (numbers of versions or None), `scores` and
+    `reason`. It is recorded before the alias moves, so that no move goes unrecorded; a process that is killed
+    in between leaves a move that did not happen, and makes it, with a record, when it is run again.
+    """
+    tags = version_tags(store, version)
+    return [json.loads(tags[key]) for key in sorted(tags) if key.startswith(_MOVE)]
+
+
+def tag_version(store: Store, version: Version, key: str, value: str) -> None:
+    """Set a tag of a version."""
+    store.client.set_model_version_tag(MODEL_NAME, version.number, key, value)
+
+
+def version_tags(store: Store, version: Version) -> dict[str, str]:
+    """Return the tags of a version."""
+    return dict(store.client.get_model_version(MODEL_NAME, version.number).tags)
+
+
+def fetch(store: Store, version: Version, into: Path) -> Path:
+    """Return the checkpoint folder of a version, copied into a folder on this machine."""
+    return fetch_model(store, version, into) / CHECKPOINT_FOLDER
+
+
+def fetch_model(store: Store, version: Version, into: Path) -> Path:
+    """Return the MLflow model folder of a version, copied into a folder on this machine."""
+    into.mkdir(parents=True, exist_ok=True)
+    return Path(store.client.download_artifacts(version.run_id, MODEL_FOLDER, str(into)))
+
+
+def _of_run(store: Store, run_id: str) -> Version | None:
+    """Return the oldest version of a run."""
+    found = store.client.search_model_versions(f"name = '{MODEL_NAME}' and run_id = '{run_id}'")
+    return _version(min(found, key=lambda version: int(version.version))) if found else None
+
+
+def _version(version: ModelVersion) -> Version:
+    return Version(str(version.version), str(version.run_id), version.tags.get(_RECIPE, ""))
+
+
+def _record(
+    store: Store,
+    version: Version,
+    alias: str,
+    before: Version | None,
+    after: Version | None,
+    reason: str,
+    scores: Mapping[str, float | None],
+) -> None:
+    now = datetime.now(UTC)
+    move = {
+        "alias": alias,
+        "when": now.isoformat(timespec="seconds"),
+        "who": user(),
+        "from": before.number if before else None,
+        "to": after.number if after else None,
+        # JSON has no NaN, which is what a spoilt model scores.
+        "scores": {key: x if x is None or math.isfinite(x) else None for key, x in scores.items()},
+        "reason": reason,
+    }
+    tag_version(store, version, f"{_MOVE}{now:%Y%m%dT%H%M%S.%fZ}", json.dumps(move))

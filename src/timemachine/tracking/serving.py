@@ -1,0 +1,174 @@
+"""The code of a registered model: what MLflow loads and asks, also in its model server.
+
+A request has rows of two columns, `prefix` (text) and `num_preds` (a whole number), and the inference params
+`temperature`, `top_k`, `top_p` and `seed`, which hold for all its rows. The rows are written as one batch. The
+answer has one row each, whose `text` is the prefix as it was read and what the model wrote after it.
+
+A prefix is cleaned as the training text was: lower case, and every run of other than letters A-Z is one space; a
+letter or word that the vocabulary lacks is read as `<unk>`.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from mlflow.types.schema import AnyType
+
+from timemachine.evaluation.continuation import clean_prefix, sampling_of, write
+from timemachine.evaluation.generation import Sampling
+from timemachine.evaluation.trained import LanguageModel
+
+# What one request may ask for. The last bounds its work, and its memory, which grow with rows × characters.
+MAX_ROWS = 64
+MAX_NUM_PREDS = 1_000
+MAX_PREFIX_CHARACTERS = 1_000
+MAX_CHARACTERS = 20_000
+
+SIGNATURE = ModelSignature(
+    # `long` would be more telling than `any`, but then MLflow would make 2 of 2.5, and 1 of true.
+    inputs=Schema([ColSpec(DataType.string, "prefix"), ColSpec(AnyType(), "num_preds")]),
+    outputs=Schema([ColSpec(DataType.string, "text")]),
+    params=ParamSchema(
+        [
+            ParamSpec("temperature", DataType.double, None),
+            ParamSpec("top_k", DataType.long, None),
+            ParamSpec("top_p", DataType.double, None),
+            ParamSpec("seed", DataType.long, 0),
+        ]
+    ),
+)
+EXAMPLE = pd.DataFrame([{"prefix": "time traveller", "num_preds": 50}])
+_COLUMNS = ("prefix", "num_preds")
+_PARAMS = ("temperature", "top_k", "top_p", "seed")
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request that can be answered.
+
+    Attributes:
+        prefixes: of its rows.
+        num_preds: of its rows, as many.
+        sampling: how each token is chosen.
+        seed: of what is random.
+    """
+
+    prefixes: list[str]
+    num_preds: list[int]
+    sampling: Sampling
+    seed: int
+
+
+def read_request(rows: Sequence[Mapping[Any, Any]], params: Mapping[Any, Any]) -> Request:
+    """Check a request.
+
+    Args:
+        rows: its rows, by column.
+        params: inference params; one that is None is as if it were not there.
+
+    Raises:
+        ValueError: it cannot, or may not, be answered; one sentence says why.
+    """
+    if not 1 <= len(rows) <= MAX_ROWS:
+        raise ValueError(f"a request has 1 to {MAX_ROWS} rows, not {len(rows)}")
+    prefixes, num_preds = [], []
+    for number, row in enumerate(rows):
+        try:
+            _known(row, _COLUMNS, "field")
+            prefixes.append(_prefix(row.get("prefix")))
+            num_preds.append(_whole(row.get("num_preds"), "num_preds", 1, MAX_NUM_PREDS))
+        except ValueError as error:
+            raise ValueError(f"row {number}: {error}") from None
+    size = len(rows) * (max(map(len, prefixes)) + max(num_preds))
+    if size > MAX_CHARACTERS:
+        raise ValueError(
+            f"the request is too large: rows times the longest prefix and the largest num_preds is {size}, "
+            f"the limit is {MAX_CHARACTERS}"
+        )
+    _known(params, _PARAMS, "param")
+    given = {key: value for key, value in params.items() if not _absent(value)}
+    sampling = sampling_of(
+        temperature=_number(given["temperature"], "temperature") if "temperature" in given else None,
+        top_k=_whole(given["top_k"], "top_k", 1, 10**9) if "top_k" in given else None,
+        top_p=_number(given["top_p"], "top_p") if "top_p" in given else None,
+    )
+    return Request(prefixes, num_preds, sampling, _whole(given.get("seed", 0), "seed", 0, 2**63 - 1))
+
+
+def _known(given: Mapping[Any, Any], names: Sequence[str], what: str) -> None:
+    for name in given:
+        if name not in names:
+            raise ValueError(f"unknown {what} {_short(name)}; allowed: {', '.join(names)}")
+
+
+def _prefix(value: Any) -> str:
+    if _absent(value):
+        raise ValueError("prefix: missing")
+    if not isinstance(value, str):
+        raise ValueError(f"prefix: {_short(value)} is not text")
+    if len(value) > MAX_PREFIX_CHARACTERS:
+        raise ValueError(f"prefix: has {len(value)} characters, the limit is {MAX_PREFIX_CHARACTERS}")
+    clean_prefix(value)
+    return value
+
+
+def _whole(value: Any, name: str, least: int, most: int) -> int:
+    if _absent(value):
+        raise ValueError(f"{name}: missing")
+    # In a table a column of whole numbers becomes one of floats when a number of another row is one.
+    whole = isinstance(value, (Integral, float)) and not isinstance(value, bool) and value == value // 1
+    if not whole or not least <= value <= most:
+        raise ValueError(f"{name}: {_short(value)} is not a whole number from {least} to {most}")
+    return int(value)
+
+
+def _number(value: Any, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise ValueError(f"{name}: {_short(value)} is not a number")
+    return float(value)
+
+
+def _absent(value: Any) -> bool:
+    """Return whether a cell is empty: NaN is what a table has where a row lacks a column."""
+    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+class Writer:
+    """What MLflow asks.
+
+    Args:
+        model: who writes.
+    """
+
+    def __init__(self, model: LanguageModel) -> None:
+        self._model = model
+
+    def predict(self, data: pd.DataFrame, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
+        """Return a row with `text` for each row of a request.
+
+        Raises:
+            MlflowException: the request is refused, which the model server answers with status 400.
+        """
+        try:
+            request = read_request(data.to_dict("records"), params or {})
+        except ValueError as error:
+            raise MlflowException.invalid_parameter_value(str(error)) from None
+        texts = write(self._model, request.prefixes, request.num_preds, request.sampling, request.seed)
+        return pd.DataFrame({"text": texts})
+
+
+def _load_pyfunc(path: str) -> Writer:
+    """Return the model of a checkpoint folder; MLflow calls this."""
+    return Writer(LanguageModel.load(Path(path)))

@@ -1,0 +1,104 @@
+"""Against a real MLflow store in SQLite."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from timemachine.tracking import registry
+from timemachine.tracking.registry import Version
+from timemachine.tracking.store import Store, open_store
+
+
+def registered(store: Store, checkpoint: Path) -> Version:
+    """Make a run with a packaged model, and its version."""
+    run = store.client.create_run(store.experiment_id, run_name=checkpoint.name)
+    out = checkpoint.parent / f"packaged_{run.info.run_id}"
+    registry.package(checkpoint, out)
+    store.client.log_artifacts(run.info.run_id, str(out), registry.MODEL_FOLDER)
+    return registry.ensure_version(store, run.info.run_id, checkpoint.name)
+
+
+@pytest.fixture
+def checkpoint(root: Path) -> Path:
+    return root / "data/models/rnn/gated"
+
+
+@pytest.fixture
+def store(root: Path) -> Iterator[Store]:
+    with open_store(root, "timemachine") as store:
+        yield store
+
+
+def test_a_package_holds_the_checkpoint_and_the_code_and_no_pickle(
+    checkpoint: Path, tmp_path: Path, capfd
+) -> None:
+    registry.package(checkpoint, tmp_path / "out")
+    files = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    for name in ("config.json", "model.safetensors", "vocabulary.json", "history.csv"):
+        assert (tmp_path / "out/data/checkpoint" / name).read_bytes() == (checkpoint / name).read_bytes()
+    assert {"MLmodel", "requirements.txt", "code/timemachine/tracking/serving.py"} <= files
+    suffixes = {Path(file).suffix for file in files}
+    assert suffixes == {"", ".txt", ".yaml", ".json", ".csv", ".safetensors", ".py"}
+    assert "pickle" not in (tmp_path / "out/MLmodel").read_text()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_incomplete_checkpoint_is_not_packaged(checkpoint: Path, tmp_path: Path) -> None:
+    (checkpoint / "vocabulary.json").unlink()
+    with pytest.raises(ValueError, match=r"vocabulary\.json: no such file"):
+        registry.package(checkpoint, tmp_path / "out")
+
+
+def test_a_run_has_one_version_however_often_it_is_asked_for(store: Store, checkpoint: Path) -> None:
+    first, second = registered(store, checkpoint), registered(store, checkpoint)
+    assert (first.number, second.number, first.name) == ("1", "2", "gated")
+    assert registry.ensure_version(store, first.run_id, "gated") == first
+    assert len(store.client.search_model_versions(f"name = '{registry.MODEL_NAME}'")) == 2
+
+
+def test_two_that_make_a_version_of_a_run_at_the_same_time_keep_one(
+    store: Store, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = registered(store, checkpoint)
+    looked = iter([None])
+    really = registry._of_run
+    monkeypatch.setattr(registry, "_of_run", lambda *arguments: next(looked, really(*arguments)))
+    assert registry.ensure_version(store, first.run_id, "gated") == first
+    assert len(store.client.search_model_versions(f"name = '{registry.MODEL_NAME}'")) == 1
+
+
+def test_without_a_registered_model_there_is_no_alias(store: Store) -> None:
+    assert registry.aliased(store, "champion") is None
+    registry.remove_alias(store, "champion", reason="nothing there")
+
+
+def test_moves_of_an_alias_are_recorded_on_the_version_moved_onto(store: Store, checkpoint: Path) -> None:
+    first, second = registered(store, checkpoint), registered(store, checkpoint)
+    scores = {"champion": None, "challenger": 1.9, "spoilt": float("nan")}
+    registry.move_alias(store, "champion", first, reason="the first", scores=scores)
+    registry.move_alias(store, "champion", second, reason="better", scores={})
+    registry.move_alias(store, "champion", second, reason="there already", scores={})
+    registry.move_alias(store, "champion", first, reason="rolled back", scores={})
+    registry.remove_alias(store, "champion", reason="given up")
+    assert registry.aliased(store, "champion") is None
+    begun, back, gone = registry.moves(store, first)
+    assert (begun["alias"], begun["from"], begun["to"], begun["reason"]) == ("champion", None, "1", "the first")
+    assert begun["scores"] == {"champion": None, "challenger": 1.9, "spoilt": None}
+    assert begun["when"] <= back["when"] <= gone["when"]
+    assert begun["who"]
+    assert [(m["from"], m["to"]) for m in (back, gone)] == [("2", "1"), ("1", None)]
+    assert [m["reason"] for m in registry.moves(store, second)] == ["better"]
+
+
+def test_versions_have_tags(store: Store, checkpoint: Path) -> None:
+    version = registered(store, checkpoint)
+    registry.tag_version(store, version, "timemachine.rolled_back", "worse")
+    assert registry.version_tags(store, version)["timemachine.rolled_back"] == "worse"
+
+
+def test_a_checkpoint_comes_back_as_it_was(store: Store, checkpoint: Path, tmp_path: Path) -> None:
+    version = registered(store, checkpoint)
+    fetched = registry.fetch(store, version, tmp_path / "fetched")
+    for path in checkpoint.iterdir():
+        assert (fetched / path.name).read_bytes() == path.read_bytes()
