@@ -1,0 +1,81 @@
+"""DVC, as the command that anybody runs."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The pipeline of a repository.
+
+    Attributes:
+        root: the repository root.
+        lock: a file descriptor that whatever changes files keeps open.
+    """
+
+    root: Path
+    lock: int
+
+    def changed_stages(self) -> list[str]:
+        """Return the stages whose code, params, inputs or outputs are not what they were at their last run.
+
+        Raises:
+            ValueError: DVC cannot tell.
+        """
+        stages = self._read("status", "--json")
+        return [name for name in json.loads(stages or "{}") if not name.endswith(".dvc")]
+
+    def reproduce(self) -> None:
+        """Run what is not up to date; what DVC says goes through.
+
+        Raises:
+            ValueError: a stage failed.
+        """
+        self._run("repro")
+
+    def push(self) -> bool:
+        """Send data and run cache to the remote; return False if none is configured.
+
+        Raises:
+            ValueError: the remote does not take them.
+        """
+        if not self._read("remote", "list").strip():
+            return False
+        self._run("push", "--run-cache")
+        return True
+
+    def _run(self, *arguments: str) -> None:
+        sys.stdout.flush()
+        done = subprocess.run(
+            self._command(*arguments), cwd=self.root, env=_environment(), check=False, pass_fds=[self.lock]
+        )
+        if done.returncode:
+            raise ValueError(f"dvc {' '.join(arguments)} failed; what it said stands above")
+
+    def _read(self, *arguments: str) -> str:
+        done = subprocess.run(
+            self._command(*arguments),
+            cwd=self.root,
+            env=_environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            said = [line for line in done.stderr.splitlines() if line.strip()] or ["it did not say why"]
+            errors = [line for line in said if line.startswith("ERROR")] or said
+            raise ValueError(f"dvc {' '.join(arguments)}: {errors[-1].removeprefix('ERROR: ')}")
+        return done.stdout
+
+    def _command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "dvc", *arguments]
+
+
+def _environment() -> dict[str, str]:
+    """Return an environment in which `python`, as stages call it, is this one."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    return os.environ | {"PATH": path, "DVC_NO_ANALYTICS": "1"}
