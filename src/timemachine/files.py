@@ -4,19 +4,22 @@ Everything the pipeline writes goes to a temporary name in the same folder, is f
 renamed, so that no reader ever meets half a file and a failed write leaves the old one in place.
 """
 
+import csv
 import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -67,6 +70,30 @@ def write_table(path: str | Path, rows: Sequence[Mapping[str, object]]) -> None:
     """Write rows of the same keys as CSV with a header; numbers survive the round trip exactly."""
     lines = [list(rows[0]), *(row.values() for row in rows)]
     write_text(path, "".join(",".join(map(str, line)) + "\n" for line in lines))
+
+
+def read_table(path: str | Path, what: str, parse: Callable[[Mapping[str, str]], T]) -> list[T]:
+    """Return the rows of what `write_table` wrote.
+
+    Args:
+        path: a CSV file with a header.
+        what: the file is, for the message.
+        parse: makes a value of the texts of a row; a `KeyError`, `TypeError` or `ValueError` of it is a fault
+            of the file.
+
+    Raises:
+        ValueError: the file is absent, without rows or damaged.
+    """
+    try:
+        with Path(path).open(newline="") as file:
+            rows = [parse(row) for row in csv.DictReader(file)]
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file; `dvc repro` makes it") from None
+    except (KeyError, TypeError, ValueError, csv.Error):
+        rows = []
+    if not rows:
+        raise ValueError(f"{path}: not {what}; `dvc repro` makes it again")
+    return rows
 
 
 def write_arrays(path: str | Path, arrays: Mapping[str, NDArray[Any]]) -> None:

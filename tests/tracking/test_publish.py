@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -10,11 +11,13 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from tiny import run_stage
 
 from timemachine import params
+from timemachine.tracking.live import spool_folder
 from timemachine.tracking.publish import publish
 
 
@@ -54,16 +57,13 @@ def test_a_model_has_its_params_curves_scores_checkpoint_figure_and_text(root: P
     assert [(point.step, point.value) for point in curve] == list(
         zip(history.epoch, history.perplexity, strict=True)
     )
-    files = [
-        f.path
-        for folder in client.list_artifacts(run.info.run_id)
-        for f in client.list_artifacts(run.info.run_id, folder.path)
-    ]
-    assert set(files) == {
-        *(f"checkpoint/{name}" for name in ("config.json", "history.csv", "model.safetensors")),
-        "figures/windowed.png",
-        "generated/windowed.txt",
-    }
+    artifacts = root / "mlartifacts" / run.info.run_id / "artifacts"
+    files = {str(path.relative_to(artifacts)) for path in artifacts.rglob("*") if path.is_file()}
+    checkpoint = {"config.json", "history.csv", "model.safetensors", "vocabulary.json"}
+    assert checkpoint == {Path(name).name for name in files if name.startswith("model/data/")}
+    assert {"model/MLmodel", "figures/windowed.png", "generated/windowed.txt"} <= files
+    assert run.data.tags["DVC_STAGE"] == "train_rnn@windowed"
+    assert run.inputs.dataset_inputs[0].dataset.name == "text/whole"
 
 
 def test_the_parent_has_all_params_all_metrics_and_all_reports(root: Path) -> None:
@@ -79,9 +79,63 @@ def test_the_parent_has_all_params_all_metrics_and_all_reports(root: Path) -> No
     assert published == reports
 
 
+def everything(root: Path) -> list[str]:
+    """All that MLflow's database holds."""
+    with sqlite3.connect(root / "mlflow.db") as database:
+        return sorted(database.iterdump())
+
+
 def test_publishing_again_adds_nothing(root: Path) -> None:
-    assert publish_here(root) == publish_here(root)
+    receipt = publish_here(root)
+    before = everything(root)
+    for _ in range(20):
+        assert publish_here(root) == receipt
+    assert everything(root) == before
+
+
+def test_six_processes_that_fill_one_empty_store_at_once_add_nothing_twice(project: Path) -> None:
+    command = [sys.executable, "-m", "timemachine.cli", "publish"]
+    started = [subprocess.Popen(command, cwd=project) for _ in range(6)]
+    assert [process.wait() for process in started] == [0] * 6
+    assert len(runs(project)) == 6
+    client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+    assert len(client.search_model_versions("name = 'timemachine-lm'")) == 3
+
+
+def test_what_a_training_told_of_itself_becomes_the_run_of_its_model(root: Path) -> None:
+    assert len(list(spool_folder(root).glob("*.jsonl"))) == 5
+    publish_here(root)
+    run = runs(root)["carried"]
+    assert run.data.tags["timemachine.torch"] == torch.__version__
+    assert run.data.tags["mlflow.parentRunId"] == runs(root)["pipeline"].info.run_id
+    assert run.data.params["epoch"] == "2"
+    client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+    for curve in ("training/perplexity", "training/tokens_per_s"):
+        assert [point.step for point in client.get_metric_history(run.info.run_id, curve)] == [1, 2]
+    assert not list(spool_folder(root).glob("*.jsonl"))
+    assert len(client.search_model_versions(f"run_id = '{run.info.run_id}'")) == 1
+
+
+def test_what_a_training_told_that_ended_otherwise_makes_way(root: Path) -> None:
+    shutil.rmtree(spool_folder(root))
+    run_stage(root, "train_rnn", "carried")
+    (spool,) = spool_folder(root).glob("*.jsonl")
+    lines = [json.loads(line) for line in spool.read_text().splitlines()]
+    lines[1]["metrics"]["training/nats"] += 1.0
+    spool.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    publish_here(root)
     assert len(runs(root)) == 6
+    assert "timemachine.torch" not in runs(root)["carried"].data.tags
+
+
+def test_the_best_language_model_of_a_state_is_the_challenger(root: Path) -> None:
+    publish_here(root)
+    client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+    assert client.get_registered_model("timemachine-lm").aliases.keys() == {"challenger"}
+    scores = json.loads((root / "data/reports/perplexity.json").read_text())
+    best = min(("windowed", "gated"), key=lambda name: scores[name]["val"]["bits_per_character"])
+    challenger = client.get_model_version_by_alias("timemachine-lm", "challenger")
+    assert challenger.run_id == runs(root)[best].info.run_id
 
 
 def test_a_run_cut_off_half_way_is_filled_up_not_doubled(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

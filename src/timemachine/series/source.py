@@ -1,6 +1,5 @@
 """A time series: the book's noisy sine, or a CSV of the user's own."""
 
-import csv
 import hashlib
 import json
 from contextlib import suppress
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from timemachine.files import write_table
+from timemachine.files import read_table, write_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,15 +48,7 @@ class Series:
         Raises:
             ValueError: the file is absent or damaged.
         """
-        try:
-            with Path(path).open(newline="") as file:
-                rows = [(row["t"], float(row["x"])) for row in csv.DictReader(file)]
-        except FileNotFoundError:
-            raise ValueError(f"{path}: no such file; `dvc repro` makes it") from None
-        except (KeyError, TypeError, ValueError, csv.Error):
-            rows = []
-        if not rows:
-            raise ValueError(f"{path}: not a series; `dvc repro` makes it again")
+        rows = read_table(path, "a series", lambda row: (row["t"], float(row["x"])))
         time, x = np.array([t for t, _ in rows]), np.array([x for _, x in rows])
         for kind in (np.int64, np.float64):
             with suppress(ValueError):

@@ -4,8 +4,9 @@ import getpass
 import os
 import platform
 import subprocess
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -47,6 +48,7 @@ def training_tags(device: "torch.device") -> dict[str, str]:
         "timemachine.torch": torch.__version__,
         "timemachine.python": platform.python_version(),
         "timemachine.device": f"{device} ({name})",
+        "timemachine.host": platform.node(),
         "timemachine.num_threads": str(torch.get_num_threads()),
         "mlflow.user": user(),
         **git_tags(Path.cwd()),
@@ -55,27 +57,32 @@ def training_tags(device: "torch.device") -> dict[str, str]:
 
 
 class SystemMetrics:
-    """Load of the machine, under the names that MLflow's page has a tab for."""
+    """Load of the machine, under the names that MLflow's page has a tab for; nothing where psutil is missing."""
 
     def __init__(self, device: "torch.device") -> None:
-        import psutil
-
         self._device = device
-        self._process = psutil.Process()
-        psutil.cpu_percent()  # the first answer is no answer
+        self._process: Any = None
+        with suppress(ImportError):
+            import psutil
+
+            self._process = psutil.Process()
+            psutil.cpu_percent()  # the first answer is no answer
 
     def sample(self) -> dict[str, float]:
         """Return the load since the last sample."""
-        import psutil
         import torch
 
-        memory = psutil.virtual_memory()
-        values = {
-            "system/cpu_utilization_percentage": psutil.cpu_percent(),
-            "system/system_memory_usage_percentage": memory.percent,
-            "system/system_memory_usage_megabytes": memory.used / 1e6,
-            "system/process_memory_usage_megabytes": self._process.memory_info().rss / 1e6,
-        }
+        values = {}
+        if self._process:
+            import psutil
+
+            memory = psutil.virtual_memory()
+            values = {
+                "system/cpu_utilization_percentage": psutil.cpu_percent(),
+                "system/system_memory_usage_percentage": memory.percent,
+                "system/system_memory_usage_megabytes": memory.used / 1e6,
+                "system/process_memory_usage_megabytes": self._process.memory_info().rss / 1e6,
+            }
         if self._device.type == "cuda":
             free, total = torch.cuda.mem_get_info(self._device)
             index = self._device.index or 0

@@ -50,6 +50,18 @@ def spool_lock(spool: Path) -> FileLock:
     return FileLock(spool.with_suffix(".lock"))
 
 
+def training_is_live(root: Path, key: str) -> bool:
+    """Return whether a process of this machine is training what has this key."""
+    lock = spool_lock(spool_folder(root) / f"{key}.jsonl")
+    if not Path(lock.lock_file).exists():
+        return False
+    try:
+        with lock.acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
 class Live:
     """The run of one training in MLflow, while it grows; a context manager that raises nothing of its own.
 
@@ -85,9 +97,9 @@ class Live:
             return self
         self._metrics = SystemMetrics(self._device)
         self._last_sample_s = time.monotonic()
-        tags = {"DVC_STAGE": os.environ.get("DVC_STAGE", f"train_{self._config['family']}@{self._name}")}
-        head = {"experiment": self._experiment, "config": self._config, "tags": tags | training_tags(self._device)}
-        self._write(head)
+        stage = os.environ.get("DVC_STAGE", f"train_{self._config['family']}@{self._name}")
+        tags = {"DVC_STAGE": stage, "mlflow.source.name": stage, **training_tags(self._device)}
+        self._write({"experiment": self._experiment, "config": self._config, "tags": tags})
         self._timer.start()
         return self
 
@@ -126,10 +138,18 @@ class Live:
     def _start_sender(self) -> None:
         command = [sys.executable, "-m", "timemachine.tracking.sender", str(self._root), str(self._spool)]
         pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
+        # The process tries again by itself, as long as the training goes on.
+        patience = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
         try:
             # In a session of its own, so that Ctrl-C ends the training alone; it ends with its standard input.
             self._sender = subprocess.Popen(
-                command, stdin=pipe, stdout=pipe, stderr=nothing, text=True, start_new_session=True
+                command,
+                env=os.environ | patience,
+                stdin=pipe,
+                stdout=pipe,
+                stderr=nothing,
+                text=True,
+                start_new_session=True,
             )
         except OSError as error:
             self._give_up(error)

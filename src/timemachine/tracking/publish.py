@@ -1,56 +1,30 @@
 """Fill MLflow from the files that the pipeline wrote.
 
-One run per trained model below one parent run per pipeline state. A run is found again by a key made from
-the content it shows, so publishing the same state again adds nothing, and publishing into an empty store
-brings everything back.
+One run per trained model below one parent run per pipeline state, and each language model a version in the
+registry. Runs are found again by a key made from the content they show, so publishing the same state again adds
+nothing, and publishing into an empty store brings everything back. What a training has told of itself while it
+went on becomes the run of its model.
 """
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
-
-from mlflow import MlflowClient
-from mlflow.entities import Metric, Param
+from typing import Any
 
 from timemachine.files import read_json, sha256_of
 from timemachine.params import Params, Section
-from timemachine.tracking.environment import git_tags
-from timemachine.tracking.store import open_store
+from timemachine.tracking import registry
+from timemachine.tracking.environment import experiment_tags, git_tags, user
+from timemachine.tracking.live import training_key
+from timemachine.tracking.runs import TRAINING, RunContent, adopt_live_run, fill, find_or_create
+from timemachine.tracking.sender import send_waiting
+from timemachine.tracking.store import Store, open_store
 from timemachine.training.history import read_history
 
-T = TypeVar("T")
-
-_KEY = "timemachine.key"
 _CHECKPOINT = ("model.safetensors", "config.json", "history.csv")
-# The most that MLflow takes in one request.
-_MOST_PARAMS, _MOST_METRICS = 100, 1000
-
-
-@dataclass(frozen=True)
-class RunContent:
-    """What one MLflow run shows.
-
-    Attributes:
-        path: family and name of a model, `pipeline` for a state.
-        name: shown in MLflow.
-        key: hash of what the run shows; equal content has one run.
-        params: logged once.
-        metrics: (name, value, step).
-        artifacts: folder in the run, and the file that goes there.
-        tags: anything else.
-    """
-
-    path: str
-    name: str
-    key: str
-    params: Mapping[str, Any]
-    metrics: Sequence[tuple[str, float, int]]
-    artifacts: Sequence[tuple[str, Path]]
-    tags: Mapping[str, str] = field(default_factory=dict)
+_LANGUAGE_MODEL = (*_CHECKPOINT, "vocabulary.json")
 
 
 def publish(params: Params, root: Path, data: Path) -> dict[str, Any]:
@@ -65,37 +39,74 @@ def publish(params: Params, root: Path, data: Path) -> dict[str, Any]:
         ValueError: a file of the pipeline is absent, damaged or of other params, or the store cannot be reached.
     """
     models = [*_ar_runs(params, data), *_rnn_runs(params, data)]
-    state = _state_run(params, root, data, models)
+    state = _state_run(params, data, models)
     with open_store(root, params.publish.experiment) as store:
-        client, experiment_id = store.client, store.experiment_id
-        parent_id, finished = _find_or_create(client, experiment_id, state, {})
-        run_ids = {}
-        for model in models:
-            run_id, done = _find_or_create(client, experiment_id, model, {"mlflow.parentRunId": parent_id})
-            if not done:
-                _fill(client, run_id, model)
-            run_ids[model.path] = run_id
+        send_waiting(store, root, params.publish.experiment)
+        parent_id, finished = find_or_create(store, state, {})
+        run_ids = {model.path: _publish_model(store, root, model, parent_id, data) for model in models}
+        _name_challenger(store, params, {model.path: model for model in models}, run_ids)
         if not finished:
-            _point_to(client, experiment_id, parent_id, run_ids)
-            _fill(client, parent_id, state)
+            _point_to(store, parent_id, run_ids)
+            fill(store, parent_id, state)
     return {"state": state.key, "models": {model.path: model.key for model in models}}
+
+
+def _publish_model(store: Store, root: Path, model: RunContent, parent_id: str, data: Path) -> str:
+    """Return the id of a model's run, which has everything, and a version in the registry if it can write."""
+    adopt_live_run(store, root, model, model.params)
+    run_id, finished = find_or_create(store, model, {"mlflow.parentRunId": parent_id})
+    is_language_model = model.params["family"] == "rnn"
+    if not finished:
+        store.client.set_tag(run_id, "mlflow.parentRunId", parent_id)
+        with tempfile.TemporaryDirectory() as folder:
+            if is_language_model:
+                registry.package(data / "models" / model.path, Path(folder) / "model")
+                store.client.log_artifacts(run_id, str(Path(folder) / "model"), "model")
+        fill(store, run_id, model)
+    if is_language_model:
+        registry.ensure_version(store, run_id, model.name)
+    return run_id
+
+
+def _name_challenger(
+    store: Store, params: Params, models: Mapping[str, RunContent], run_ids: Mapping[str, str]
+) -> None:
+    """Move the alias `challenger` to the model of this state that is best on the validation part.
+
+    All recurrent models of the corpus that `compare_models` names compete; the test part chooses nothing.
+    """
+
+    def val_bits(path: str) -> float:
+        return next(value for name, value, _ in models[path].metrics if name == "val_bits_per_character")
+
+    corpus = params.compare_models.corpus
+    paths = [f"rnn/{name}" for name, recipe in params.train_rnn.items() if recipe.corpus == corpus]
+    if not paths:
+        return
+    best = min(paths, key=val_bits)
+    version = registry.ensure_version(store, run_ids[best], models[best].name)
+    former = registry.aliased(store, "challenger")
+    before = store.client.get_run(former.run_id).data.metrics if former else {}
+    scores = {"from": before.get("val_bits_per_character"), "to": val_bits(best)}
+    registry.move_alias(store, "challenger", version, reason="best on the validation part", scores=scores)
 
 
 def _ar_runs(params: Params, data: Path) -> Iterator[RunContent]:
     scores = read_json(data / "reports/forecast.json")
     for name, recipe in params.train_ar.items():
         figure = data / f"reports/figures/forecast/k_step_{name}.png"
-        yield _model_run("ar", name, recipe, data, scores.get(name), [("figures", figure)])
+        checkpoint = [data / "models/ar" / name / file for file in _CHECKPOINT]
+        artifacts = [*(("checkpoint", path) for path in checkpoint), ("figures", figure)]
+        yield _model_run("ar", name, recipe, data, scores.get(name), checkpoint, artifacts)
 
 
 def _rnn_runs(params: Params, data: Path) -> Iterator[RunContent]:
     scores = read_json(data / "reports/perplexity.json")
     for name, recipe in params.train_rnn.items():
-        artifacts = [
-            ("figures", data / f"reports/figures/training/{name}.png"),
-            ("generated", data / f"generated/{name}.txt"),
-        ]
-        yield _model_run("rnn", name, recipe, data, scores.get(name), artifacts)
+        generated = data / f"generated/{name}.txt"
+        artifacts = [("figures", data / f"reports/figures/training/{name}.png"), ("generated", generated)]
+        shown = [*(data / "models/rnn" / name / file for file in _LANGUAGE_MODEL), generated]
+        yield _model_run("rnn", name, recipe, data, scores.get(name), shown, artifacts)
 
 
 def _model_run(
@@ -104,9 +115,19 @@ def _model_run(
     recipe: Section,
     data: Path,
     scores: Mapping[str, Any] | None,
+    shown: Sequence[Path],
     artifacts: Sequence[tuple[str, Path]],
 ) -> RunContent:
     """Return the run of one model: its config, curves, scores, checkpoint, figure and text.
+
+    Args:
+        family: `ar` or `rnn`.
+        name: of the recipe.
+        recipe: as params.yaml has it.
+        data: the folder `data`.
+        scores: of the model in its report, if it is there.
+        shown: files whose content makes it another run. A figure is not among them: it shows what they say.
+        artifacts: what goes into the run, besides the packaged model.
 
     Raises:
         ValueError: the model was not trained by this recipe, or is not in the report.
@@ -115,20 +136,28 @@ def _model_run(
     config = read_json(folder / "config.json")
     if scores is None or any(config.get(key) != value for key, value in recipe.model_dump().items()):
         raise ValueError(f"{folder}: not what params.yaml describes now; run `dvc repro` first")
-    checkpoint = [folder / file for file in _CHECKPOINT]
-    files = [*checkpoint, *(path for _, path in artifacts)]
+    for _, path in artifacts:
+        _hash(path)
     return RunContent(
         path=f"{family}/{name}",
         name=name,
-        key=_key_of([name, scores, [_hash(path) for path in files]]),
+        key=_key_of([family, name, scores, [_hash(path) for path in shown]]),
         params=config,
         metrics=[*_curves(read_history(folder / "history.csv")), *_scalars(scores, "_")],
-        artifacts=[*(("checkpoint", path) for path in checkpoint), *artifacts],
-        tags={"timemachine.kind": "model", "timemachine.family": family},
+        artifacts=artifacts,
+        tags={
+            "timemachine.kind": "model",
+            "timemachine.family": family,
+            "timemachine.data_sha256": config["data_sha256"],
+            TRAINING: training_key(config),
+            "DVC_STAGE": f"train_{family}@{name}",
+            "mlflow.source.name": f"train_{family}@{name}",
+            "mlflow.user": user(),
+        },
     )
 
 
-def _state_run(params: Params, root: Path, data: Path, models: Sequence[RunContent]) -> RunContent:
+def _state_run(params: Params, data: Path, models: Sequence[RunContent]) -> RunContent:
     """Return the parent run: all params, all metrics, all reports and figures, commit and data hash."""
     files = sorted(path for path in (data / "reports").rglob("*") if path.is_file())
     flat = _flatten(params.model_dump())
@@ -139,43 +168,21 @@ def _state_run(params: Params, root: Path, data: Path, models: Sequence[RunConte
         "timemachine.kind": "pipeline",
         "timemachine.data_sha256": str(reports.get("text", {}).get("sha256", "")),
         "mlflow.source.name": "timemachine publish",
-        **git_tags(root),
+        "mlflow.user": user(),
+        **git_tags(data.parent),
+        **experiment_tags(),
     }
     artifacts = [(str(path.parent.relative_to(data)), path) for path in files]
     return RunContent("pipeline", f"pipeline {key[:8]}", key, flat, list(_scalars(reports)), artifacts, tags)
 
 
-def _find_or_create(
-    client: MlflowClient, experiment_id: str, content: RunContent, tags: Mapping[str, str]
-) -> tuple[str, bool]:
-    """Return the id of the run with the content's key, and whether it is finished."""
-    found = client.search_runs([experiment_id], f"tags.`{_KEY}` = '{content.key}'", max_results=1)
-    if found:
-        return found[0].info.run_id, found[0].info.status == "FINISHED"
-    run = client.create_run(experiment_id, run_name=content.name, tags={_KEY: content.key, **content.tags, **tags})
-    return run.info.run_id, False
-
-
-def _point_to(client: MlflowClient, experiment_id: str, parent_id: str, run_ids: Mapping[str, str]) -> None:
+def _point_to(store: Store, parent_id: str, run_ids: Mapping[str, str]) -> None:
     """Let a parent name the runs of all its models, those too that an older parent made."""
     for path, run_id in run_ids.items():
-        client.set_tag(parent_id, f"timemachine.run.{path}", run_id)
-    links = [f"- [{path}](#/experiments/{experiment_id}/runs/{run_id})" for path, run_id in run_ids.items()]
-    client.set_tag(parent_id, "mlflow.note.content", "\n".join(["Models of this state:", *links]))
-
-
-def _fill(client: MlflowClient, run_id: str, content: RunContent) -> None:
-    """Log everything and finish the run; a run that was cut off half-way is filled up, not doubled."""
-    # One time stamp for all points of a run: logging a point again is then no new point.
-    timestamp = client.get_run(run_id).info.start_time
-    for some in _chunks([Param(key, str(value)) for key, value in content.params.items()], _MOST_PARAMS):
-        client.log_batch(run_id, params=some)
-    points = [Metric(key, value, timestamp, step) for key, value, step in content.metrics]
-    for points_chunk in _chunks(points, _MOST_METRICS):
-        client.log_batch(run_id, metrics=points_chunk)
-    for folder, path in content.artifacts:
-        client.log_artifact(run_id, str(path), folder)
-    client.set_terminated(run_id, "FINISHED")
+        store.client.set_tag(parent_id, f"timemachine.run.{path}", run_id)
+    experiment = store.experiment_id
+    links = [f"- [{path}](#/experiments/{experiment}/runs/{run_id})" for path, run_id in run_ids.items()]
+    store.client.set_tag(parent_id, "mlflow.note.content", "\n".join(["Models of this state:", *links]))
 
 
 def _curves(history: Sequence[Mapping[str, float]]) -> Iterator[tuple[str, float, int]]:
@@ -202,12 +209,6 @@ def _flatten(content: Mapping[str, Any], separator: str = ".", prefix: str = "")
         else:
             flat[f"{prefix}{key}"] = value
     return flat
-
-
-def _chunks(items: Sequence[T], size: int) -> Iterator[list[T]]:
-    iterator = iter(items)
-    while chunk := list(islice(iterator, size)):
-        yield chunk
 
 
 def _hash(path: Path) -> str:

@@ -1,9 +1,10 @@
 """A model's history: a CSV file with a row for each epoch and a column for each number."""
 
-import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from timemachine.files import read_table
 
 
 def perplexity(nats: float) -> float:
@@ -17,21 +18,16 @@ def read_history(path: Path) -> list[dict[str, float]]:
     Raises:
         ValueError: the file is absent, empty or not a table of numbers.
     """
-    try:
-        with path.open(newline="") as file:
-            rows = [{key: _number(value) for key, value in row.items()} for row in csv.DictReader(file)]
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such file; `dvc repro` makes it") from None
-    except (TypeError, ValueError, csv.Error):
-        rows = []
-    if not rows or "epoch" not in rows[0]:
-        raise ValueError(f"{path}: not a table of numbers by epoch; `dvc repro` makes it again")
-    return rows
+    return read_table(path, "a table of numbers by epoch", _numbers)
 
 
 def kept(rows: Sequence[dict[str, float]], early_stopping: bool) -> dict[str, float]:
     """Return the row of the epoch whose weights the model has: the last, or with early stopping the best."""
     return min(rows, key=lambda row: row["val_nats"]) if early_stopping else rows[-1]
+
+
+def _numbers(row: Mapping[str, str]) -> dict[str, float]:
+    return {"epoch": _number(row["epoch"])} | {key: _number(value) for key, value in row.items()}
 
 
 def _number(text: str | None) -> float:

@@ -1,0 +1,151 @@
+"""Send to MLflow what a training tells of itself, while it goes on or afterwards.
+
+Run by `timemachine.tracking.live`: python -m timemachine.tracking.sender ROOT SPOOL; ends with its standard input.
+"""
+
+import json
+import select
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from filelock import Timeout
+from mlflow.entities import Metric, Param
+
+from timemachine.tracking.live import spool_folder, spool_lock, training_key
+from timemachine.tracking.runs import KEY, TRAINING, find, log_dataset, log_points
+from timemachine.tracking.store import Store, open_store
+
+_SECONDS_BETWEEN_BATCHES = 2.0
+
+
+class Sender:
+    """Sends one spool, once or again and again: what MLflow has already is not sent twice.
+
+    Args:
+        spool: the file that `timemachine.tracking.live.Live` writes.
+    """
+
+    def __init__(self, spool: Path) -> None:
+        self.spool = spool
+        self._offset = 0
+        self._head: dict[str, Any] = {}
+        self._run_id = ""
+        self._steps: set[int] = set()
+        self._waiting: list[dict[str, Any]] = []
+        self.end: dict[str, Any] | None = None
+
+    def read(self) -> None:
+        """Take in the lines that were written since the last time.
+
+        Raises:
+            ValueError: the spool is damaged.
+        """
+        for line in self._new_lines():
+            if not self._head:
+                self._head = line
+            elif "end" in line:
+                self.end = line
+            else:
+                self._waiting.append(line)
+
+    def _new_lines(self) -> Iterator[dict[str, Any]]:
+        with self.spool.open("rb") as file:
+            file.seek(self._offset)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return  # still being written
+                self._offset += len(line)
+                yield json.loads(line)
+
+    @property
+    def experiment(self) -> str:
+        """The MLflow experiment that the spool is meant for."""
+        return str(self._head.get("experiment", ""))
+
+    def send(self, store: Store) -> None:
+        """Send what waits; the run is found by what the training depends on, or made."""
+        if not self._run_id:
+            self._run_id, self._steps = _open_run(store, self._head)
+        lines = [line for line in self._waiting if line["step"] not in self._steps]
+        points = [
+            Metric(key, value, line["ms"], line["step"])
+            for line in lines
+            for key, value in line["metrics"].items()
+        ]
+        log_points(store, self._run_id, points)
+        self._waiting.clear()
+
+    def finish(self, store: Store) -> None:
+        """Say how the training ended: a spool without an end is one of a process that was killed."""
+        end = self.end or {"end": "KILLED", "reason": "", "ms": None}
+        if end["reason"]:
+            store.client.set_tag(self._run_id, "timemachine.reason", end["reason"])
+        store.client.set_terminated(self._run_id, end["end"], end["ms"])
+
+
+def _open_run(store: Store, head: Mapping[str, Any]) -> tuple[str, set[int]]:
+    """Return the id of the run of a training, and the epochs it has."""
+    config = head["config"]
+    key = training_key(config)
+    for run in find(store, TRAINING, key):
+        if KEY not in run.data.tags and run.info.status != "FAILED":
+            store.client.update_run(run.info.run_id, status="RUNNING")
+            curve = next((name for name in run.data.metrics if name.startswith("training/")), None)
+            points = store.client.get_metric_history(run.info.run_id, curve) if curve else []
+            return run.info.run_id, {point.step for point in points}
+    kind = {"timemachine.kind": "model", "timemachine.family": config["family"], TRAINING: key}
+    tags = kind | {"timemachine.data_sha256": config["data_sha256"]} | head["tags"]
+    run = store.client.create_run(store.experiment_id, head["ms"], tags, config["name"])
+    params = [Param(name, str(value)) for name, value in config.items()]
+    store.client.log_batch(run.info.run_id, params=params)
+    log_dataset(store, run.info.run_id, config)
+    return run.info.run_id, set()
+
+
+def send_waiting(store: Store, root: Path, experiment: str) -> None:
+    """Send the spools of trainings that are over, and remove them."""
+    for spool in sorted(spool_folder(root).glob("*.jsonl")):
+        with suppress(Timeout), spool_lock(spool).acquire(timeout=0):
+            sender = Sender(spool)
+            try:
+                sender.read()
+            except (OSError, ValueError):
+                spool.unlink(
+                    missing_ok=True
+                )  # nobody can read it, and publishing shows the training from its files
+                continue
+            if sender.experiment == experiment:
+                sender.send(store)
+                sender.finish(store)
+                spool.unlink()
+
+
+def main(root: Path, spool: Path) -> None:
+    """Send a spool as it grows, until standard input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sender = Sender(spool)
+    over, failed = False, False
+    while not over:
+        over = bool(select.select([sys.stdin], [], [], _SECONDS_BETWEEN_BATCHES)[0])
+        try:
+            sender.read()
+            with open_store(root, sender.experiment, alone=False) as store:
+                sender.send(store)
+                if over:
+                    sender.finish(store)
+            failed = False
+        except ValueError as error:
+            failed = True
+            print(" ".join(str(error).split()), flush=True)
+    if failed:
+        sys.exit(1)
+    if sender.end:
+        spool.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
