@@ -13,10 +13,10 @@ import yaml
 from graph import ROOT
 
 
-def tiny_text(num_words: int = 600) -> str:
+def tiny_text(num_words: int = 600, seed: int = 0) -> str:
     """Sentences of few words, so that a tiny model learns something."""
     words = ["the", "time", "traveller", "machine", "it", "was", "of", "a", "grey", "morlock"]
-    chosen = np.random.default_rng(0).choice(words, num_words)
+    chosen = np.random.default_rng(seed).choice(words, num_words)
     return "\n".join(" ".join(chosen[i : i + 8]) + "." for i in range(0, num_words, 8)) + "\n"
 
 

@@ -35,7 +35,7 @@ def is_judged(store: Store, key: str) -> bool:
 def record(store: Store, key: str, report: Mapping[str, Any], metrics: Mapping[str, float], root: Path) -> str:
     """Write a report to MLflow and return the id of its run, which `finish` ends.
 
-    A run of the same key that was never finished is written again: a round that was killed leaves no second one.
+    A run of the same key is written again: a round that was killed leaves no second one.
 
     Args:
         store: as `open_verdicts` yields it.
@@ -45,8 +45,7 @@ def record(store: Store, key: str, report: Mapping[str, Any], metrics: Mapping[s
         root: the repository root.
     """
     client = store.client
-    filter_string = f"tags.`{_KEY}` = '{key}' and attributes.status = 'RUNNING'"
-    found = client.search_runs([store.experiment_id], filter_string, max_results=1)
+    found = client.search_runs([store.experiment_id], f"tags.`{_KEY}` = '{key}'", max_results=1)
     run = found[0] if found else client.create_run(store.experiment_id, tags={_KEY: key, "mlflow.user": user()})
     run_id = str(run.info.run_id)
     client.update_run(run_id, name=f"{report['verdict']} {key[:8]}")
