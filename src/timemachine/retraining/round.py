@@ -67,7 +67,7 @@ def dry_run(root: Path, say: Callable[[str], None] = print) -> int:
         stages = dict.fromkeys([*(["preprocess"] if taken else []), *Pipeline(root, lock).changed_stages()])
         if stages:
             waits.append(f"would run, with what depends on them: {', '.join(stages)}")
-        elif not is_judged(root):
+        elif not waits and not is_judged(root):
             waits.append("the state published last waits for its verdict")
         for line in waits or ["nothing new"]:
             say(line)
@@ -138,6 +138,7 @@ class _Round:
         params = parameters.load(self.root / "params.yaml")
         if (code := self._finish_what_was_begun(params)) is not None:
             return code
+        self.pipeline.forget_the_dead()
         inbox = Inbox(params, self.root)
         for decision in inbox.take():
             self.say(decision.line())

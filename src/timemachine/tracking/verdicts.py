@@ -1,6 +1,7 @@
 """Verdicts on challengers, and what else happens to champions, as runs of an MLflow experiment of their own."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,9 @@ from timemachine.tracking.store import Store, open_store
 
 # ruff: isort: split
 from mlflow.entities import Metric
+
+# A scheduler's log is no place for a bar that moves.
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 _KEY = "timemachine.key"
 
