@@ -109,13 +109,15 @@ def test_the_library_imports_without_dvc_and_mlflow() -> None:
     modules = [
         ".".join(path.relative_to(ROOT / "src").with_suffix("").parts)
         for path in (ROOT / "src/timemachine").rglob("*.py")
-        if "tracking" not in path.parts and path.name != "__init__.py"
+        if not {"tracking", "retraining"} & set(path.parts) and path.name != "__init__.py"
     ]
     code = "import sys; sys.modules.update(dvc=None, mlflow=None)\n" + "".join(f"import {m}\n" for m in modules)
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("module", ["cli", "stage", "ngrams.report", "evaluation.ngram_models"])
+@pytest.mark.parametrize(
+    "module", ["cli", "stage", "ngrams.report", "evaluation.ngram_models", "retraining.round"]
+)
 def test_what_needs_no_torch_does_not_pay_for_it(module: str) -> None:
     code = f"import sys, timemachine.{module}; sys.exit('torch' in sys.modules or 'mlflow' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
