@@ -8,7 +8,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := true
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup repro test check format ui bench profile exercises lock clean
+.PHONY: help setup repro test check format ui serve bench profile exercises lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -44,6 +44,9 @@ ui: setup ## Show the runs in MLflow on http://127.0.0.1:5000
 	http*) echo "the runs are at $$MLFLOW_TRACKING_URI" ;; \
 	*) mlflow ui --host 127.0.0.1 --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}" ;; \
 	esac
+
+serve: setup ## Let MLflow's model server answer with the champion on http://127.0.0.1:5001
+	timemachine serve
 
 bench: setup ## Compare speed with the plain loops of the book: training, backpropagation, writing, counting
 	python benchmarks/training.py

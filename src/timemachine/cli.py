@@ -1,5 +1,9 @@
 """The console script `timemachine`."""
 
+import shutil
+import sys
+import tempfile
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -7,6 +11,10 @@ import typer
 from timemachine import params, stage
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+# Names of the registry's versions, which win over recipes of the same name.
+_ALIASES = ("champion", "challenger", "previous")
+_MAX_NUM_PREDS = 100_000
 
 
 @app.callback()
@@ -19,11 +27,84 @@ def _options(debug: Annotated[bool, typer.Option(help="Show tracebacks.")] = Fal
 def publish() -> None:
     """Fill MLflow from the files of the pipeline; what it has already is left alone."""
     from timemachine.tracking.publish import publish as publish_state
-    from timemachine.tracking.store import tracking_uri
+    from timemachine.tracking.store import tracking_uri, without_password
 
     root = stage.repository_root()
     receipt = publish_state(params.load(root / "params.yaml"), root, root / "data")
-    typer.echo(f"{tracking_uri(root)} has state {receipt['state'][:8]} and {len(receipt['models'])} models")
+    uri = without_password(tracking_uri(root))
+    typer.echo(f"{uri} has state {receipt['state'][:8]} and {len(receipt['models'])} models")
+
+
+@app.command()
+def compare(
+    names: Annotated[list[str] | None, typer.Argument(help="Models to show; all by default.")] = None,
+    family: Annotated[str, typer.Option(help="rnn | ar")] = "rnn",
+    metric: Annotated[list[str] | None, typer.Option(help="To show; may be repeated; the first ranks.")] = None,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV in full precision.")] = False,
+) -> None:
+    """Print the models in MLflow, best first, with the params in which they differ; * marks the best."""
+    from timemachine.tracking.compare import as_csv, as_text
+    from timemachine.tracking.compare import compare as compare_runs
+
+    root = stage.repository_root()
+    experiment = params.load(root / "params.yaml").publish.experiment
+    comparison = compare_runs(root, experiment, family=family, names=names or (), metrics=metric or ())
+    if csv:
+        typer.echo(as_csv(comparison), nl=False)
+    else:
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        typer.echo(as_text(comparison, width))
+
+
+@app.command()
+def generate(
+    prefix: Annotated[str, typer.Argument(help="What the text begins with.")],
+    num_preds: Annotated[int, typer.Option(help="Characters, or words, to write.")] = 50,
+    temperature: Annotated[float | None, typer.Option(help="Draw from P^(1/T); 0 is greedy.")] = None,
+    alpha: Annotated[float | None, typer.Option(help="Draw from P^alpha: 1 / temperature.")] = None,
+    top_k: Annotated[int | None, typer.Option(help="Draw from the k most probable tokens.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Draw from the nucleus of this probability.")] = None,
+    seed: Annotated[int, typer.Option(help="Of what is random.")] = 0,
+    model: Annotated[
+        str, typer.Option(help="champion, challenger or previous; a recipe; or a checkpoint folder.")
+    ] = "champion",
+) -> None:
+    """Let a language model continue a text: greedily, or by draws where an option says how."""
+    if not 1 <= num_preds <= _MAX_NUM_PREDS:
+        raise ValueError(f"--num-preds: {num_preds} is not from 1 to {_MAX_NUM_PREDS}")
+    if not 0 <= seed < 2**63:
+        raise ValueError(f"--seed: {seed} is not from 0 to 2^63 - 1")
+    from timemachine.evaluation.continuation import clean_prefix, sampling_of, write
+    from timemachine.evaluation.trained import LanguageModel, find_checkpoint
+
+    clean_prefix(prefix)
+    sampling = sampling_of(temperature, alpha, top_k, top_p)
+    root = stage.repository_root()
+    if model not in _ALIASES:
+        trained = LanguageModel.load(find_checkpoint(root / "data/models/rnn", model))
+    else:
+        from timemachine.tracking.server import fetch_alias
+
+        experiment = params.load(root / "params.yaml").publish.experiment
+        with tempfile.TemporaryDirectory() as folder:
+            trained = LanguageModel.load(fetch_alias(root, experiment, model, Path(folder)))
+    typer.echo(write(trained, [prefix], [num_preds], sampling, seed)[0])
+
+
+@app.command()
+def serve(
+    model: Annotated[str, typer.Option(help="champion, challenger or previous.")] = "champion",
+    port: Annotated[int, typer.Option(help="Of 127.0.0.1.")] = 5001,
+) -> None:
+    """Start MLflow's model server on this machine with a version of the registry."""
+    if model not in _ALIASES:
+        raise ValueError(f"--model: {model!r} is not {', '.join(_ALIASES)}")
+    if not 1 <= port <= 65535:
+        raise ValueError(f"--port: {port} is not from 1 to 65535")
+    from timemachine.tracking.server import serve as become_server
+
+    root = stage.repository_root()
+    become_server(root, params.load(root / "params.yaml").publish.experiment, model, port)
 
 
 @app.command()

@@ -1,22 +1,14 @@
-"""Against a real MLflow store in SQLite."""
+"""Against real MLflow stores: in SQLite, and a server on loopback."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from registered import registered
+from server import Server
 
 from timemachine.tracking import registry
-from timemachine.tracking.registry import Version
 from timemachine.tracking.store import Store, open_store
-
-
-def registered(store: Store, checkpoint: Path) -> Version:
-    """Make a run with a packaged model, and its version."""
-    run = store.client.create_run(store.experiment_id, run_name=checkpoint.name)
-    out = checkpoint.parent / f"packaged_{run.info.run_id}"
-    registry.package(checkpoint, out)
-    store.client.log_artifacts(run.info.run_id, str(out), registry.MODEL_FOLDER)
-    return registry.ensure_version(store, run.info.run_id, checkpoint.name)
 
 
 @pytest.fixture
@@ -50,17 +42,17 @@ def test_an_incomplete_checkpoint_is_not_packaged(checkpoint: Path, tmp_path: Pa
         registry.package(checkpoint, tmp_path / "out")
 
 
-def test_a_run_has_one_version_however_often_it_is_asked_for(store: Store, checkpoint: Path) -> None:
-    first, second = registered(store, checkpoint), registered(store, checkpoint)
+def test_a_run_has_one_version_however_often_it_is_asked_for(store: Store, checkpoint: Path, root: Path) -> None:
+    first, second = registered(store, checkpoint, root), registered(store, checkpoint, root)
     assert (first.number, second.number, first.name) == ("1", "2", "gated")
     assert registry.ensure_version(store, first.run_id, "gated") == first
     assert len(store.client.search_model_versions(f"name = '{registry.MODEL_NAME}'")) == 2
 
 
 def test_two_that_make_a_version_of_a_run_at_the_same_time_keep_one(
-    store: Store, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, checkpoint: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = registered(store, checkpoint)
+    first = registered(store, checkpoint, root)
     looked = iter([None])
     really = registry._of_run
     monkeypatch.setattr(registry, "_of_run", lambda *arguments: next(looked, really(*arguments)))
@@ -73,8 +65,10 @@ def test_without_a_registered_model_there_is_no_alias(store: Store) -> None:
     registry.remove_alias(store, "champion", reason="nothing there")
 
 
-def test_moves_of_an_alias_are_recorded_on_the_version_moved_onto(store: Store, checkpoint: Path) -> None:
-    first, second = registered(store, checkpoint), registered(store, checkpoint)
+def test_moves_of_an_alias_are_recorded_on_the_version_moved_onto(
+    store: Store, checkpoint: Path, root: Path
+) -> None:
+    first, second = registered(store, checkpoint, root), registered(store, checkpoint, root)
     scores = {"champion": None, "challenger": 1.9, "spoilt": float("nan")}
     registry.move_alias(store, "champion", first, reason="the first", scores=scores)
     registry.move_alias(store, "champion", second, reason="better", scores={})
@@ -91,14 +85,30 @@ def test_moves_of_an_alias_are_recorded_on_the_version_moved_onto(store: Store, 
     assert [m["reason"] for m in registry.moves(store, second)] == ["better"]
 
 
-def test_versions_have_tags(store: Store, checkpoint: Path) -> None:
-    version = registered(store, checkpoint)
+def test_versions_have_tags(store: Store, checkpoint: Path, root: Path) -> None:
+    version = registered(store, checkpoint, root)
     registry.tag_version(store, version, "timemachine.rolled_back", "worse")
     assert registry.version_tags(store, version)["timemachine.rolled_back"] == "worse"
 
 
-def test_a_checkpoint_comes_back_as_it_was(store: Store, checkpoint: Path, tmp_path: Path) -> None:
-    version = registered(store, checkpoint)
+def test_a_checkpoint_comes_back_as_it_was(store: Store, checkpoint: Path, root: Path, tmp_path: Path) -> None:
+    version = registered(store, checkpoint, root)
     fetched = registry.fetch(store, version, tmp_path / "fetched")
     for path in checkpoint.iterdir():
         assert (fetched / path.name).read_bytes() == path.read_bytes()
+
+
+def test_over_http_it_is_the_same(
+    root: Path, checkpoint: Path, empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "server").mkdir()
+    with Server(tmp_path / "server", empty_store) as server:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
+        with open_store(root, "timemachine") as store:
+            assert registry.aliased(store, "champion") is None
+            version = registered(store, checkpoint, root)
+            registry.move_alias(store, "champion", version, reason="the first", scores={"new": 1.9})
+            assert registry.aliased(store, "champion") == version
+            assert [move["to"] for move in registry.moves(store, version)] == [version.number]
+            fetched = registry.fetch(store, version, tmp_path / "fetched")
+    assert (fetched / "model.safetensors").read_bytes() == (checkpoint / "model.safetensors").read_bytes()

@@ -9,6 +9,8 @@ from timemachine.evaluation.generation import GREEDY, Sampling, continue_sequenc
 from timemachine.evaluation.trained import LanguageModel
 from timemachine.text.clean import clean_whole
 
+_MAX_TOP_K = 10**9
+
 
 def clean_prefix(prefix: str) -> str:
     """Return a prefix as the training text is: lower case, each run of other than letters A-Z one space.
@@ -48,6 +50,8 @@ def sampling_of(
         alpha = 1 / temperature if temperature else float("inf")
     elif alpha is None:
         alpha = GREEDY.alpha if top_k is None and top_p is None else 1.0
+    if top_k is not None and top_k > _MAX_TOP_K:
+        raise ValueError(f"top_k: {top_k} is above {_MAX_TOP_K}")
     return Sampling(alpha, top_k, top_p)
 
 

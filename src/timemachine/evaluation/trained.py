@@ -10,6 +10,9 @@ from timemachine.params import RnnConfig
 from timemachine.text.vocabulary import Tokenizer, Vocabulary
 from timemachine.training.checkpoints import load_checkpoint
 
+# Where a checkpoint lies in the MLflow model folder around it.
+PACKAGED = "data/checkpoint"
+
 
 @dataclass(frozen=True)
 class LanguageModel:
@@ -35,3 +38,28 @@ class LanguageModel:
         vocabulary = Vocabulary.load(folder / "vocabulary.json")
         module, config = load_checkpoint(folder, RnnConfig, rebuild_language_model, vocabulary.sha256)
         return cls(module, config, Tokenizer(vocabulary, config.level))
+
+
+def trained_recipes(models: Path) -> list[str]:
+    """Return the names of the recipes that have a checkpoint in `data/models/rnn`."""
+    return sorted(path.parent.name for path in models.glob("*/config.json"))
+
+
+def find_checkpoint(models: Path, name: str) -> Path:
+    """Return the checkpoint folder that a name means.
+
+    Args:
+        models: the folder with a folder for each recipe, `data/models/rnn`.
+        name: of a recipe, or the path of a checkpoint folder, or of an MLflow model folder around one.
+
+    Raises:
+        ValueError: there is none; the message names the recipes there are.
+    """
+    recipes = trained_recipes(models)
+    if name in recipes:
+        return models / name
+    for folder in (Path(name), Path(name) / PACKAGED):
+        if (folder / "config.json").is_file():
+            return folder
+    known = f"{models} has {', '.join(recipes)}" if recipes else f"{models} has none yet; `dvc repro` makes them"
+    raise ValueError(f"{name!r} is neither a trained recipe nor a checkpoint folder; {known}")

@@ -8,6 +8,7 @@ best model of a pipeline state, `previous` was champion before. Every move of an
 import json
 import logging
 import math
+import os
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import timemachine
+from timemachine.evaluation.trained import PACKAGED
 from timemachine.tracking.environment import user
 from timemachine.tracking.store import Store  # before mlflow, which it sets up
 
@@ -31,9 +33,11 @@ from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
 from timemachine.tracking import serving
 
 MODEL_NAME = "timemachine-lm"
-# The folder of a run that holds the MLflow model, and where the checkpoint lies in that.
+# The folder of a run that holds the MLflow model.
 MODEL_FOLDER = "model"
-CHECKPOINT_FOLDER = "data/checkpoint"
+
+# What is fetched is small.
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 _CHECKPOINT = ("config.json", "model.safetensors", "vocabulary.json", "history.csv")
 _REQUIREMENTS = ("mlflow", "numpy", "pandas", "pydantic", "pyyaml", "safetensors", "torch")
@@ -73,7 +77,7 @@ def package(checkpoint: Path, out: Path) -> None:
         if not (checkpoint / name).is_file():
             raise ValueError(f"{checkpoint / name}: no such file; `dvc repro` makes it")
     with tempfile.TemporaryDirectory() as temporary, _silent():
-        staged = Path(temporary) / Path(CHECKPOINT_FOLDER).name
+        staged = Path(temporary) / Path(PACKAGED).name
         staged.mkdir()
         for name in _CHECKPOINT:
             (staged / name).symlink_to((checkpoint / name).resolve())
@@ -194,7 +198,7 @@ def version_tags(store: Store, version: Version) -> dict[str, str]:
 
 def fetch(store: Store, version: Version, into: Path) -> Path:
     """Return the checkpoint folder of a version, copied into a folder on this machine."""
-    return fetch_model(store, version, into) / CHECKPOINT_FOLDER
+    return fetch_model(store, version, into) / PACKAGED
 
 
 def fetch_model(store: Store, version: Version, into: Path) -> Path:

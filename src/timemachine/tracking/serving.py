@@ -29,7 +29,7 @@ from timemachine.evaluation.trained import LanguageModel
 MAX_ROWS = 64
 MAX_NUM_PREDS = 1_000
 MAX_PREFIX_CHARACTERS = 1_000
-MAX_CHARACTERS = 20_000
+MAX_CHARACTERS = 10_000
 
 SIGNATURE = ModelSignature(
     # `long` would be more telling than `any`, but then MLflow would make 2 of 2.5, and 1 of true.
@@ -46,6 +46,7 @@ SIGNATURE = ModelSignature(
 )
 EXAMPLE = pd.DataFrame([{"prefix": "time traveller", "num_preds": 50}])
 _COLUMNS = ("prefix", "num_preds")
+_MISSING = "missing, null or NaN"
 _PARAMS = ("temperature", "top_k", "top_p", "seed")
 
 
@@ -93,7 +94,7 @@ def read_request(rows: Sequence[Mapping[Any, Any]], params: Mapping[Any, Any]) -
             f"the limit is {MAX_CHARACTERS}"
         )
     _known(params, _PARAMS, "param")
-    given = {key: value for key, value in params.items() if not _absent(value)}
+    given = {key: value for key, value in params.items() if value is not None}
     sampling = sampling_of(
         temperature=_number(given["temperature"], "temperature") if "temperature" in given else None,
         top_k=_whole(given["top_k"], "top_k", 1, 10**9) if "top_k" in given else None,
@@ -110,18 +111,20 @@ def _known(given: Mapping[Any, Any], names: Sequence[str], what: str) -> None:
 
 def _prefix(value: Any) -> str:
     if _absent(value):
-        raise ValueError("prefix: missing")
+        raise ValueError(f"prefix: {_MISSING}")
     if not isinstance(value, str):
         raise ValueError(f"prefix: {_short(value)} is not text")
     if len(value) > MAX_PREFIX_CHARACTERS:
         raise ValueError(f"prefix: has {len(value)} characters, the limit is {MAX_PREFIX_CHARACTERS}")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise ValueError("prefix: holds half a surrogate pair, which is no character")
     clean_prefix(value)
     return value
 
 
 def _whole(value: Any, name: str, least: int, most: int) -> int:
     if _absent(value):
-        raise ValueError(f"{name}: missing")
+        raise ValueError(f"{name}: {_MISSING}")
     # In a table a column of whole numbers becomes one of floats when a number of another row is one.
     whole = isinstance(value, (Integral, float)) and not isinstance(value, bool) and value == value // 1
     if not whole or not least <= value <= most:
@@ -132,7 +135,10 @@ def _whole(value: Any, name: str, least: int, most: int) -> int:
 def _number(value: Any, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise ValueError(f"{name}: {_short(value)} is not a number")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{name}: {_short(value)} is too large") from None
 
 
 def _absent(value: Any) -> bool:

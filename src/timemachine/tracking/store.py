@@ -1,4 +1,4 @@
-"""Where MLflow keeps things, and how to open it: MLflow is imported here, and in the model server's code, only."""
+"""Where MLflow keeps things, and how to open it; imported before anything of MLflow, which it sets up."""
 
 import hashlib
 import os
@@ -11,6 +11,7 @@ from pathlib import Path
 
 # Before mlflow is imported: nothing is reported home, and a server that is down costs seconds, not minutes.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # the URL may hold a password
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 
@@ -45,7 +46,7 @@ def tracking_uri(root: Path) -> str:
 
 def without_password(text: str) -> str:
     """Return a text whose URLs show neither user nor password."""
-    return re.sub(r"(\w+://)[^/@\s]+@", r"\1", text)
+    return re.sub(r"(\w+://)[^/\s]+@", r"\1", text)
 
 
 @contextmanager

@@ -1,0 +1,164 @@
+"""MLflow's model server, and in front of it a check of each request.
+
+MLflow answers most bad requests with status 400, and with a page of text; a request without a content type, a
+number of 5,000 digits or a thousand nested brackets it answers with status 500, and it reads a body of any size.
+Here whatever is wrong with a request to `/invocations` is found before, and said in one sentence.
+
+uvicorn runs this module from the folder of the version that is served, so that its checks are those of the model.
+"""
+
+import json
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from timemachine.tracking.serving import read_request
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+# Room for the largest request, all of its characters escaped.
+MAX_BODY_BYTES = 1_000_000
+_FORMATS = ("dataframe_records", "dataframe_split")
+
+
+class RefusedError(Exception):
+    """A request that is not answered.
+
+    Args:
+        status: of HTTP.
+        message: one sentence that says what is wrong.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Front:
+    """An ASGI application that refuses bad requests, and hands the others on.
+
+    Args:
+        app: MLflow's.
+    """
+
+    def __init__(self, app: "ASGIApp") -> None:
+        self._app = app
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Answer one request."""
+        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] != "/invocations":
+            await self._app(scope, receive, send)
+            return
+        try:
+            _check_content_type(dict(scope["headers"]))
+            body = await _read_body(receive)
+            check_body(body)
+        except RefusedError as refusal:
+            await _refuse(send, refusal)
+            return
+        unread: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def receive_again() -> "Message":
+            return unread.pop() if unread else await receive()
+
+        await self._app(scope, receive_again, send)
+
+
+def check_body(body: bytes) -> None:
+    """Check the body of a request.
+
+    Raises:
+        RefusedError: it is not JSON, or not a request that the model answers.
+    """
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise RefusedError(400, f"the body is not JSON: {str(error)[:200]}") from None
+    try:
+        rows, params = _parts(content)
+        read_request(rows, params)
+    except ValueError as error:
+        raise RefusedError(400, str(error)) from None
+
+
+def _parts(content: Any) -> tuple[list[Mapping[Any, Any]], Mapping[Any, Any]]:
+    """Return the rows and the params of a request in one of the formats for tables.
+
+    Raises:
+        ValueError: it is in neither.
+    """
+    wanted = 'wanted: {"dataframe_records": [{"prefix": "time traveller", "num_preds": 50}]}'
+    if not isinstance(content, dict):
+        raise ValueError(f"the body is not a JSON object; {wanted}")
+    if unknown := set(content) - {*_FORMATS, "params"}:
+        raise ValueError(f"unknown key {min(unknown)[:60]!r}; {wanted}, and params if needed")
+    given = [name for name in _FORMATS if name in content]
+    if len(given) != 1:
+        raise ValueError(f"the body has {' and '.join(given) or 'no dataframe_records'}; {wanted}")
+    params = content.get("params")
+    if not isinstance(params, dict | None):
+        raise ValueError("params: not a JSON object")
+    rows = content[given[0]]
+    if given == ["dataframe_split"]:
+        rows = _joined(rows)
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ValueError(f"{given[0]}: not a list of JSON objects; {wanted}")
+    return rows, params or {}
+
+
+def _joined(table: Any) -> list[dict[Any, Any]]:
+    """Return the rows of a table whose columns are named apart."""
+    wanted = 'wanted: {"columns": ["prefix", "num_preds"], "data": [["time traveller", 50]]}'
+    if not isinstance(table, dict) or set(table) - {"index", "columns", "data"}:
+        raise ValueError(f"dataframe_split: not a table; {wanted}")
+    columns, rows = table.get("columns"), table.get("data")
+    if not isinstance(table.get("index"), list | None):
+        raise ValueError("dataframe_split: index is not a list")
+    if not isinstance(columns, list) or sorted(map(repr, columns)) != ["'num_preds'", "'prefix'"]:
+        raise ValueError(f"dataframe_split: the columns are not prefix and num_preds; {wanted}")
+    if not isinstance(rows, list):
+        raise ValueError(f"dataframe_split: data is not a list; {wanted}")
+    if len(table.get("index") or rows) != len(rows):  # by which pandas would repeat rows
+        raise ValueError("dataframe_split: index is not as long as data")
+    if not all(isinstance(row, list) and len(row) == len(columns) for row in rows):
+        raise ValueError(f"dataframe_split: a row has not two values; {wanted}")
+    return [dict(zip(columns, row, strict=True)) for row in rows]
+
+
+def _check_content_type(headers: Mapping[bytes, bytes]) -> None:
+    given = headers.get(b"content-type", b"").decode("latin-1")
+    kind, _, charset = given.partition(";")
+    if kind.strip().lower() != "application/json" or charset.strip().lower() not in ("", "charset=utf-8"):
+        raise RefusedError(415, f"the content type is {given[:60]!r}; wanted: application/json")
+
+
+async def _read_body(receive: "Receive") -> bytes:
+    body = b""
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if len(body) > MAX_BODY_BYTES:
+            raise RefusedError(413, f"the body has more than {MAX_BODY_BYTES} bytes")
+        if not message.get("more_body", False):
+            return body
+
+
+async def _refuse(send: "Send", refusal: RefusedError) -> None:
+    """Answer as MLflow does."""
+    content = json.dumps({"error_code": "INVALID_PARAMETER_VALUE", "message": str(refusal)}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
+    if refusal.status == 413:
+        headers.append((b"connection", b"close"))  # the rest of the body is not read
+    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})
+
+
+def make_app() -> Front:
+    """Return the server of the MLflow model folder in whose `code/timemachine/tracking/` this file lies."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow warns of its own type hints
+        from mlflow.pyfunc import load_model, scoring_server
+
+    return Front(scoring_server.init(load_model(str(Path(__file__).resolve().parents[3]))))
