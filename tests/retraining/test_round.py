@@ -122,7 +122,7 @@ class TestInOrder:
         assert rounds.aliases() == {}
 
     def test_without_a_champion_there_is_nothing_to_roll_back_to(self, rounds: Rounds) -> None:
-        with pytest.raises(ValueError, match="^nothing to roll back to: there is no champion"):
+        with pytest.raises(ValueError, match=r"^nothing to roll back to: there is no champion"):
             one_round.rollback(rounds.folder)
 
     def test_the_first_round_promotes_what_beats_counting(self, rounds: Rounds) -> None:
