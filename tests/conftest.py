@@ -47,3 +47,16 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def project(finished: Path, tmp_path: Path) -> Path:
     """A copy of the finished folder, to be broken."""
     return Path(shutil.copytree(finished, tmp_path / "project"))
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated, empty SQLite store: making one takes seconds, copying it does not."""
+    from timemachine.tracking.store import open_store
+
+    folder = tmp_path_factory.mktemp("store")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+        with open_store(folder, "other"):
+            pass
+    return folder / "mlflow.db"

@@ -1,20 +1,17 @@
 """The graph against the code, and the graph run by DVC itself."""
 
 import json
-import os
 import re
-import shutil
 import subprocess
 import sys
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from graph import ROOT, imported, stages
 from pydantic import BaseModel
-from tiny import ALL_STAGES, git, make_project, write_params
+from repository import Repository
+from tiny import ALL_STAGES
 
 from timemachine.params import Params
 
@@ -112,65 +109,18 @@ def test_the_library_imports_without_dvc_and_mlflow() -> None:
     modules = [
         ".".join(path.relative_to(ROOT / "src").with_suffix("").parts)
         for path in (ROOT / "src/timemachine").rglob("*.py")
-        if "tracking" not in path.parts and path.name != "__init__.py"
+        if not {"tracking", "retraining"} & set(path.parts) and path.name != "__init__.py"
     ]
     code = "import sys; sys.modules.update(dvc=None, mlflow=None)\n" + "".join(f"import {m}\n" for m in modules)
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("module", ["cli", "stage", "ngrams.report", "evaluation.ngram_models"])
+@pytest.mark.parametrize(
+    "module", ["cli", "stage", "ngrams.report", "evaluation.ngram_models", "retraining.round"]
+)
 def test_what_needs_no_torch_does_not_pay_for_it(module: str) -> None:
     code = f"import sys, timemachine.{module}; sys.exit('torch' in sys.modules or 'mlflow' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-class Repository:
-    """A clone of this project with tiny params, and DVC to run it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        tracked = git(
-            ROOT,
-            "ls-files",
-            "--cached",
-            "--others",
-            "--exclude-standard",
-            "src",
-            "stages",
-            "data/own",
-            "data/accepted",
-            "data/inbox",
-            ".dvc/config",
-            ".dvcignore",
-            ".gitignore",
-        )
-        for name in [*tracked.split(), "dvc.yaml"]:
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
-        make_project(folder)
-        git(folder, "init", "--quiet")
-        git(folder, "add", ".")
-        git(folder, "commit", "--quiet", "--message", "tiny")
-
-    def dvc(self, *arguments: str) -> str:
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        command = [sys.executable, "-m", "dvc", *arguments]
-        environment = os.environ | {"PATH": path, "PYTHONPATH": str(self.folder / "src"), "DVC_NO_ANALYTICS": "1"}
-        done = subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    def change(self, change: Callable[[dict[str, Any]], None]) -> None:
-        content = yaml.safe_load((self.folder / "params.yaml").read_text())
-        change(content)
-        write_params(self.folder, content)
-
-    def repro(self) -> list[str]:
-        """Run the pipeline and return the stages that ran."""
-        lines = self.dvc("repro").splitlines()
-        return [line.split("'")[1] for line in lines if line.startswith("Running stage")]
 
 
 @pytest.fixture(scope="module")

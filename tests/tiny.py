@@ -13,11 +13,17 @@ import yaml
 from graph import ROOT
 
 
-def tiny_text(num_words: int = 600) -> str:
+def tiny_text(num_words: int = 600, seed: int = 0) -> str:
     """Sentences of few words, so that a tiny model learns something."""
     words = ["the", "time", "traveller", "machine", "it", "was", "of", "a", "grey", "morlock"]
-    chosen = np.random.default_rng(0).choice(words, num_words)
+    chosen = np.random.default_rng(seed).choice(words, num_words)
     return "\n".join(" ".join(chosen[i : i + 8]) + "." for i in range(0, num_words, 8)) + "\n"
+
+
+def random_text(seed: int, num_words: int = 1000) -> str:
+    """Words of random letters: no two texts share a run of eight by chance."""
+    letters = np.random.default_rng(seed).integers(ord("a"), ord("z") + 1, (num_words, 5), dtype=np.uint8)
+    return " ".join(bytes(word).decode() for word in letters) + "\n"
 
 
 def tiny_params() -> dict[str, Any]:

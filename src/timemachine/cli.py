@@ -108,6 +108,41 @@ def serve(
     become_server(root, params.load(root / "params.yaml").publish.experiment, model, port)
 
 
+@app.command()
+def retrain(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and change nothing.")] = False,
+    notify: Annotated[
+        str,
+        typer.Option(
+            envvar="TIMEMACHINE_NOTIFY",
+            metavar="COMMAND",
+            help="Call this, without a shell, with the JSON report on its standard input.",
+        ),
+    ] = "",
+) -> None:
+    """Take new texts in, run what changed, and promote the best model if it passes the gate.
+
+    Exit codes: 0 promoted, 10 nothing new, 11 rejected, 12 another round is under way, 1 failed. With --dry-run
+    0 says that there is something to do.
+    """
+    from timemachine.retraining import round as one_round
+
+    root = stage.repository_root()
+    say = typer.echo
+    raise typer.Exit(one_round.dry_run(root, say) if dry_run else one_round.retrain(root, notify, say))
+
+
+@app.command()
+def rollback() -> None:
+    """Put the previous champion back; no round promotes the other one again.
+
+    Exit codes: 0 done, 12 a round is under way, 1 failed, or there is nothing to roll back to.
+    """
+    from timemachine.retraining import round as one_round
+
+    raise typer.Exit(one_round.rollback(stage.repository_root(), typer.echo))
+
+
 def main() -> None:
     """Run the console script; a user's mistake ends in one line."""
     with stage.one_line_errors("timemachine"):

@@ -78,3 +78,40 @@ def test_tokens_outside_the_vocabulary_are_refused(folder: Path) -> None:
     np.save(folder / "tokens.npy", np.full(10, 200, dtype=np.uint8))
     with pytest.raises(ValueError, match=r"tokens\.npy"):
         Corpus.load(folder)
+
+
+def with_and_without(level: str, cleaning: str) -> tuple[Corpus, Corpus]:
+    added = ["Zebras quoth nothing of the grey machine.", "Of xylophones, nothing."]
+    options = {**OPTIONS, "cleaning": cleaning, "level": level}
+    return build_corpus(tiny_text(), **options), build_corpus(tiny_text(), **options, added=added)
+
+
+@pytest.mark.parametrize("level", ["char", "word"])
+@pytest.mark.parametrize("cleaning", ["lines", "whole"])
+def test_added_texts_change_neither_the_parts_held_out_nor_the_book_before_them(level: str, cleaning: str) -> None:
+    own, extended = with_and_without(level, cleaning)
+    assert own.num_added == 0 < extended.num_added
+    for part in ("val", "test"):
+        assert extended.tokenizer.decode(extended.part(part)) == own.tokenizer.decode(own.part(part))
+        assert extended.split[part][0] == own.split[part][0] + extended.num_added
+    book = extended.part("train")[extended.num_added :]
+    assert extended.tokenizer.decode(book) == own.tokenizer.decode(own.part("train"))
+
+
+def test_added_texts_stand_in_front_in_their_order_and_bring_their_tokens() -> None:
+    own, extended = with_and_without("word", "whole")
+    text = extended.tokenizer.decode(extended.tokens[: extended.num_added])
+    assert text == "zebras quoth nothing of the grey machine of xylophones nothing"
+    new = {"zebras", "quoth", "nothing", "xylophones"}
+    assert set(extended.vocabulary.tokens) == set(own.vocabulary.tokens) | new
+
+
+def test_added_texts_do_not_make_up_for_a_book_too_short_to_split() -> None:
+    with pytest.raises(ValueError, match="3 tokens leaves the val part empty"):
+        build_corpus("abc", cleaning="lines", level="char", **OPTIONS, added=[tiny_text()])
+
+
+def test_a_corpus_with_added_texts_comes_back(folder: Path) -> None:
+    _, extended = with_and_without("char", "whole")
+    extended.save(folder)
+    assert Corpus.load(folder).num_added == extended.num_added

@@ -1,0 +1,240 @@
+"""Texts on their way in: from `data/inbox/` to `data/accepted/`, or with the reason to `data/inbox/rejected/`.
+
+A text is an ordinary file whose name ends in `.txt`, in any case. Everything else is left where it lies: a file
+under another name may be one that is still being copied, and becomes a text when it is renamed. Hidden files and
+README.md are nobody's business.
+
+Every step can be the last one. An accepted text is whole in `data/accepted/` before the original goes, a reason
+stands there before the file that it is about, and whoever comes next finds the original, decides the same again
+and goes on.
+"""
+
+import filecmp
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from timemachine.files import write_text
+from timemachine.params import Params
+from timemachine.retraining.admission import Library, refusal, runs_of, without_licence
+from timemachine.text.clean import decode
+from timemachine.text.fetch import fetch
+
+# A file larger than this is not a text that anybody means.
+_MAX_BYTES = 200_000_000
+_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}\.txt")
+# Leaves room for what is added to it.
+_MAX_NAME_BYTES = 200
+
+Outcome = Literal["accepted", "changed", "unchanged", "rejected", "left"]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What becomes of an entry of the inbox.
+
+    Attributes:
+        path: where it lies.
+        outcome: `accepted`; `changed`: takes the place of an older text of its name; `unchanged`: that text is
+            the same; `rejected`; `left`: not a text, or not the one any more that was read.
+        reason: why it is rejected or left.
+        name: in `data/accepted/`.
+        text: what will stand there.
+        seen: what the file was like when it was read.
+    """
+
+    path: Path
+    outcome: Outcome
+    reason: str = ""
+    name: str = ""
+    text: str = ""
+    seen: os.stat_result | None = None
+
+    def line(self) -> str:
+        """Say it in one line, whatever the name is made of."""
+        name = _printable(self.path.name)
+        where = f" as {self.name}" if self.name != self.path.name and self.name else ""
+        return f"{name}: {self.outcome}{where}{f': {self.reason}' if self.reason else ''}"
+
+
+class Inbox:
+    """The inbox, and what its texts are held against.
+
+    Args:
+        params: all parameters.
+        root: the repository root.
+    """
+
+    def __init__(self, params: Params, root: Path) -> None:
+        self._params, self._root = params, root
+        self.folder = root / "data/inbox"
+        self.accepted = root / "data/accepted"
+        self.rejected = self.folder / "rejected"
+
+    def is_empty(self) -> bool:
+        """Return whether no text waits."""
+        return not any(_is_text(path) for path in self._entries())
+
+    def examine(self) -> Iterator[Decision]:
+        """Yield what is to become of each entry, in the order of their names, and change nothing.
+
+        What is accepted here counts for those that come after it.
+
+        Raises:
+            ValueError: the book cannot be had, or an accepted text cannot be read.
+        """
+        entries = self._entries()
+        if not any(map(_is_text, entries)):
+            yield from (Decision(path, "left", "not a .txt file") for path in entries)
+            return
+        library = self.library()
+        for path in entries:
+            if not _is_text(path):
+                yield Decision(path, "left", "not a .txt file")
+                continue
+            decision = self._decide(path, library)
+            yield decision
+            if decision.outcome in ("accepted", "changed"):
+                library.accepted[decision.name] = runs_of(decision.text)
+
+    def take(self) -> Iterator[Decision]:
+        """Do what `examine` yields, and yield it; what cannot be done is left for the next round.
+
+        Raises:
+            ValueError: the book cannot be had, or an accepted text cannot be read.
+        """
+        for decision in self.examine():
+            try:
+                yield self._act(decision)
+            except OSError as error:
+                yield Decision(decision.path, "left", f"{decision.outcome}, but {error}")
+
+    def check_accepted(self) -> None:
+        """Look for held-out text among the accepted texts, however they came there.
+
+        Raises:
+            ValueError: one holds some, or cannot be read, or the book cannot be had.
+        """
+        if any(self.accepted.glob("*.txt")):
+            library = self.library()
+            for name in library.accepted:
+                if leak := library.leak(name):
+                    raise ValueError(f"{self.accepted / name}: {leak}; take it away")
+
+    def library(self) -> Library:
+        """Return what texts are held against.
+
+        Raises:
+            ValueError: the book cannot be had, or an accepted text cannot be read.
+        """
+        wanted = self._params.download
+        sources = ["data/raw/timemachine.txt", *wanted.sources]
+        options = wanted.model_dump(include={"sha256", "max_bytes", "timeout_s", "retries"})
+        book = decode(fetch(sources, root=self._root, report=lambda _: None, **options), "the book")
+        accepted = {
+            path.name: decode(path.read_bytes(), str(path)) for path in sorted(self.accepted.glob("*.txt"))
+        }
+        return Library.of(book, self._params.preprocess.split.train, accepted)
+
+    def _entries(self) -> list[Path]:
+        try:
+            entries = sorted(self.folder.iterdir(), key=lambda path: os.fsencode(path.name))
+        except FileNotFoundError:
+            return []
+        return [
+            path
+            for path in entries
+            if not path.name.startswith(".") and path.name != "README.md" and path != self.rejected
+        ]
+
+    def _decide(self, path: Path, library: Library) -> Decision:
+        name = _safe_name(path.name)
+        try:
+            seen = path.lstat()
+            if not stat.S_ISREG(seen.st_mode):
+                return Decision(path, "rejected", "it is no ordinary file; put the text itself here, no link")
+            if seen.st_size > _MAX_BYTES:
+                reason = f"it has {seen.st_size} bytes; at most {_MAX_BYTES} are read"
+                return Decision(path, "rejected", reason, seen=seen)
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return Decision(path, "left", "it is gone")
+        except OSError as error:
+            return Decision(path, "rejected", f"it cannot be read: {error.strerror or error}")
+        try:
+            text = without_licence(decode(content, "it"))
+        except ValueError as error:
+            return Decision(path, "rejected", str(error).removeprefix("it: "), seen=seen)
+        older = self.accepted / name
+        if older.is_file() and older.read_bytes() == text.encode():
+            return Decision(path, "unchanged", name=name, seen=seen)
+        if refused := refusal(text, name, library, self._params.retraining):
+            return Decision(path, "rejected", refused, seen=seen)
+        return Decision(path, "changed" if older.exists() else "accepted", name=name, text=text, seen=seen)
+
+    def _act(self, decision: Decision) -> Decision:
+        if decision.outcome == "left":
+            return decision
+        if decision.seen and not _same(decision.seen, decision.path):
+            return Decision(decision.path, "left", "it is still being written")
+        if decision.outcome == "rejected":
+            self._reject(decision)
+            return decision
+        if decision.outcome != "unchanged":
+            self._accept(decision)
+        # One that has grown while this was being done stays, and is `changed` in the next round.
+        if decision.seen and _same(decision.seen, decision.path):
+            decision.path.unlink()
+        return decision
+
+    def _accept(self, decision: Decision) -> None:
+        # Written elsewhere: what a kill leaves of a half-written text must not lie among the accepted ones.
+        whole = self._root / "data/retraining" / decision.name
+        write_text(whole, decision.text)
+        self.accepted.mkdir(parents=True, exist_ok=True)
+        whole.replace(self.accepted / decision.name)
+
+    def _reject(self, decision: Decision) -> None:
+        target = self._free_place(decision.path)
+        write_text(target.with_name(f"{target.name}.reason"), f"{decision.reason}\n")
+        decision.path.rename(target)
+
+    def _free_place(self, path: Path) -> Path:
+        """Return where a rejected file goes: nobody's place, or that of one with the same content."""
+        name = Path(path.name if len(os.fsencode(path.name)) <= _MAX_NAME_BYTES else _safe_name(path.name))
+        number = 1
+        while True:
+            target = self.rejected / (name if number == 1 else f"{name.stem}-{number}{name.suffix}")
+            if not os.path.lexists(target):
+                return target
+            both_files = all(stat.S_ISREG(p.lstat().st_mode) for p in (path, target))
+            if both_files and filecmp.cmp(path, target, shallow=False):
+                return target
+            number += 1
+
+
+def _is_text(path: Path) -> bool:
+    return path.suffix.lower() == ".txt"
+
+
+def _safe_name(name: str) -> str:
+    """Return a name that every file system and command line takes, always the same for the same name."""
+    if _SAFE_NAME.fullmatch(name):
+        return name
+    stem = re.sub("[^A-Za-z0-9]+", "_", name[:-4]).strip("_")[:60]
+    # Names that differ in what is left out stay different.
+    return f"{stem or 'text'}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}.txt"
+
+
+def _printable(name: str) -> str:
+    return name if name.isprintable() else repr(name)
+
+
+def _same(before: os.stat_result, path: Path) -> bool:
+    now = path.lstat()
+    return (now.st_size, now.st_mtime_ns, now.st_ino) == (before.st_size, before.st_mtime_ns, before.st_ino)

@@ -1,0 +1,45 @@
+"""Tell somebody how a round ended."""
+
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+_TIMEOUT_S = 60.0
+
+
+def parse_command(command: str) -> list[str]:
+    """Split a command as a shell would; nothing in it is expanded.
+
+    Raises:
+        ValueError: a quotation is not closed.
+    """
+    try:
+        return shlex.split(command)
+    except ValueError as error:
+        raise ValueError(f"--notify {command!r}: {error}") from None
+
+
+def notify(command: Sequence[str], report: Mapping[str, Any], root: Path, timeout_s: float = _TIMEOUT_S) -> None:
+    """Call a command with a report as JSON on its standard input; whatever it does is at most a warning.
+
+    Args:
+        command: and its arguments; empty: nothing is called.
+        report: what is told.
+        root: where it runs.
+        timeout_s: after which it is stopped.
+    """
+    if not command:
+        return
+    try:
+        done = subprocess.run(
+            command, input=json.dumps(report), text=True, cwd=root, timeout=timeout_s, check=False
+        )
+        failure = f"exit code {done.returncode}" if done.returncode else ""
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        failure = str(error)
+    if failure:
+        print(f"timemachine: warning: {shlex.join(command)}: {failure}", file=sys.stderr, flush=True)

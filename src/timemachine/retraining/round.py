@@ -1,0 +1,216 @@
+"""One round of retraining, which any scheduler may call at any time, and the way back.
+
+What a round has to remember lies in `data/retraining/`: `pending.json`, a promotion that is not yet told of, and
+`verdict.json`, the last verdict, with the state that it is about. The latter is written last of all, so that a
+round that was killed, at whatever point, leaves a state without a verdict, and the next round goes on from there.
+Until the alias `champion` moves the old champion is served.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from timemachine import params as parameters
+from timemachine.files import read_json, write_json
+from timemachine.retraining.inbox import Inbox
+from timemachine.retraining.lock import BusyError, one_at_a_time
+from timemachine.retraining.notification import notify, parse_command
+from timemachine.retraining.pipeline import Pipeline
+
+PROMOTED, FAILED, NOTHING_NEW, REJECTED, BUSY = 0, 1, 10, 11, 12
+
+
+def retrain(root: Path, command: str = "", say: Callable[[str], None] = print) -> int:
+    """Do one round and return its exit code.
+
+    Args:
+        root: the repository root.
+        command: called with the JSON report of every round that judged or failed; empty: none.
+        say: takes lines for people.
+
+    Raises:
+        ValueError: the round failed, and the champion is who it was, unless the message says otherwise.
+    """
+    hook = parse_command(command)
+
+    def work(lock: int) -> int:
+        try:
+            return _Round(root, Pipeline(root, lock), hook, say).run()
+        except Exception as error:
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            notify(hook, {"verdict": "failed", "error": " ".join(str(error).split()), "when": now}, root)
+            raise
+
+    return _alone(root, work)
+
+
+def dry_run(root: Path, say: Callable[[str], None] = print) -> int:
+    """Say what a round would do, and do none of it; return 0 if there is something to do, else 10 or 12.
+
+    Raises:
+        ValueError: the params are wrong, the book cannot be had, or DVC cannot tell what changed.
+    """
+
+    def work(lock: int) -> int:
+        params = parameters.load(root / "params.yaml")
+        waits = []
+        if pending_path(root).exists():
+            waits.append("a promotion waits to be brought to its end")
+        taken = False
+        for decision in Inbox(params, root).examine():
+            say(decision.line())
+            taken |= decision.outcome in ("accepted", "changed")
+        stages = dict.fromkeys([*(["preprocess"] if taken else []), *Pipeline(root, lock).changed_stages()])
+        if stages:
+            waits.append(f"would run, with what depends on them: {', '.join(stages)}")
+        elif not waits and not is_judged(root):
+            waits.append("the state published last waits for its verdict")
+        for line in waits or ["nothing new"]:
+            say(line)
+        return PROMOTED if waits else NOTHING_NEW
+
+    return _alone(root, work)
+
+
+def rollback(root: Path, say: Callable[[str], None] = print) -> int:
+    """Put the previous champion back and return the exit code.
+
+    Raises:
+        ValueError: there is none, or the store cannot be reached.
+    """
+
+    def work(_: int) -> int:
+        params = parameters.load(root / "params.yaml")
+        from timemachine.retraining.promotion import roll_back
+        from timemachine.tracking import verdicts
+
+        with verdicts.open_verdicts(root, params.publish.experiment) as store:
+            report = roll_back(store)
+            verdicts.finish(store, verdicts.record(store, report["key"], report, {}, root))
+        say(report["reasons"][0])
+        return PROMOTED
+
+    return _alone(root, work)
+
+
+def _alone(root: Path, work: Callable[[int], int]) -> int:
+    try:
+        with one_at_a_time(root) as lock:
+            return work(lock)
+    except BusyError as error:
+        print(f"timemachine: {error}", file=sys.stderr)
+        return BUSY
+
+
+def verdict_path(root: Path) -> Path:
+    """Return where the last verdict lies."""
+    return root / "data/retraining/verdict.json"
+
+
+def pending_path(root: Path) -> Path:
+    """Return where a promotion lies that is not yet told of."""
+    return root / "data/retraining/pending.json"
+
+
+def is_judged(root: Path) -> bool:
+    """Return whether the last verdict is about the state that was published last."""
+    paths = (root / "data/published.json", verdict_path(root))
+    try:
+        published, verdict = (json.loads(path.read_bytes()) for path in paths)
+        return bool(published["state"] == verdict["state"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+@dataclass(frozen=True)
+class _Round:
+    root: Path
+    pipeline: Pipeline
+    hook: Sequence[str]
+    say: Callable[[str], None]
+
+    def run(self) -> int:
+        """Do what the round is about; each step finds done what an earlier round did."""
+        params = parameters.load(self.root / "params.yaml")
+        if (code := self._finish_what_was_begun(params)) is not None:
+            return code
+        self.pipeline.forget_the_dead()
+        inbox = Inbox(params, self.root)
+        for decision in inbox.take():
+            self.say(decision.line())
+        if not self.pipeline.changed_stages() and is_judged(self.root):
+            self.say("nothing new")
+            return NOTHING_NEW
+        inbox.check_accepted()
+        self.pipeline.reproduce()
+
+        from timemachine.retraining import promotion
+        from timemachine.tracking import verdicts
+        from timemachine.tracking.publish import publish
+
+        receipt = publish(params, self.root, self.root / "data")
+        with verdicts.open_verdicts(self.root, params.publish.experiment) as store:
+            who = promotion.candidates(store, receipt)
+            if who.champion == who.challenger:
+                return self._nothing_to_promote(who.state, f"version {who.challenger.number} is champion already")
+            if verdicts.is_judged(store, who.key):
+                return self._nothing_to_promote(who.state, f"version {who.challenger.number} was judged already")
+            judged = promotion.judge_candidates(store, who, params, self.root / "data")
+            if judged is None:
+                return self._nothing_to_promote(
+                    who.state, f"version {who.challenger.number} is the champion again"
+                )
+            report = promotion.report_of(who, judged, params)
+            if judged.verdict.promote:
+                write_json(pending_path(self.root), report)
+                promotion.promote(store, who, judged)
+        return self._finish(params, report)
+
+    def _finish_what_was_begun(self, params: parameters.Params) -> int | None:
+        """End a promotion after which an earlier round could not do the rest; None if there is none."""
+        if not pending_path(self.root).exists():
+            return None
+        from timemachine.tracking import registry, verdicts
+
+        report = read_json(pending_path(self.root))
+        with verdicts.open_verdicts(self.root, params.publish.experiment) as store:
+            champion = registry.aliased(store, "champion")
+        if champion is None or champion.number != report["challenger"]["version"]:
+            # It never came to pass, or was rolled back since.
+            pending_path(self.root).unlink()
+            return None
+        self.say(f"version {champion.number} was promoted already; what an earlier round left undone follows")
+        return self._finish(params, report)
+
+    def _finish(self, params: parameters.Params, report: dict[str, Any]) -> int:
+        """Tell everybody of a verdict."""
+        from timemachine.retraining.promotion import metrics_of
+        from timemachine.tracking import verdicts
+
+        version, promoted = report["challenger"]["version"], report["verdict"] == "promoted"
+        for reason in report["reasons"]:
+            self.say(f"version {version} {report['verdict']}: {reason}")
+        with verdicts.open_verdicts(self.root, params.publish.experiment) as store:
+            run_id = verdicts.record(store, report["key"], report, metrics_of(report), self.root)
+        if promoted:
+            try:
+                report = report | {"pushed": self.pipeline.push()}
+            except ValueError as error:
+                raise ValueError(
+                    f"version {version} is champion now, but {error}; the next round tries again"
+                ) from None
+        notify(self.hook, report, self.root)
+        with verdicts.open_verdicts(self.root, params.publish.experiment) as store:
+            verdicts.finish(store, run_id)
+        write_json(verdict_path(self.root), report)
+        pending_path(self.root).unlink(missing_ok=True)
+        return PROMOTED if promoted else REJECTED
+
+    def _nothing_to_promote(self, state: str, reason: str) -> int:
+        self.say(f"nothing to promote: {reason}")
+        write_json(verdict_path(self.root), {"verdict": "nothing new", "reasons": [reason], "state": state})
+        return NOTHING_NEW

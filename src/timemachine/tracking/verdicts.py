@@ -1,0 +1,78 @@
+"""Verdicts on challengers, and what else happens to champions, as runs of an MLflow experiment of their own."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from timemachine.tracking.environment import git_tags, user
+from timemachine.tracking.store import Store, open_store
+
+# ruff: isort: split
+from mlflow.entities import Metric
+
+# A scheduler's log is no place for a bar that moves.
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+_KEY = "timemachine.key"
+
+
+@contextmanager
+def open_verdicts(root: Path, experiment: str) -> Iterator[Store]:
+    """Yield the store with the experiment that holds the verdicts on the models of an experiment.
+
+    Raises:
+        ValueError: as `open_store`.
+    """
+    with open_store(root, f"{experiment}-retraining", alone=False) as store:
+        yield store
+
+
+def is_judged(store: Store, key: str) -> bool:
+    """Return whether a verdict under this key was brought to its end."""
+    filter_string = f"tags.`{_KEY}` = '{key}' and attributes.status = 'FINISHED'"
+    return bool(store.client.search_runs([store.experiment_id], filter_string, max_results=1))
+
+
+def record(store: Store, key: str, report: Mapping[str, Any], metrics: Mapping[str, float], root: Path) -> str:
+    """Write a report to MLflow and return the id of its run, which `finish` ends.
+
+    A run of the same key is written again: a round that was killed leaves no second one.
+
+    Args:
+        store: as `open_verdicts` yields it.
+        key: of what was judged.
+        report: with `verdict`, `reasons` and whatever else; logged as JSON, its simple values as tags.
+        metrics: numbers, by name.
+        root: the repository root.
+    """
+    client = store.client
+    found = client.search_runs([store.experiment_id], f"tags.`{_KEY}` = '{key}'", max_results=1)
+    run = found[0] if found else client.create_run(store.experiment_id, tags={_KEY: key, "mlflow.user": user()})
+    run_id = str(run.info.run_id)
+    client.update_run(run_id, name=f"{report['verdict']} {key[:8]}")
+    tags = {
+        **{f"timemachine.{name}": str(value) for name, value in report.items() if isinstance(value, str | int)},
+        "timemachine.kind": "verdict",
+        "timemachine.reasons": _lines(report.get("reasons", [])),
+        "mlflow.note.content": _lines(report.get("reasons", [])),
+        "mlflow.source.name": "timemachine retrain",
+        **git_tags(root),
+    }
+    for name, value in tags.items():
+        client.set_tag(run_id, name, value)
+    time_ms = run.info.start_time
+    client.log_batch(run_id, metrics=[Metric(name, value, time_ms, 0) for name, value in metrics.items()])
+    client.log_text(run_id, json.dumps(report, indent=2), "report.json")
+    return run_id
+
+
+def finish(store: Store, run_id: str) -> None:
+    """Say that nothing of a verdict is left to be done."""
+    store.client.set_terminated(run_id, "FINISHED")
+
+
+def _lines(reasons: Sequence[str]) -> str:
+    return "\n".join(f"- {reason}" for reason in reasons)

@@ -1,0 +1,62 @@
+"""A repository of its own, in which DVC runs a tiny pipeline."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from graph import ROOT
+from tiny import git, make_project, write_params
+
+
+class Repository:
+    """A clone of this project with tiny params, and DVC to run it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        tracked = git(
+            ROOT,
+            "ls-files",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+            "src",
+            "stages",
+            "data/own",
+            "data/accepted",
+            "data/inbox",
+            ".dvc/config",
+            ".dvcignore",
+            ".gitignore",
+        )
+        for name in [*tracked.split(), "dvc.yaml"]:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+        make_project(folder)
+        git(folder, "init", "--quiet")
+        git(folder, "add", ".")
+        git(folder, "commit", "--quiet", "--message", "tiny")
+
+    def dvc(self, *arguments: str) -> str:
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        command = [sys.executable, "-m", "dvc", *arguments]
+        environment = os.environ | {"PATH": path, "PYTHONPATH": str(self.folder / "src"), "DVC_NO_ANALYTICS": "1"}
+        done = subprocess.run(
+            command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def change(self, change: Callable[[dict[str, Any]], None]) -> None:
+        content = yaml.safe_load((self.folder / "params.yaml").read_text())
+        change(content)
+        write_params(self.folder, content)
+
+    def repro(self) -> list[str]:
+        """Run the pipeline and return the stages that ran."""
+        lines = self.dvc("repro").splitlines()
+        return [line.split("'")[1] for line in lines if line.startswith("Running stage")]

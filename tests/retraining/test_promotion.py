@@ -1,0 +1,135 @@
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from timemachine.retraining import promotion
+from timemachine.retraining.gate import Baseline, Figures, Verdict
+from timemachine.retraining.promotion import Candidates, Judged, promote, roll_back
+from timemachine.tracking import registry
+from timemachine.tracking.registry import Version
+from timemachine.tracking.store import Store
+from timemachine.tracking.verdicts import finish, is_judged, open_verdicts, record
+
+
+@pytest.fixture
+def store(tmp_path: Path, empty_store: Path) -> Iterator[Store]:
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    with open_verdicts(tmp_path, "timemachine") as store:
+        yield store
+
+
+def version(store: Store, name: str) -> Version:
+    run = store.client.create_run(store.experiment_id, run_name=name)
+    return registry.ensure_version(store, run.info.run_id, name)
+
+
+def judged(val: float, champion: float | None = None, best: float | None = None) -> Judged:
+    rival = None if champion is None else Figures(champion, 2.0, 1, 1.0)
+    verdict = Verdict(True, ["good"])
+    return Judged(verdict, Figures(val, 2.0, 1, 1.0), rival, Baseline(3, 3.0, 3.0), best, "text")
+
+
+def names(store: Store) -> dict[str, str]:
+    found = {alias: registry.aliased(store, alias) for alias in ("champion", "previous")}
+    return {alias: one.name for alias, one in found.items() if one}
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing after it is done."""
+
+
+@contextlib.contextmanager
+def killed_before(step: int) -> Iterator[None]:
+    """Let a number of writes to the registry pass, and no more."""
+    steps = iter(range(step))
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for name in ("tag_version", "move_alias", "remove_alias"):
+            original = getattr(registry, name)
+
+            def counted(*arguments, original=original, **options):
+                if next(steps, None) is None:
+                    raise Killed
+                return original(*arguments, **options)
+
+            monkeypatch.setattr(promotion.registry, name, counted)
+        with contextlib.suppress(Killed):
+            yield
+
+
+def test_promotions_and_a_rollback_move_the_aliases_and_are_recorded(store: Store) -> None:
+    a, b = version(store, "a"), version(store, "b")
+    promote(store, Candidates("state", a, None), judged(2.0))
+    assert names(store) == {"champion": "a"}
+    promote(store, Candidates("state", b, a), judged(1.9, champion=2.0))
+    assert names(store) == {"champion": "b", "previous": "a"}
+    [*_, move] = registry.moves(store, b)
+    assert move["from"] == a.number
+    assert move["scores"] == {"challenger": 1.9, "champion": 2.0, "baseline": 3.0}
+    report = roll_back(store)
+    assert report["champion"]["version"] == a.number
+    assert names(store) == {"champion": "a"}
+    assert "timemachine.rolled_back" in registry.version_tags(store, b)
+
+
+def test_a_promotion_killed_at_any_step_leaves_a_champion_and_is_done_by_the_next(store: Store) -> None:
+    a, b = version(store, "a"), version(store, "b")
+    seen = set()
+    for step in range(7):
+        promote(store, Candidates("state", a, None), judged(2.0))
+        who = Candidates("state", b, a)
+        with killed_before(step):
+            promote(store, who, judged(1.9, champion=2.0))
+        seen.add(names(store)["champion"])
+        promote(store, who, judged(1.9, champion=2.0))
+        assert names(store) == {"champion": "b", "previous": "a"}
+    assert seen == {"a", "b"}
+
+
+@pytest.mark.parametrize("step", range(6))
+def test_a_rollback_killed_at_any_step_leaves_a_champion_that_stays(store: Store, step: int) -> None:
+    a, b = version(store, "a"), version(store, "b")
+    promote(store, Candidates("state", a, None), judged(2.0))
+    promote(store, Candidates("state", b, a), judged(1.9, champion=2.0))
+    with killed_before(step):
+        roll_back(store)
+    assert names(store)["champion"] in ("a", "b")
+    with contextlib.suppress(ValueError):  # nothing to roll back to: the first one came far enough
+        roll_back(store)
+    assert names(store)["champion"] == "a"
+    assert "timemachine.rolled_back" in registry.version_tags(store, b)
+
+
+def test_a_champion_carries_the_best_score_of_those_before_it_on_the_same_text(store: Store) -> None:
+    a, b = version(store, "a"), version(store, "b")
+    promote(store, Candidates("state", a, None), judged(1.9))
+    promote(store, Candidates("state", b, a), judged(1.95, champion=1.9))
+    assert promotion._best_val(store, b, "text") == 1.9
+    assert promotion._best_val(store, b, "another text") is None
+
+
+def test_a_challenger_of_another_state_is_refused(store: Store) -> None:
+    receipt = {"state": "0123456789", "models": {"rnn/a": "key"}}
+    with pytest.raises(ValueError, match="has no challenger"):
+        promotion.candidates(store, receipt)
+    a = version(store, "a")
+    registry.move_alias(store, "challenger", a, reason="", scores={})
+    with pytest.raises(ValueError, match="is not of the state 01234567"):
+        promotion.candidates(store, receipt)
+    store.client.set_tag(a.run_id, "timemachine.key", "key")
+    assert promotion.candidates(store, receipt) == Candidates("0123456789", a, None)
+
+
+def test_a_verdict_has_one_run_and_counts_when_it_is_brought_to_its_end(store: Store, tmp_path: Path) -> None:
+    report = {"verdict": "rejected", "reasons": ["one", "two"]}
+    first = record(store, "key", report, {"challenger_val": 2.0}, tmp_path)
+    assert not is_judged(store, "key")
+    assert record(store, "key", report, {"challenger_val": 2.0}, tmp_path) == first
+    finish(store, first)
+    assert is_judged(store, "key")
+    assert not is_judged(store, "other")
+    run = store.client.get_run(first)
+    assert run.data.tags["timemachine.reasons"] == "- one\n- two"
+    assert run.data.metrics == {"challenger_val": 2.0}

@@ -1,0 +1,265 @@
+"""Rounds end to end: real commands, DVC, SQLite and processes, on a pipeline cut down to what is judged."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from repository import Repository
+from tiny import tiny_text
+
+from timemachine import params
+from timemachine.retraining import promotion
+from timemachine.retraining import round as one_round
+from timemachine.retraining.round import BUSY, FAILED, NOTHING_NEW, PROMOTED, REJECTED
+from timemachine.tracking import registry, verdicts
+from timemachine.tracking.store import Store
+
+# Of the others a finished pipeline's files are taken.
+STAGES = ("preprocess", "train_rnn", "evaluate_perplexity", "publish")
+
+
+class Rounds(Repository):
+    """A repository with a model that beats counting, and a hook that keeps what it is told."""
+
+    def __init__(self, folder: Path, finished: Path, store: Path) -> None:
+        super().__init__(folder)
+        shutil.copytree(finished / "data", folder / "data", dirs_exist_ok=True)
+        shutil.copy(store, folder / "mlflow.db")
+        stages = yaml.safe_load((folder / "dvc.yaml").read_text())["stages"]
+        graph = {"stages": {name: stages[name] for name in STAGES}}
+        (folder / "dvc.yaml").write_text(yaml.safe_dump(graph, sort_keys=False))
+        self.change(self.make_good)
+        self.told = folder / "told.json"
+        self.hook = f"{sys.executable} -c \"import sys; open('told.json', 'w').write(sys.stdin.read())\""
+        self.said: list[str] = []
+
+    @staticmethod
+    def make_good(content: dict[str, Any]) -> None:
+        """Have one model, which is enough."""
+        good = {"corpus": "whole", "num_train": None, "num_hiddens": 16, "num_epochs": 5, "optimizer": "adam"}
+        content["train_rnn"] = {"carried": content["train_rnn"]["carried"] | good | {"lr": 0.01}}
+        content["ngram_models"]["corpora"]["whole"] = 2
+        content["bptt"]["corpus"] = "whole"
+        content["dynamic_evaluation"]["models"] = []
+        content["compare_models"]["mixtures"] = {}
+
+    def retrain(self) -> int:
+        """Do a round in this process, which has imported already what takes seconds."""
+        self.told.unlink(missing_ok=True)
+        self.said.clear()
+        return one_round.retrain(self.folder, self.hook, self.said.append)
+
+    def dry_run(self) -> tuple[int, list[str]]:
+        said: list[str] = []
+        return one_round.dry_run(self.folder, said.append), said
+
+    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+        """Start a command as a scheduler would."""
+        self.told.unlink(missing_ok=True)
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            [sys.executable, "-m", "timemachine.cli", *arguments],
+            cwd=self.folder,
+            env=os.environ | {"PYTHONUNBUFFERED": "1", "TIMEMACHINE_NOTIFY": self.hook},
+            stdout=pipe,
+            stderr=pipe,
+            text=True,
+            start_new_session=True,
+        )
+
+    def call(self, *arguments: str) -> tuple[int, str]:
+        """Return the exit code of a command and what it says on standard error."""
+        process = self.start(*arguments)
+        _, err = process.communicate(timeout=120)
+        return process.returncode, err
+
+    def report(self) -> Any:
+        return json.loads(self.told.read_text())
+
+    def verdict(self) -> Any:
+        return json.loads(one_round.verdict_path(self.folder).read_text())
+
+    def store(self) -> Any:
+        return verdicts.open_verdicts(self.folder, "timemachine")
+
+    def aliases(self) -> dict[str, str]:
+        with self.store() as store:
+            versions = {alias: registry.aliased(store, alias) for alias in ("champion", "previous", "challenger")}
+        return {alias: version.number for alias, version in versions.items() if version}
+
+    def runs(self) -> list[Any]:
+        store: Store
+        with self.store() as store:
+            found = store.client.search_runs([store.experiment_id], order_by=["attributes.start_time"])
+        return list(found)
+
+
+@pytest.fixture(scope="module")
+def rounds(tmp_path_factory: pytest.TempPathFactory, finished: Path, empty_store: Path) -> Rounds:
+    return Rounds(tmp_path_factory.mktemp("rounds"), finished, empty_store)
+
+
+@pytest.fixture(autouse=True)
+def _own_code(rounds: Rounds, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(rounds.folder / "src"))
+
+
+class TestInOrder:
+    """One repository, round after round: the tests run in this order."""
+
+    def test_a_dry_run_says_what_would_run_and_does_nothing(self, rounds: Rounds) -> None:
+        code, said = rounds.dry_run()
+        assert code == PROMOTED
+        assert "train_rnn@carried" in said[-1]
+        assert not (rounds.folder / "data/retraining").exists()
+        assert rounds.aliases() == {}
+
+    def test_without_a_champion_there_is_nothing_to_roll_back_to(self, rounds: Rounds) -> None:
+        with pytest.raises(ValueError, match=r"^nothing to roll back to: there is no champion"):
+            one_round.rollback(rounds.folder)
+
+    def test_the_first_round_promotes_what_beats_counting(self, rounds: Rounds) -> None:
+        assert rounds.retrain() == PROMOTED
+        report = rounds.report()
+        version = report["challenger"]["version"]
+        assert rounds.aliases() == {"champion": version, "challenger": version}
+        assert report == rounds.verdict()
+        assert report["verdict"] == "promoted"
+        assert report["champion"] is None
+        assert report["challenger"]["val_bits_per_character"] < report["baseline"]["val_bits_per_character"]
+        [run] = rounds.runs()
+        assert run.info.status == "FINISHED"
+        assert run.data.tags["timemachine.verdict"] == "promoted"
+        assert run.data.metrics["baseline_order"] == 2
+
+    def test_nothing_new_ends_without_importing_torch_or_mlflow(self, rounds: Rounds) -> None:
+        code = "import sys; from pathlib import Path; from timemachine.retraining.round import retrain; "
+        code += "code = retrain(Path()); assert not {'torch', 'mlflow'} & set(sys.modules); sys.exit(code)"
+        done = subprocess.run([sys.executable, "-c", code], cwd=rounds.folder, check=False)
+        assert done.returncode == NOTHING_NEW
+
+    def test_a_second_process_is_busy_and_a_lock_of_the_dead_is_taken_over(self, rounds: Rounds) -> None:
+        code = "from pathlib import Path; from timemachine.retraining.lock import one_at_a_time\n"
+        code += "with one_at_a_time(Path()): print('held', flush=True); input()"
+        pipe = subprocess.PIPE
+        holder = subprocess.Popen([sys.executable, "-c", code], cwd=rounds.folder, stdin=pipe, stdout=pipe)
+        assert holder.stdout
+        holder.stdout.readline()
+        for arguments in (["retrain"], ["rollback"], ["retrain", "--dry-run"]):
+            found, err = rounds.call(*arguments)
+            assert found == BUSY
+            assert len(err.splitlines()) == 1
+        holder.kill()
+        holder.communicate()
+        assert rounds.call("retrain", "--dry-run") == (NOTHING_NEW, "")
+        assert not rounds.told.exists()
+
+    def test_a_round_killed_while_it_trains_leaves_the_champion(self, rounds: Rounds) -> None:
+        champion = rounds.aliases()["champion"]
+        (rounds.folder / "data/inbox/more.txt").write_text(tiny_text(1000, seed=1))
+        (rounds.folder / "data/inbox/short.txt").write_text("It was.")
+        code, said = rounds.dry_run()
+        assert code == PROMOTED
+        assert said == [
+            "more.txt: accepted",
+            "short.txt: rejected: it has 6 characters and 2 words of cleaned text; at least 500 and 8 are needed",
+            "would run, with what depends on them: preprocess",
+        ]
+        process = rounds.start("retrain")
+        assert process.stdout
+        assert any("Running stage 'train_rnn@carried'" in line for line in process.stdout)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        assert rounds.aliases()["champion"] == champion
+        assert (rounds.folder / "data/accepted/more.txt").exists()
+
+    def test_the_next_round_goes_on_and_says_when_the_push_fails(self, rounds: Rounds) -> None:
+        blocked = rounds.folder / "remote"
+        blocked.write_text("a file where a folder should be")
+        (rounds.folder / ".dvc/config.local").write_text(
+            f"[core]\n    remote = away\n['remote \"away\"']\n    url = {blocked}\n"
+        )
+        with pytest.raises(ValueError, match=r"^version \d+ is champion now, but dvc push --run-cache failed"):
+            rounds.retrain()
+        assert rounds.report()["verdict"] == "failed"
+        assert rounds.aliases()["champion"] == rounds.aliases()["challenger"] != rounds.aliases()["previous"]
+
+    def test_a_promotion_cut_off_before_its_end_is_brought_to_it_once(self, rounds: Rounds) -> None:
+        before = rounds.aliases()
+        (rounds.folder / "remote").unlink()
+        assert rounds.dry_run() == (PROMOTED, ["a promotion waits to be brought to its end"])
+        assert rounds.retrain() == PROMOTED
+        assert rounds.aliases() == before
+        assert rounds.report()["pushed"] is True
+        assert rounds.report()["champion"]["version"] == before["previous"]
+        assert [run.data.tags["timemachine.verdict"] for run in rounds.runs()] == ["promoted"] * 2
+        assert {run.info.status for run in rounds.runs()} == {"FINISHED"}
+        assert (rounds.folder / "remote/runs").is_dir()
+        assert rounds.dry_run() == (NOTHING_NEW, ["nothing new"])
+
+    def test_rolling_back_restores_the_previous_champion_for_good(self, rounds: Rounds) -> None:
+        before = rounds.aliases()
+        assert one_round.rollback(rounds.folder) == PROMOTED
+        assert rounds.aliases() == {"champion": before["previous"], "challenger": before["champion"]}
+        assert rounds.runs()[-1].data.tags["timemachine.verdict"] == "rolled back"
+        with pytest.raises(ValueError, match=r"^nothing to roll back to: version \d+ is champion"):
+            one_round.rollback(rounds.folder)
+        receipt = json.loads((rounds.folder / "data/published.json").read_text())
+        with rounds.store() as store:
+            who = promotion.candidates(store, receipt)
+            known = params.load(rounds.folder / "params.yaml")
+            judged = promotion.judge_candidates(store, who, known, rounds.folder / "data")
+        assert judged
+        assert judged.verdict.reasons == ["this version was champion and has been rolled back"]
+
+    def test_a_spoilt_challenger_is_rejected(self, rounds: Rounds) -> None:
+        before = rounds.aliases()
+        rounds.change(lambda content: content["train_rnn"]["carried"].update(num_epochs=1, lr=0.0001))
+        assert rounds.retrain() == REJECTED
+        assert rounds.aliases()["champion"] == before["champion"]
+        assert rounds.aliases()["challenger"] != before["challenger"]
+        report = rounds.report()
+        assert report == rounds.verdict()
+        assert report["verdict"] == "rejected"
+        assert len(report["reasons"]) == 2  # worse than the champion, and than counting
+        assert report["challenger"]["val_bits_per_character"] > report["champion"]["val_bits_per_character"]
+
+    def test_a_verdict_in_mlflow_is_enough_where_the_files_of_the_round_are_lost(self, rounds: Rounds) -> None:
+        shutil.rmtree(rounds.folder / "data/retraining")
+        assert rounds.retrain() == NOTHING_NEW
+        assert "was judged already" in rounds.said[-1]
+        assert rounds.dry_run()[0] == NOTHING_NEW
+
+    def test_a_round_that_fails_says_so_in_one_line_tells_the_hook_and_leaves_the_champion(
+        self, rounds: Rounds
+    ) -> None:
+        before = rounds.aliases()
+        rounds.change(lambda content: content["train_rnn"]["carried"].update(lr=-1.0))
+        code, err = rounds.call("retrain")
+        assert code == FAILED
+        assert len(err.splitlines()) == 1
+        assert rounds.report()["verdict"] == "failed"
+        assert rounds.report()["error"] in err
+        assert "train_rnn.carried.lr" in err
+        assert rounds.aliases() == before
+
+
+def test_the_help_lists_the_exit_codes() -> None:
+    command = [sys.executable, "-m", "timemachine.cli", "retrain", "--help"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    said = " ".join(said.replace("│", " ").split())
+    for name, code in {
+        "promoted": PROMOTED,
+        "failed": FAILED,
+        "nothing new": NOTHING_NEW,
+        "rejected": REJECTED,
+        "another round": BUSY,
+    }.items():
+        assert f"{code} {name}" in said
