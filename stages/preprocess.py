@@ -12,14 +12,14 @@ from timemachine import stage
 from timemachine.files import write_json
 from timemachine.params import Params
 from timemachine.text.clean import decode, split_lines
-from timemachine.text.prepare import build_corpus
+from timemachine.text.prepare import build_corpus, read_accepted
 
 
 def run(params: Params, text: Path, accepted: Path, out: Path, report: Path) -> None:
     """Write one folder per corpus, and what is in them."""
     content = text.read_bytes()
     raw = decode(content, str(text))
-    added = {path.name: decode(path.read_bytes(), str(path)) for path in sorted(accepted.glob("*.txt"))}
+    added = read_accepted(accepted)
     split = params.preprocess.split
     corpora = {}
     for name, recipe in params.preprocess.corpora.items():

@@ -29,7 +29,7 @@ from timemachine.ngrams.kneser_ney import KneserNey
 from timemachine.params import Params, Retraining
 from timemachine.text.clean import decode
 from timemachine.text.corpus import HELD_OUT, Corpus, Part
-from timemachine.text.prepare import build_corpus
+from timemachine.text.prepare import build_corpus, read_accepted
 
 _NUM_PREDS = 200
 _NUM_RUNS = 3
@@ -95,11 +95,11 @@ def held_out_corpus(params: Params, data: Path) -> Corpus:
     """
     p = params.preprocess
     recipe = p.corpora[params.compare_models.corpus]
-    paths = [data / "raw/timemachine.txt", *sorted((data / "accepted").glob("*.txt"))]
+    path = data / "raw/timemachine.txt"
     try:
-        book, *added = [decode(path.read_bytes(), str(path)) for path in paths]
-    except FileNotFoundError as error:
-        raise ValueError(f"{error.filename}: no such file; `dvc repro` makes it") from None
+        book = decode(path.read_bytes(), str(path))
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file; `dvc repro` makes it") from None
     return build_corpus(
         book,
         cleaning=recipe.cleaning,
@@ -108,7 +108,7 @@ def held_out_corpus(params: Params, data: Path) -> Corpus:
         min_freq=0,
         reserved_tokens=[],
         fractions=(p.split.train, p.split.val, p.split.test),
-        added=added,
+        added=[*read_accepted(data / "accepted").values()],
     )
 
 

@@ -24,6 +24,7 @@ from timemachine.params import Params
 from timemachine.retraining.admission import Library, refusal, runs_of, without_licence
 from timemachine.text.clean import decode
 from timemachine.text.fetch import fetch
+from timemachine.text.prepare import read_accepted
 
 # A file larger than this is not a text that anybody means.
 _MAX_BYTES = 200_000_000
@@ -136,10 +137,7 @@ class Inbox:
         sources = ["data/raw/timemachine.txt", *wanted.sources]
         options = wanted.model_dump(include={"sha256", "max_bytes", "timeout_s", "retries"})
         book = decode(fetch(sources, root=self._root, report=lambda _: None, **options), "the book")
-        accepted = {
-            path.name: decode(path.read_bytes(), str(path)) for path in sorted(self.accepted.glob("*.txt"))
-        }
-        return Library.of(book, self._params.preprocess.split.train, accepted)
+        return Library.of(book, self._params.preprocess.split.train, read_accepted(self.accepted))
 
     def _entries(self) -> list[Path]:
         try:

@@ -1,14 +1,25 @@
 """From a raw text to a corpus."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from timemachine.params import Level
-from timemachine.text.clean import tokens_of
+from timemachine.text.clean import decode, tokens_of
 from timemachine.text.corpus import PARTS, Corpus
 from timemachine.text.vocabulary import Vocabulary
+
+
+def read_accepted(folder: Path) -> dict[str, str]:
+    """Return the texts that extend the train part, by file name; hidden files are those of editors.
+
+    Raises:
+        ValueError: one is not a text.
+    """
+    paths = sorted(path for path in folder.glob("*.txt") if not path.name.startswith("."))
+    return {path.name: decode(path.read_bytes(), str(path)) for path in paths}
 
 
 def build_corpus(

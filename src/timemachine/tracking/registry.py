@@ -199,13 +199,17 @@ def version_tags(store: Store, version: Version) -> dict[str, str]:
 
 def fetch(store: Store, version: Version, into: Path) -> Path:
     """Return the checkpoint folder of a version, copied into a folder on this machine."""
-    return fetch_model(store, version, into) / PACKAGED
+    return _download(store, version, f"{MODEL_FOLDER}/{PACKAGED}", into)
 
 
 def fetch_model(store: Store, version: Version, into: Path) -> Path:
     """Return the MLflow model folder of a version, copied into a folder on this machine."""
+    return _download(store, version, MODEL_FOLDER, into)
+
+
+def _download(store: Store, version: Version, artifacts: str, into: Path) -> Path:
     into.mkdir(parents=True, exist_ok=True)
-    return Path(store.client.download_artifacts(version.run_id, MODEL_FOLDER, str(into)))
+    return Path(store.client.download_artifacts(version.run_id, artifacts, str(into)))
 
 
 def _of_run(store: Store, run_id: str) -> Version | None:
