@@ -102,17 +102,24 @@ def test_six_processes_that_fill_one_empty_store_at_once_add_nothing_twice(proje
     assert len(client.search_model_versions("name = 'timemachine-lm'")) == 3
 
 
+def ends_of_spools(root: Path) -> list[tuple[str, int]]:
+    spools = [spool.read_text().splitlines() for spool in spool_folder(root).glob("*.jsonl")]
+    return [(json.loads(lines[0])["config"]["name"], json.loads(lines[-1])["ms"]) for lines in spools]
+
+
 def test_what_a_training_told_of_itself_becomes_the_run_of_its_model(root: Path) -> None:
     assert len(list(spool_folder(root).glob("*.jsonl"))) == 5
+    ended = next(ms for name, ms in ends_of_spools(root) if name == "carried")
     publish_here(root)
     run = runs(root)["carried"]
     assert run.data.tags["timemachine.torch"] == torch.__version__
     assert run.data.tags["mlflow.parentRunId"] == runs(root)["pipeline"].info.run_id
     assert run.data.params["epoch"] == "2"
+    assert run.info.end_time == ended
     client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
     for curve in ("training/perplexity", "training/tokens_per_s"):
         assert [point.step for point in client.get_metric_history(run.info.run_id, curve)] == [1, 2]
-    assert not list(spool_folder(root).glob("*.jsonl"))
+    assert not list(spool_folder(root).iterdir())
     assert len(client.search_model_versions(f"run_id = '{run.info.run_id}'")) == 1
 
 

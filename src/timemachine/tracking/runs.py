@@ -118,7 +118,7 @@ def fill(store: Store, run_id: str, content: RunContent) -> None:
     for folder, path in content.artifacts:
         log = store.client.log_artifacts if path.is_dir() else store.client.log_artifact
         log(run_id, str(path), folder)
-    store.client.set_terminated(run_id, "FINISHED")
+    store.client.set_terminated(run_id, "FINISHED", run.info.end_time)
 
 
 def log_points(store: Store, run_id: str, points: Sequence[Metric]) -> None:

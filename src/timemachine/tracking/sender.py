@@ -107,21 +107,27 @@ def _open_run(store: Store, head: Mapping[str, Any]) -> tuple[str, set[int]]:
 
 
 def send_waiting(store: Store, root: Path, experiment: str) -> None:
-    """Send the spools of trainings that are over, and remove them."""
-    for spool in sorted(spool_folder(root).glob("*.jsonl")):
+    """Send the spools of trainings that are over, and remove them with their locks."""
+    for lock in sorted(spool_folder(root).glob("*.lock")):
+        spool = lock.with_suffix(".jsonl")
         with suppress(Timeout), spool_lock(spool).acquire(timeout=0):
-            sender = Sender(spool)
-            try:
-                sender.read()
-            except (OSError, ValueError):
-                spool.unlink(
-                    missing_ok=True
-                )  # nobody can read it, and publishing shows the training from its files
-                continue
-            if sender.experiment == experiment:
-                sender.send(store)
-                sender.finish(store)
-                spool.unlink()
+            if not spool.exists() or _send_all(store, spool, experiment):
+                spool.unlink(missing_ok=True)
+                lock.unlink()
+
+
+def _send_all(store: Store, spool: Path, experiment: str) -> bool:
+    """Send a whole spool and return whether it is of no more use."""
+    sender = Sender(spool)
+    try:
+        sender.read()
+    except (OSError, ValueError):
+        return True  # damaged; publishing shows the training from its files
+    if sender.experiment != experiment:
+        return False
+    sender.send(store)
+    sender.finish(store)
+    return True
 
 
 def main(root: Path, spool: Path) -> None:
