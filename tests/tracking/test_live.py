@@ -15,11 +15,12 @@ import pytest
 import torch
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from server import Server
 
 from timemachine.tracking import live
 from timemachine.tracking.live import Live, spool_folder
 from timemachine.tracking.sender import send_waiting
-from timemachine.tracking.store import open_store
+from timemachine.tracking.store import open_store, tracking_uri
 
 CONFIG = {"family": "rnn", "name": "mine", "corpus": "whole", "data_sha256": "5" * 64, "num_epochs": 4, "lr": 0.1}
 CPU = torch.device("cpu")
@@ -37,7 +38,7 @@ def root(tmp_path: Path, empty_store: Path) -> Path:
 
 
 def only_run(root: Path) -> Run | None:
-    client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+    client = MlflowClient(tracking_uri(root))
     experiment = client.get_experiment_by_name("e")
     runs = client.search_runs([experiment.experiment_id]) if experiment else []
     assert len(runs) < 2
@@ -48,7 +49,7 @@ def curve(root: Path, key: str = "training/nats") -> list[tuple[int, float]]:
     run = only_run(root)
     if run is None:
         return []
-    history = MlflowClient(f"sqlite:///{root / 'mlflow.db'}").get_metric_history(run.info.run_id, key)
+    history = MlflowClient(tracking_uri(root)).get_metric_history(run.info.run_id, key)
     return [(point.step, point.value) for point in history]
 
 
@@ -100,6 +101,27 @@ def test_a_store_that_refuses_costs_one_line_and_few_seconds_and_gets_all_later(
     assert curve(root) == [(epoch, 1 / epoch) for epoch in (1, 2, 3, 4)]
     assert only_run(root).info.status == "FINISHED"  # type: ignore[union-attr]
     assert not list(spool_folder(root).glob("*.jsonl"))
+
+
+def test_a_server_killed_in_the_middle_gets_the_rest_when_it_is_back(
+    root: Path, empty_store: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Server(tmp_path_factory.mktemp("server"), empty_store) as server:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
+        with Live(root, "e", CONFIG, CPU) as told:
+            told.update({"epoch": 1, "nats": 1.0})
+            wait_until(lambda: curve(root) == [(1, 1.0)])
+            server.kill()
+            for epoch in (2, 3, 4):
+                told.update({"epoch": epoch, "nats": 1 / epoch})
+            begin = time.monotonic()
+        assert time.monotonic() - begin < 10
+        server.start()
+        assert curve(root) == [(1, 1.0)]
+        with open_store(root, "e") as store:
+            send_waiting(store, root, "e")
+        assert curve(root) == [(epoch, 1 / epoch) for epoch in (1, 2, 3, 4)]
+        assert only_run(root).info.status == "FINISHED"  # type: ignore[union-attr]
 
 
 KILLED_TRAINING = f"""
