@@ -135,6 +135,16 @@ def test_what_a_training_told_that_ended_otherwise_makes_way(root: Path) -> None
     assert "timemachine.torch" not in runs(root)["carried"].data.tags
 
 
+def test_a_damaged_spool_does_not_stop_publishing(root: Path) -> None:
+    for number, content in enumerate(("", "{", "[]\n", '{"experiment": "timemachine"}\n', "\0\n")):
+        spool = spool_folder(root) / f"{number}.jsonl"
+        spool.write_text(content)
+        spool.with_suffix(".lock").touch()
+    publish_here(root)
+    assert len(runs(root)) == 6
+    assert not list(spool_folder(root).iterdir())
+
+
 def test_the_best_language_model_of_a_state_is_the_challenger(root: Path) -> None:
     publish_here(root)
     client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")

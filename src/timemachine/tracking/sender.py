@@ -117,16 +117,16 @@ def send_waiting(store: Store, root: Path, experiment: str) -> None:
 
 
 def _send_all(store: Store, spool: Path, experiment: str) -> bool:
-    """Send a whole spool and return whether it is of no more use."""
+    """Send a whole spool and return whether it is of no more use; a damaged one is of none."""
     sender = Sender(spool)
     try:
         sender.read()
-    except (OSError, ValueError):
-        return True  # damaged; publishing shows the training from its files
-    if sender.experiment != experiment:
-        return False
-    sender.send(store)
-    sender.finish(store)
+        if sender.experiment not in ("", experiment):
+            return False
+        sender.send(store)
+        sender.finish(store)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        pass  # publishing shows the training from its files
     return True
 
 
