@@ -1,5 +1,6 @@
 """The graph against the code, and the graph run by DVC itself."""
 
+import hashlib
 import json
 import re
 import subprocess
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from graph import ROOT, imported, stages
+from mlflow import MlflowClient
 from pydantic import BaseModel
 from repository import Repository
 from tiny import ALL_STAGES
@@ -40,6 +42,12 @@ def test_a_stage_depends_on_exactly_the_code_it_imports(stage: str) -> None:
     script = ROOT / "stages" / f"{stage}.py"
     code = {str(path.relative_to(ROOT)) for path in {script, *imported(script)}}
     assert {dep for dep in deps(stage) if dep.endswith(".py")} == code
+
+
+def test_the_lock_is_of_this_code() -> None:
+    lock = yaml.safe_load((ROOT / "dvc.lock").read_text())["stages"]
+    locked = {dep["path"]: dep["md5"] for stage in lock.values() for dep in stage["deps"] if ".py" in dep["path"]}
+    assert {path: hashlib.md5((ROOT / path).read_bytes()).hexdigest() for path in locked} == locked
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -161,9 +169,31 @@ class TestByDvc:
     def show(self, repository: Repository, what: str) -> str:
         return repository.dvc(what, "show", "--json")
 
-    def test_a_new_seed_trains_one_model_and_what_reads_it(self, repository: Repository) -> None:
+    def test_a_new_seed_trains_one_model_and_what_reads_it_and_without_a_store_only_publish_is_left(
+        self, repository: Repository, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         repository.change(lambda content: content["train_ar"]["mlp"].update(seed=5))
-        assert repository.repro() == ["check", "train_ar@mlp", "evaluate_forecast", "publish"]
+        with monkeypatch.context() as down:
+            down.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+            with pytest.raises(AssertionError, match="publish: error: MLflow at http://127") as failed:
+                repository.repro()
+        ran = re.findall(r"Running stage '(.+?)'", str(failed.value))
+        assert ran == ["check", "train_ar@mlp", "evaluate_forecast", "publish"]
+        assert repository.repro() == ["publish"]
+
+    def test_an_experiment_in_a_folder_of_its_own_is_in_the_same_store_and_shares_what_it_can(
+        self, repository: Repository
+    ) -> None:
+        def names() -> list[str]:
+            client = MlflowClient(f"sqlite:///{repository.folder / 'mlflow.db'}")
+            experiment = client.get_experiment_by_name("timemachine").experiment_id
+            found = client.search_runs([experiment])
+            assert {run.info.status for run in found} == {"FINISHED"}
+            return [run.info.run_name.split()[0] for run in found]
+
+        before = names()
+        repository.dvc("exp", "run", "--temp", "--set-param", "train_ar.mlp.seed=7")
+        assert sorted(names()) == sorted([*before, "pipeline", "mlp"])
 
     def test_going_back_trains_nothing(self, repository: Repository) -> None:
         repository.change(lambda content: content["train_ar"]["mlp"].update(seed=0))

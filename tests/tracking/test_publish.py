@@ -14,6 +14,7 @@ import pytest
 import torch
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 from tiny import run_stage
 
 from timemachine import params
@@ -181,6 +182,44 @@ def test_a_model_that_two_states_share_has_one_run_and_both_parents_point_to_it(
     assert len({run.data.tags["mlflow.note.content"] for run in parents}) == 1
 
 
+def test_a_model_run_that_is_deleted_comes_back_and_the_parent_points_to_it(root: Path) -> None:
+    publish_here(root)
+    client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+    client.delete_run(runs(root)["carried"].info.run_id)
+    publish_here(root)
+    found = runs(root)
+    assert found["pipeline"].data.tags["timemachine.run.rnn/carried"] == found["carried"].info.run_id
+    assert found["carried"].info.run_id in found["pipeline"].data.tags["mlflow.note.content"]
+
+
+def test_of_runs_that_two_machines_made_at_once_the_oldest_stays(root: Path) -> None:
+    publish_here(root)
+    (first,) = [run for name, run in runs(root).items() if name == "carried"]
+    client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+    key = {"timemachine.key": first.data.tags["timemachine.key"]}
+    client.create_run(first.info.experiment_id, first.info.start_time + 5, key, "carried")
+    publish_here(root)
+    assert len(client.search_runs([first.info.experiment_id])) == 6
+    assert runs(root)["carried"].info.run_id == first.info.run_id
+
+
+def test_a_publication_that_another_machine_gets_in_the_way_of_tries_again(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log_batch, conflicts = MlflowClient.log_batch, [2]
+
+    def at_first_refused(client: MlflowClient, *arguments: Any, **options: Any) -> Any:
+        if conflicts[0]:
+            conflicts[0] -= 1
+            raise MlflowException("UNIQUE constraint failed (background: https://sqlalche.me/e/21/gkpj)")
+        return log_batch(client, *arguments, **options)
+
+    monkeypatch.setattr(MlflowClient, "log_batch", at_first_refused)
+    publish_here(root)
+    assert len(runs(root)) == 6
+    assert {run.info.status for run in runs(root).values()} == {"FINISHED"}
+
+
 def test_mlflow_can_be_filled_again_from_the_files(root: Path, empty_store: Path) -> None:
     before = publish_here(root)
     shutil.copy(empty_store, root / "mlflow.db")
@@ -205,13 +244,15 @@ def test_another_store_can_be_named(root: Path, empty_store: Path, monkeypatch: 
     assert len(runs(other)) == 6
 
 
+@pytest.mark.parametrize("user", ["", "ann:secret@", "ann:secret/secret@", "ann:secret@secret@"])
 def test_a_store_that_cannot_be_reached_is_an_error_of_one_line(
-    root: Path, monkeypatch: pytest.MonkeyPatch
+    user: str, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://{user}127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(SystemExit, match=r"^publish: error: MLflow at http://127\.0\.0\.1:9: "):
+    with pytest.raises(SystemExit, match=r"^publish: error: MLflow at http://127\.0\.0\.1:9: ") as ended:
         run_stage(root, "publish")
+    assert "secret" not in str(ended.value)
     assert not (root / "data/published.json").exists()
 
 

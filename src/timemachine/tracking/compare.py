@@ -73,12 +73,12 @@ def compare(
     """
     if family not in DEFAULT_METRICS:
         raise ValueError(f"no family {family!r}; known: {', '.join(DEFAULT_METRICS)}")
-    with open_store(root, experiment, alone=False) as store:
+    with open_store(root, experiment, alone=False, create=False) as store:
         rows = [_row(run) for run in _runs_of(store, family)]
     if not rows:
         raise ValueError(
             f"MLflow at {without_password(store.uri)} has no {family} models in experiment {experiment!r}; "
-            "`dvc repro` or `timemachine publish` brings them"
+            "`timemachine publish` brings them"
         )
     frame = pd.DataFrame(rows)
     if names:

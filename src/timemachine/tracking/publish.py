@@ -20,11 +20,13 @@ from timemachine.tracking.environment import experiment_tags, git_tags, user
 from timemachine.tracking.live import training_key
 from timemachine.tracking.runs import TRAINING, RunContent, adopt_live_run, fill, find_or_create
 from timemachine.tracking.sender import send_waiting
-from timemachine.tracking.store import Store, open_store
+from timemachine.tracking.store import ConflictError, Store, open_store
 from timemachine.training.history import read_history
 
 _CHECKPOINT = ("model.safetensors", "config.json", "history.csv")
 _LANGUAGE_MODEL = (*_CHECKPOINT, "vocabulary.json")
+# Machines that publish the same at the same time get into each other's way once, or twice.
+_TRIES = 4
 
 
 def publish(params: Params, root: Path, data: Path) -> dict[str, Any]:
@@ -40,20 +42,32 @@ def publish(params: Params, root: Path, data: Path) -> dict[str, Any]:
     """
     models = [*_ar_runs(params, data), *_rnn_runs(params, data)]
     state = _state_run(params, data, models)
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            _add_what_is_missing(params, root, data, state, models)
+            break
+        except ConflictError:
+            if not tries_left:
+                raise
+    return {"state": state.key, "models": {model.path: model.key for model in models}}
+
+
+def _add_what_is_missing(
+    params: Params, root: Path, data: Path, state: RunContent, models: Sequence[RunContent]
+) -> None:
     with open_store(root, params.publish.experiment) as store:
         send_waiting(store, root, params.publish.experiment)
         parent_id, finished = find_or_create(store, state, {})
         run_ids = {model.path: _publish_model(store, root, model, parent_id, data) for model in models}
-        _name_challenger(store, params, {model.path: model for model in models}, run_ids)
+        _name_challenger(store, params, models, run_ids)
+        _point_to(store, parent_id, run_ids)
         if not finished:
-            _point_to(store, parent_id, run_ids)
             fill(store, parent_id, state)
-    return {"state": state.key, "models": {model.path: model.key for model in models}}
 
 
 def _publish_model(store: Store, root: Path, model: RunContent, parent_id: str, data: Path) -> str:
     """Return the id of a model's run, which has everything, and a version in the registry if it can write."""
-    adopt_live_run(store, root, model, model.params)
+    adopt_live_run(store, root, model)
     run_id, finished = find_or_create(store, model, {"mlflow.parentRunId": parent_id})
     is_language_model = model.params["family"] == "rnn"
     if not finished:
@@ -69,22 +83,22 @@ def _publish_model(store: Store, root: Path, model: RunContent, parent_id: str, 
 
 
 def _name_challenger(
-    store: Store, params: Params, models: Mapping[str, RunContent], run_ids: Mapping[str, str]
+    store: Store, params: Params, models: Sequence[RunContent], run_ids: Mapping[str, str]
 ) -> None:
     """Move the alias `challenger` to the model of this state that is best on the validation part.
 
     All recurrent models of the corpus that `compare_models` names compete; the test part chooses nothing.
     """
 
-    def val_bits(path: str) -> float:
-        return next(value for name, value, _ in models[path].metrics if name == "val_bits_per_character")
+    def val_bits(model: RunContent) -> float:
+        return next(value for name, value, _ in model.metrics if name == "val_bits_per_character")
 
     corpus = params.compare_models.corpus
-    paths = [f"rnn/{name}" for name, recipe in params.train_rnn.items() if recipe.corpus == corpus]
-    if not paths:
+    competing = [model for model in models if model.params.get("corpus") == corpus]
+    if not competing:
         return
-    best = min(paths, key=val_bits)
-    version = registry.ensure_version(store, run_ids[best], models[best].name)
+    best = min(competing, key=val_bits)
+    version = registry.ensure_version(store, run_ids[best.path], best.name)
     former = registry.aliased(store, "challenger")
     before = store.client.get_run(former.run_id).data.metrics if former else {}
     scores = {"from": before.get("val_bits_per_character"), "to": val_bits(best)}
@@ -178,11 +192,14 @@ def _state_run(params: Params, data: Path, models: Sequence[RunContent]) -> RunC
 
 def _point_to(store: Store, parent_id: str, run_ids: Mapping[str, str]) -> None:
     """Let a parent name the runs of all its models, those too that an older parent made."""
-    for path, run_id in run_ids.items():
-        store.client.set_tag(parent_id, f"timemachine.run.{path}", run_id)
-    experiment = store.experiment_id
-    links = [f"- [{path}](#/experiments/{experiment}/runs/{run_id})" for path, run_id in run_ids.items()]
-    store.client.set_tag(parent_id, "mlflow.note.content", "\n".join(["Models of this state:", *links]))
+    page = f"#/experiments/{store.experiment_id}/runs"
+    links = [f"- [{path}]({page}/{run_id})" for path, run_id in run_ids.items()]
+    wanted = {f"timemachine.run.{path}": run_id for path, run_id in run_ids.items()}
+    wanted["mlflow.note.content"] = "\n".join(["Models of this state:", *links])
+    there = store.client.get_run(parent_id).data.tags
+    for tag, value in wanted.items():
+        if there.get(tag) != value:
+            store.client.set_tag(parent_id, tag, value)
 
 
 def _curves(history: Sequence[Mapping[str, float]]) -> Iterator[tuple[str, float, int]]:

@@ -8,7 +8,6 @@ best model of a pipeline state, `previous` was champion before. Every move of an
 import json
 import logging
 import math
-import os
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
@@ -33,9 +32,6 @@ from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
 MODEL_NAME = "timemachine-lm"
 # The folder of a run that holds the MLflow model.
 MODEL_FOLDER = "model"
-
-# What is fetched is small.
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 _CHECKPOINT = ("config.json", "model.safetensors", "vocabulary.json", "history.csv")
 _REQUIREMENTS = ("mlflow", "numpy", "pandas", "pydantic", "pyyaml", "safetensors", "torch")

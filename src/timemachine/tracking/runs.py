@@ -54,21 +54,21 @@ def find_or_create(store: Store, content: RunContent, tags: Mapping[str, str]) -
     found = find(store, KEY, content.key)
     if not found:
         tags = {KEY: content.key, **content.tags, **tags}
-        created = store.client.create_run(store.experiment_id, run_name=content.name, tags=tags).info.run_id
-        # Another machine may have done the same at the same time; all of them keep the oldest.
+        store.client.create_run(store.experiment_id, run_name=content.name, tags=tags)
         found = find(store, KEY, content.key)
-        if created != found[0].info.run_id:
-            store.client.delete_run(created)
+    # Other machines may have done the same at the same time; all of them keep the oldest.
+    for run in found[1:]:
+        store.client.delete_run(run.info.run_id)
     return found[0].info.run_id, found[0].info.status == "FINISHED"
 
 
-def adopt_live_run(store: Store, root: Path, content: RunContent, config: Mapping[str, Any]) -> None:
+def adopt_live_run(store: Store, root: Path, content: RunContent) -> None:
     """Give the content's key to the run that a training has told of while it went on, if there is one.
 
     What such a run shows must be what the training wrote in the end. Other runs of the same training, which
     was cut off and begun again or restored from DVC's cache after all, make way.
     """
-    key = training_key(config)
+    key = training_key(content.params)
     if training_is_live(root, key):
         return
     free = [run for run in find(store, TRAINING, key) if KEY not in run.data.tags]

@@ -45,6 +45,8 @@ class Sender:
             ValueError: the spool is damaged.
         """
         for line in self._new_lines():
+            if not isinstance(line, dict):
+                raise ValueError(f"{self.spool}: not what a training writes")
             if not self._head:
                 self._head = line
             elif "end" in line:
@@ -108,25 +110,30 @@ def _open_run(store: Store, head: Mapping[str, Any]) -> tuple[str, set[int]]:
 
 def send_waiting(store: Store, root: Path, experiment: str) -> None:
     """Send the spools of trainings that are over, and remove them with their locks."""
-    for lock in sorted(spool_folder(root).glob("*.lock")):
-        spool = lock.with_suffix(".jsonl")
-        with suppress(Timeout), spool_lock(spool).acquire(timeout=0):
-            if not spool.exists() or _send_all(store, spool, experiment):
+    folder = spool_folder(root)
+    for name in sorted({path.stem for path in [*folder.glob("*.jsonl"), *folder.glob("*.lock")]}):
+        spool = folder / f"{name}.jsonl"
+        lock = spool_lock(spool)
+        with suppress(Timeout), lock.acquire(timeout=0):
+            if _send_all(store, spool, experiment):
                 spool.unlink(missing_ok=True)
-                lock.unlink()
+                Path(lock.lock_file).unlink(missing_ok=True)
 
 
 def _send_all(store: Store, spool: Path, experiment: str) -> bool:
-    """Send a whole spool and return whether it is of no more use; a damaged one is of none."""
+    """Send a whole spool and return whether it is of no more use; one that is damaged or gone is of none."""
     sender = Sender(spool)
     try:
         sender.read()
-        if sender.experiment not in ("", experiment):
-            return False
+    except (FileNotFoundError, ValueError):
+        return True  # publishing shows the training from its files
+    if sender.experiment not in ("", experiment):
+        return False
+    try:
         sender.send(store)
         sender.finish(store)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        pass  # publishing shows the training from its files
+    except (LookupError, TypeError, AttributeError):
+        pass  # JSON, but not what a training writes
     return True
 
 

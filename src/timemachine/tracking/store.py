@@ -12,6 +12,7 @@ from pathlib import Path
 # Before mlflow is imported: nothing is reported home, and a server that is down costs seconds, not minutes.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # the URL may hold a password
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 
@@ -22,6 +23,12 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 _LOCK_TIMEOUT_S = 300
+# By this page SQLAlchemy explains what a database says to a row that is there already.
+_CONFLICT = "/gkpj"
+
+
+class ConflictError(ValueError):
+    """Another machine wrote the same at the same time."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +53,11 @@ def tracking_uri(root: Path) -> str:
 
 def without_password(text: str) -> str:
     """Return a text whose URLs show neither user nor password."""
-    return re.sub(r"(\w+://)[^/\s]+@", r"\1", text)
+    return re.sub(r"(\w+://)\S*@", r"\1", text)
 
 
 @contextmanager
-def open_store(root: Path, experiment: str, *, alone: bool = True) -> Iterator[Store]:
+def open_store(root: Path, experiment: str, *, alone: bool = True, create: bool = True) -> Iterator[Store]:
     """Yield the store with an experiment, made if absent.
 
     The artifacts of a database lie in `mlartifacts/` below `root`, those of a server where it says.
@@ -60,11 +67,15 @@ def open_store(root: Path, experiment: str, *, alone: bool = True) -> Iterator[S
         experiment: name of the MLflow experiment.
         alone: one process of this machine at a time, as long as the store is open; else only while it is being
             opened, because an empty SQLite store does not survive being opened by several at once.
+        create: make a SQLite store that is not there; who only looks should not.
 
     Raises:
-        ValueError: the store cannot be opened, read or written; the message names it.
+        ValueError: the store is absent, or cannot be opened, read or written; the message names it.
     """
     uri = tracking_uri(root)
+    database = _database(uri)
+    if database and not create and not database.exists():
+        raise ValueError(f"{database}: no such MLflow store; `timemachine publish` makes it")
     lock = FileLock(_lock_path(uri), timeout=_LOCK_TIMEOUT_S)
     try:
         with lock:
@@ -77,7 +88,10 @@ def open_store(root: Path, experiment: str, *, alone: bool = True) -> Iterator[S
     except Timeout:
         raise ValueError(f"another process has held {lock.lock_file} for {_LOCK_TIMEOUT_S} s") from None
     except (MlflowException, SQLAlchemyError, ImportError) as error:
-        raise ValueError(without_password(f"MLflow at {uri}: {error}")) from error
+        # What the database was told, and with which values, is for nobody who reads one line.
+        said = str(error).split("[SQL:")[0].strip()
+        kind = ConflictError if _CONFLICT in str(error) else ValueError
+        raise kind(without_password(f"MLflow at {uri}: {said}")) from error
 
 
 def _experiment_id(client: MlflowClient, experiment: str, uri: str, root: Path) -> str:
@@ -102,9 +116,15 @@ def _experiment_id(client: MlflowClient, experiment: str, uri: str, root: Path) 
         return str(found.experiment_id)
 
 
+def _database(uri: str) -> Path | None:
+    """Return the file of a SQLite store, None for other stores."""
+    name = make_url(uri).database if uri.startswith("sqlite:") else None
+    return Path(name).absolute() if name else None
+
+
 def _lock_path(uri: str) -> Path:
     """Return the lock of a store, the same for all its users on this machine: beside a file, else in /tmp."""
-    if uri.startswith("sqlite:") and (database := make_url(uri).database):
-        return Path(database).absolute().with_suffix(".lock")
+    if database := _database(uri):
+        return database.with_suffix(".lock")
     name = hashlib.sha256(without_password(uri).encode()).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"timemachine-{os.getuid()}-{name}.lock"
