@@ -266,7 +266,7 @@ def test_in_python_it_refuses_too(loaded: Any, rows: list[dict[str, Any]], messa
 
 
 def test_without_a_champion_there_is_nothing_to_serve(root: Path) -> None:
-    with pytest.raises(ValueError, match=r"mlflow\.db has no champion; `timemachine retrain` makes one"):
+    with pytest.raises(ValueError, match=r"mlflow\.db has no champion; `timemachine retrain` makes one$"):
         serve(root, "timemachine", "champion", 5001)
 
 
