@@ -13,6 +13,7 @@ import pytest
 import typer
 import yaml
 from graph import ROOT
+from sqlalchemy.engine import make_url
 
 from timemachine import cli
 
@@ -99,6 +100,13 @@ def test_the_server_has_the_flags_and_variables_that_it_is_started_with(monkeypa
 def test_the_server_is_installed_in_the_version_that_is_tested() -> None:
     (version,) = re.findall(r"^mlflow==(.*)$", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
     assert f"'mlflow[auth]=={version}'" in (DEPLOY / "README.md").read_text()
+
+
+def test_the_example_of_an_address_names_the_driver_that_is_installed() -> None:
+    (package,) = re.findall(r"and (\S+) for PostgreSQL", (DEPLOY / "README.md").read_text())
+    (address,) = re.findall(r"\S+?=(postgresql\S+)", (DEPLOY / "mlflow.env.example").read_text())
+    driver = make_url(address).drivername.removeprefix("postgresql+")
+    assert f"{driver}-binary" == package
 
 
 def test_no_example_has_a_password() -> None:

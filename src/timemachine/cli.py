@@ -2,18 +2,15 @@
 
 import shutil
 import sys
-import tempfile
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from timemachine import params, stage
+from timemachine.evaluation.checkpoint_folders import ALIASES
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
-# Names of the registry's versions, which win over recipes of the same name.
-_ALIASES = ("champion", "challenger", "previous")
 _MAX_NUM_PREDS = 100_000
 
 
@@ -81,14 +78,12 @@ def generate(
     clean_prefix(prefix)
     sampling = sampling_of(temperature, alpha, top_k, top_p)
     root = stage.repository_root()
-    if model not in _ALIASES:
+    if model not in ALIASES:
         trained = LanguageModel.load(find_checkpoint(root / "data/models/rnn", model))
     else:
-        from timemachine.tracking.server import fetch_alias
+        from timemachine.tracking.server import load_alias
 
-        experiment = params.load(root / "params.yaml").publish.experiment
-        with tempfile.TemporaryDirectory() as folder:
-            trained = LanguageModel.load(fetch_alias(root, experiment, model, Path(folder)))
+        trained = load_alias(root, params.load(root / "params.yaml").publish.experiment, model)
     typer.echo(write(trained, [prefix], [num_preds], sampling, seed)[0])
 
 
@@ -98,8 +93,8 @@ def serve(
     port: Annotated[int, typer.Option(help="Of 127.0.0.1.")] = 5001,
 ) -> None:
     """Start MLflow's model server on this machine with a version of the registry."""
-    if model not in _ALIASES:
-        raise ValueError(f"--model: {model!r} is not {', '.join(_ALIASES)}")
+    if model not in ALIASES:
+        raise ValueError(f"--model: {model!r} is not {', '.join(ALIASES)}")
     if not 1 <= port <= 65535:
         raise ValueError(f"--port: {port} is not from 1 to 65535")
     from timemachine.tracking.server import serve as become_server

@@ -1,5 +1,7 @@
 """`timemachine generate`, on the models of a tiny pipeline."""
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -85,6 +87,7 @@ def test_what_the_vocabulary_lacks_is_read_as_unknown(generate) -> None:
         (["a", "--top-k", "0"], "top_k: 0 is not at least 1"),
         (["a", "--top-p", "1.5"], r"top_p: 1\.5 is not in"),
         (["a", "--model", "lost"], "'lost' is neither .*; .*data/models/rnn has carried, gated, windowed$"),
+        (["a", "--model", "data/models/ar/mlp"], "data/models/ar/mlp: not a language model"),
         (["a"], r"has no champion; `timemachine retrain` makes one; .*: carried, gated, windowed$"),
     ],
 )
@@ -109,6 +112,26 @@ def test_without_a_name_the_champion_writes(generate, root: Path, monkeypatch: p
     by_name = generate("time", "--model", "windowed")
     monkeypatch.chdir(root)
     assert generate("time") == by_name
+
+
+def test_a_version_that_this_code_cannot_read_is_named(
+    generate, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from timemachine.tracking import registry
+    from timemachine.tracking.store import open_store
+
+    checkpoint = Path(shutil.copytree(root / "data/models/rnn/windowed", tmp_path / "older"))
+    config = json.loads((checkpoint / "config.json").read_text())
+    (checkpoint / "config.json").write_text(json.dumps(config | {"num_gears": 3}))
+    with open_store(root, "timemachine") as store:
+        champion = registered(store, checkpoint, root / "packaged")
+        registry.move_alias(store, "champion", champion, reason="the first", scores={})
+    monkeypatch.chdir(root)
+    message = (
+        "^timemachine: error: champion, version 1: config.json: num_gears: .*name a recipe .*`timemachine serve`"
+    )
+    with pytest.raises(SystemExit, match=message):
+        generate("time")
 
 
 def test_a_model_on_this_machine_needs_no_mlflow(finished: Path) -> None:

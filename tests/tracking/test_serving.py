@@ -149,6 +149,10 @@ BAD = [
     (records(ROW, params={"temperature": float("nan")}), "temperature: nan is not a number of at least 0"),
     (records(ROW, params={"temperature": 10**400}), "temperature: 1000"),
     (records(ROW, params={"top_k": 0}), "top_k: 0 is not a whole number"),
+    (records(ROW, params={"top_k": 2.0}), "top_k: 2.0 is not a whole number written without point and exponent"),
+    (records(ROW, params={"seed": 1e18}), "seed: 1e+18 is not a whole number written without point"),
+    (records(ROW, params={"seed": 2**63}), "seed: 9223372036854775808 is not a whole number from 0"),
+    (records(ROW, params={"top_k": True}), "top_k: True is not a whole number"),
     (records(ROW, params={"top_p": 2}), "top_p: 2.0 is not in (0, 1]"),
     (records(ROW, params={"seed": -1}), "seed: -1 is not a whole number"),
     (records(ROW, params={"speed": 1}), "unknown param 'speed'; allowed: temperature, top_k, top_p, seed"),
@@ -172,7 +176,31 @@ def test_a_bad_request_is_refused_in_one_sentence_and_the_server_lives_on(url: s
     assert ask(url, ROW)
 
 
-@pytest.mark.parametrize("content_type", [None, "", "text/csv", "application/json; charset=utf-16"])
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "Application/JSON",
+        'application/json; charset="utf-8"',
+        "application/json ;Charset=UTF-8",
+        "application/json;",
+    ],
+)
+def test_a_content_type_is_known_in_every_spelling(url: str, content_type: str) -> None:
+    answer = requests.post(url, data=records(ROW).encode(), headers={"Content-Type": content_type}, timeout=30)
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        None,
+        "",
+        "text/csv",
+        "application/json; charset=utf-16",
+        'application/json; charset="utf-8',
+        "application/jsonl",
+    ],
+)
 def test_another_content_type_is_refused(url: str, content_type: str | None) -> None:
     answer = requests.post(url, data=records(ROW).encode(), headers={"Content-Type": content_type}, timeout=30)
     assert answer.status_code == 415
@@ -183,6 +211,10 @@ def test_a_body_without_end_is_not_read_to_its_end(url: str) -> None:
     json_type = {"Content-Type": "application/json"}
     answer = requests.post(url, data=iter([b" " * 100_000] * 15), headers=json_type, timeout=30)
     assert (answer.status_code, answer.json()["message"]) == (413, "the body has more than 1000000 bytes")
+
+
+def test_the_largest_seed_is_taken(url: str) -> None:
+    assert ask(url, ROW, seed=2**63 - 1, top_k=10**9)
 
 
 def test_many_at_once_get_the_same_answer(url: str) -> None:
@@ -234,7 +266,7 @@ def test_in_python_it_refuses_too(loaded: Any, rows: list[dict[str, Any]], messa
 
 
 def test_without_a_champion_there_is_nothing_to_serve(root: Path) -> None:
-    with pytest.raises(ValueError, match=r"mlflow\.db has no champion; `timemachine retrain` makes one"):
+    with pytest.raises(ValueError, match=r"mlflow\.db has no champion; `timemachine retrain` makes one$"):
         serve(root, "timemachine", "champion", 5001)
 
 

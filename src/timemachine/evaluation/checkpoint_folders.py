@@ -1,6 +1,9 @@
-"""Where the checkpoints of language models lie; apart from what reads them, because torch takes seconds."""
+"""What names a language model, and where its checkpoint lies; apart from what reads it: torch takes seconds."""
 
 from pathlib import Path
+
+# Names of the registry's versions, which win over recipes of the same name.
+ALIASES = ("champion", "challenger", "previous")
 
 # Where a checkpoint lies in the MLflow model folder around it.
 PACKAGED = "data/checkpoint"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from torch import nn
 
+from timemachine.files import read_json
 from timemachine.models.language import rebuild_language_model
 from timemachine.params import RnnConfig
 from timemachine.text.vocabulary import Tokenizer, Vocabulary
@@ -30,8 +31,11 @@ class LanguageModel:
         """Read a checkpoint folder: `model.safetensors`, `config.json` and `vocabulary.json`.
 
         Raises:
-            ValueError: a file is absent, damaged or does not fit the others.
+            ValueError: a file is absent, damaged or does not fit the others, or this is another kind of model.
         """
+        content = read_json(folder / "config.json")
+        if not isinstance(content, dict) or content.get("family") != "rnn":
+            raise ValueError(f"{folder}: not a language model, by its config.json")
         vocabulary = Vocabulary.load(folder / "vocabulary.json")
         module, config = load_checkpoint(folder, RnnConfig, rebuild_language_model, vocabulary.sha256)
         return cls(module, config, Tokenizer(vocabulary, config.level))

@@ -8,8 +8,9 @@ uvicorn runs this module from the folder of the version that is served, so that 
 """
 
 import json
+import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 # Room for the largest request, all of its characters escaped.
 MAX_BODY_BYTES = 1_000_000
+_CONTENT_TYPE = b"content-type"
 _FORMATS = ("dataframe_records", "dataframe_split")
 
 
@@ -52,7 +54,7 @@ class Front:
             await self._app(scope, receive, send)
             return
         try:
-            _check_content_type(dict(scope["headers"]))
+            headers = _checked_headers(scope["headers"])
             body = await _read_body(receive)
             check_body(body)
         except RefusedError as refusal:
@@ -63,7 +65,7 @@ class Front:
         async def receive_again() -> "Message":
             return unread.pop() if unread else await receive()
 
-        await self._app(scope, receive_again, send)
+        await self._app({**scope, "headers": headers}, receive_again, send)
 
 
 def check_body(body: bytes) -> None:
@@ -127,11 +129,18 @@ def _joined(table: Any) -> list[dict[Any, Any]]:
     return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
-def _check_content_type(headers: Mapping[bytes, bytes]) -> None:
-    given = headers.get(b"content-type", b"").decode("latin-1")
-    kind, _, charset = given.partition(";")
-    if kind.strip().lower() != "application/json" or charset.strip().lower() not in ("", "charset=utf-8"):
+def _checked_headers(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return the headers of a request, its content type written as MLflow wants it.
+
+    Raises:
+        RefusedError: it has another content type, or none.
+    """
+    others = [(name, value) for name, value in headers if name != _CONTENT_TYPE]
+    given = ", ".join(value.decode("latin-1") for name, value in headers if name == _CONTENT_TYPE)
+    # Types, names and this charset are the same in capitals, and a value may be quoted.
+    if not re.fullmatch(r'application/json\s*(;\s*(charset=("utf-8"|utf-8)\s*)?)?', given.strip(), re.IGNORECASE):
         raise RefusedError(415, f"the content type is {given[:60]!r}; wanted: application/json")
+    return [*others, (_CONTENT_TYPE, b"application/json")]
 
 
 async def _read_body(receive: "Receive") -> bytes:

@@ -9,23 +9,24 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from timemachine.evaluation.checkpoint_folders import trained_recipes
+from timemachine.evaluation.checkpoint_folders import ALIASES, trained_recipes
 from timemachine.tracking.registry import MODEL_NAME, Version, aliased, fetch, fetch_model
 from timemachine.tracking.store import Store, open_store, tracking_uri, without_password
+
+if TYPE_CHECKING:
+    from timemachine.evaluation.trained import LanguageModel  # imports torch, which to serve does not need here
 
 HOST = "127.0.0.1"
 
 
 @contextmanager
-def _named(root: Path, experiment: str, alias: str) -> Iterator[tuple[Store, Version]]:
-    """Yield the store, and the version that an alias names in it."""
+def _named(root: Path, experiment: str, alias: str, instead: str = "") -> Iterator[tuple[Store, Version]]:
+    """Yield the store, and the version that an alias names in it, else an error that says what to do."""
     uri = tracking_uri(root)
     where = f"{MODEL_NAME} in {without_password(uri)}"
-    recipes = ", ".join(trained_recipes(root / "data/models/rnn")) or "`dvc repro` trains them"
-    makes = "`timemachine retrain` makes one"
-    nothing = ValueError(f"{where} has no {alias}; {makes}; `generate --model` takes recipes too: {recipes}")
+    nothing = ValueError(f"{where} has no {alias}; `timemachine retrain` makes one{instead}")
     # Looking for a version makes no store.
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
         raise nothing
@@ -36,20 +37,33 @@ def _named(root: Path, experiment: str, alias: str) -> Iterator[tuple[Store, Ver
         yield store, version
 
 
-def fetch_alias(root: Path, experiment: str, alias: str, into: Path) -> Path:
-    """Return the checkpoint folder of the version that an alias names, copied into a folder.
+def load_alias(root: Path, experiment: str, alias: str) -> "LanguageModel":
+    """Return the version that an alias names, read by the code of this library as it is now.
 
     Args:
         root: the repository root, where the default store lies.
         experiment: name of the MLflow experiment.
         alias: for example `champion`.
-        into: the folder.
 
     Raises:
-        ValueError: there is no such version, or the store cannot be reached.
+        ValueError: there is no such version, this code cannot read it, or the store cannot be reached.
     """
-    with _named(root, experiment, alias) as (store, version):
-        return fetch(store, version, into)
+    from timemachine.evaluation.trained import LanguageModel
+
+    recipes = ", ".join(trained_recipes(root / "data/models/rnn")) or "`dvc repro` trains them"
+    instead = f"; `generate --model` takes recipes too: {recipes}"
+    with tempfile.TemporaryDirectory() as folder:
+        with _named(root, experiment, alias, instead) as (store, version):
+            checkpoint = fetch(store, version, Path(folder))
+        try:
+            return LanguageModel.load(checkpoint)
+        except ValueError as error:
+            # The folder is gone when somebody reads of it.
+            cause = str(error).replace(f"{checkpoint}/", "")
+            raise ValueError(
+                f"{alias}, version {version.number}: {cause}. This code cannot read it: name a recipe "
+                f"({recipes}), or ask `timemachine serve`, which runs the code that the version brings"
+            ) from error
 
 
 def serve(root: Path, experiment: str, alias: str, port: int) -> NoReturn:
@@ -100,7 +114,7 @@ def _kept(store: Store, version: Version, served: Path) -> Path:
 
 def _prune(store: Store, served: Path) -> None:
     """Remove the model folders of versions that no alias names any more."""
-    named = (aliased(store, alias) for alias in ("champion", "challenger", "previous"))
+    named = (aliased(store, alias) for alias in ALIASES)
     kept = {version.run_id for version in named if version}
     for folder in served.iterdir():
         if folder.name not in kept:

@@ -97,10 +97,10 @@ def read_request(rows: Sequence[Mapping[Any, Any]], params: Mapping[Any, Any]) -
     given = {key: value for key, value in params.items() if value is not None}
     sampling = sampling_of(
         temperature=_number(given["temperature"], "temperature") if "temperature" in given else None,
-        top_k=_whole(given["top_k"], "top_k", 1, 10**9) if "top_k" in given else None,
+        top_k=_whole_param(given["top_k"], "top_k", 1, 10**9) if "top_k" in given else None,
         top_p=_number(given["top_p"], "top_p") if "top_p" in given else None,
     )
-    return Request(prefixes, num_preds, sampling, _whole(given.get("seed", 0), "seed", 0, 2**63 - 1))
+    return Request(prefixes, num_preds, sampling, _whole_param(given.get("seed", 0), "seed", 0, 2**63 - 1))
 
 
 def _known(given: Mapping[Any, Any], names: Sequence[str], what: str) -> None:
@@ -130,6 +130,12 @@ def _whole(value: Any, name: str, least: int, most: int) -> int:
     if not whole or not least <= value <= most:
         raise ValueError(f"{name}: {_short(value)} is not a whole number from {least} to {most}")
     return int(value)
+
+
+def _whole_param(value: Any, name: str, least: int, most: int) -> int:
+    if isinstance(value, float):  # which MLflow refuses, in many lines
+        raise ValueError(f"{name}: {_short(value)} is not a whole number written without point and exponent")
+    return _whole(value, name, least, most)
 
 
 def _number(value: Any, name: str) -> float:
