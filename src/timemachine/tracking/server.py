@@ -30,7 +30,7 @@ def _named(root: Path, experiment: str, alias: str, instead: str = "") -> Iterat
     # Looking for a version makes no store.
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
         raise nothing
-    with open_store(root, experiment, alone=False) as store:
+    with open_store(root, experiment, alone=False, create=False) as store:
         version = aliased(store, alias)
         if version is None:
             raise nothing
