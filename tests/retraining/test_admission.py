@@ -36,6 +36,12 @@ def test_what_is_short_or_not_letters_is_refused_with_the_figures() -> None:
     assert "it has 2000 characters and 1 words" in refused("a" * 2000)
 
 
+def test_a_text_that_is_mostly_repetition_is_refused() -> None:
+    assert "0.0% of its runs of 8 words are distinct" in refused("word " * 20_000)
+    assert "33.4% of its runs of 8 words are distinct" in refused(random_text(1) * 3)
+    assert refused(random_text(1) * 2) == ""
+
+
 def test_a_text_of_letters_other_than_a_to_z_is_refused() -> None:
     assert "letters A-Z" in refused("Время бежит, " * 500 + random_text(1))
 

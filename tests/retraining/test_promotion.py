@@ -10,8 +10,9 @@ from timemachine.retraining.gate import Baseline, Figures, Verdict
 from timemachine.retraining.promotion import Candidates, Judged, promote, roll_back
 from timemachine.tracking import registry
 from timemachine.tracking.registry import Version
+from timemachine.tracking.runs import KEY
 from timemachine.tracking.store import Store
-from timemachine.tracking.verdicts import finish, is_judged, open_verdicts, record
+from timemachine.tracking.verdicts import find_verdict, finish, open_verdicts, record
 
 
 @pytest.fixture
@@ -106,8 +107,8 @@ def test_a_champion_carries_the_best_score_of_those_before_it_on_the_same_text(s
     a, b = version(store, "a"), version(store, "b")
     promote(store, Candidates("state", a, None), judged(1.9))
     promote(store, Candidates("state", b, a), judged(1.95, champion=1.9))
-    assert promotion._best_val(store, b, "text") == 1.9
-    assert promotion._best_val(store, b, "another text") is None
+    assert promotion._kept_scores(store, b, "text") == {"val": 1.9, "own_val": 1.95}
+    assert promotion._kept_scores(store, b, "another text") == {}
 
 
 def test_a_challenger_of_another_state_is_refused(store: Store) -> None:
@@ -118,18 +119,40 @@ def test_a_challenger_of_another_state_is_refused(store: Store) -> None:
     registry.move_alias(store, "challenger", a, reason="", scores={})
     with pytest.raises(ValueError, match="is not of the state 01234567"):
         promotion.candidates(store, receipt)
-    store.client.set_tag(a.run_id, "timemachine.key", "key")
+    store.client.set_tag(a.run_id, KEY, "key")
     assert promotion.candidates(store, receipt) == Candidates("0123456789", a, None)
 
 
 def test_a_verdict_has_one_run_and_counts_when_it_is_brought_to_its_end(store: Store, tmp_path: Path) -> None:
     report = {"verdict": "rejected", "reasons": ["one", "two"]}
     first = record(store, "key", report, {"challenger_val": 2.0}, tmp_path)
-    assert not is_judged(store, "key")
+    assert find_verdict(store, "key") is None
     assert record(store, "key", report, {"challenger_val": 2.0}, tmp_path) == first
     finish(store, first)
-    assert is_judged(store, "key")
-    assert not is_judged(store, "other")
+    assert find_verdict(store, "key") == "rejected"
+    assert find_verdict(store, "other") is None
     run = store.client.get_run(first)
     assert run.data.tags["timemachine.reasons"] == "- one\n- two"
     assert run.data.metrics == {"challenger_val": 2.0}
+
+
+def test_what_is_judged_anew_has_a_run_of_its_own_and_its_verdict_counts(store: Store, tmp_path: Path) -> None:
+    report = {"verdict": "promoted", "when": "2001-01-01T00:00:00+00:00"}
+    first = record(store, "key", report, {}, tmp_path)
+    finish(store, first)
+    assert record(store, "key", report, {}, tmp_path) == first  # killed before it was noted
+    second = record(store, "key", {"verdict": "rejected", "when": "2002-02-02T00:00:00+00:00"}, {}, tmp_path)
+    assert second != first
+    finish(store, second)
+    assert find_verdict(store, "key") == "rejected"
+    assert store.client.get_run(first).data.tags["timemachine.verdict"] == "promoted"
+
+
+def test_a_verdict_is_about_models_not_about_their_numbers(store: Store) -> None:
+    a, b = version(store, "a"), version(store, "b")
+    key = Candidates("state", b, a).key
+    store.client.delete_registered_model(registry.MODEL_NAME)
+    again_b, again_a = (registry.ensure_version(store, one.run_id, one.name) for one in (b, a))
+    assert (again_b.number, again_a.number) == (a.number, b.number)
+    assert Candidates("state", again_b, again_a).key == key
+    assert len({key, Candidates("state", a, b).key, Candidates("state", b, None).key}) == 3

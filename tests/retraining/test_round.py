@@ -15,11 +15,12 @@ from repository import Repository
 from tiny import tiny_text
 
 from timemachine import params
+from timemachine.evaluation.checkpoint_folders import PACKAGED
 from timemachine.retraining import promotion
 from timemachine.retraining import round as one_round
 from timemachine.retraining.round import BUSY, FAILED, NOTHING_NEW, PROMOTED, REJECTED
 from timemachine.tracking import registry, verdicts
-from timemachine.tracking.store import Store
+from timemachine.tracking.store import Store, tracking_uri, without_password
 
 # Of the others a finished pipeline's files are taken.
 STAGES = ("preprocess", "train_rnn", "evaluate_perplexity", "publish")
@@ -139,6 +140,25 @@ class TestInOrder:
         assert run.data.tags["timemachine.verdict"] == "promoted"
         assert run.data.metrics["baseline_order"] == 2
 
+    def test_the_same_state_is_something_new_for_a_store_that_has_no_verdict_on_it(
+        self, rounds: Rounds, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert one_round.is_judged(rounds.folder)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:secret@elsewhere:5000")
+        assert rounds.dry_run() == (PROMOTED, ["the state published last waits for its verdict"])
+        monkeypatch.delenv("MLFLOW_TRACKING_URI")
+        moved = (rounds.folder / "mlflow.db").rename(rounds.folder / "moved.db")
+        assert not one_round.is_judged(rounds.folder)
+        moved.rename(rounds.folder / "mlflow.db")
+
+    def test_where_somebody_deleted_the_registered_model_it_is_promoted_again(self, rounds: Rounds) -> None:
+        with rounds.store() as store:
+            store.client.delete_registered_model(registry.MODEL_NAME)
+        shutil.rmtree(rounds.folder / "data/retraining")
+        assert rounds.retrain() == PROMOTED
+        assert rounds.aliases() == {"champion": "1", "challenger": "1"}
+        assert [run.data.tags["timemachine.verdict"] for run in rounds.runs()] == ["promoted"] * 2
+
     def test_nothing_new_ends_without_importing_torch_or_mlflow(self, rounds: Rounds) -> None:
         code = "import sys; from pathlib import Path; from timemachine.retraining.round import retrain; "
         code += "code = retrain(Path()); assert not {'torch', 'mlflow'} & set(sys.modules); sys.exit(code)"
@@ -199,10 +219,27 @@ class TestInOrder:
         assert rounds.aliases() == before
         assert rounds.report()["pushed"] is True
         assert rounds.report()["champion"]["version"] == before["previous"]
-        assert [run.data.tags["timemachine.verdict"] for run in rounds.runs()] == ["promoted"] * 2
+        assert [run.data.tags["timemachine.verdict"] for run in rounds.runs()] == ["promoted"] * 3
         assert {run.info.status for run in rounds.runs()} == {"FINISHED"}
         assert (rounds.folder / "remote/runs").is_dir()
         assert rounds.dry_run() == (NOTHING_NEW, ["nothing new"])
+
+    def test_a_useless_note_of_a_promotion_is_one_warning_and_removed(
+        self, rounds: Rounds, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        pending = one_round.pending_path(rounds.folder)
+        whole = rounds.verdict()
+        for content in ("{}", "[]", "xx", "", json.dumps({**whole, "challenger": {"version": "1"}})):
+            pending.write_text(content)
+            assert one_round.read_pending(rounds.folder) is None
+        assert rounds.dry_run() == (NOTHING_NEW, ["nothing new"])
+        assert rounds.retrain() == NOTHING_NEW
+        warning = f"timemachine: warning: {pending} is damaged; it is removed\n"
+        assert capfd.readouterr().err == warning
+        assert not pending.exists()
+        pending.write_text(json.dumps(whole | {"store": "http://elsewhere"}))
+        assert rounds.dry_run() == (NOTHING_NEW, ["nothing new"])
+        pending.unlink()
 
     def test_rolling_back_restores_the_previous_champion_for_good(self, rounds: Rounds) -> None:
         before = rounds.aliases()
@@ -237,6 +274,41 @@ class TestInOrder:
         assert "was judged already" in rounds.said[-1]
         assert rounds.dry_run()[0] == NOTHING_NEW
 
+    def test_for_a_champion_that_cannot_be_read_stands_its_score_at_its_promotion(self, rounds: Rounds) -> None:
+        before, known = rounds.verdict(), params.load(rounds.folder / "params.yaml")
+        receipt = json.loads((rounds.folder / "data/published.json").read_text())
+        assert before["verdict"] == "nothing new"
+        with rounds.store() as store:
+            who = promotion.candidates(store, receipt)
+            run = store.client.get_run(who.champion.run_id)
+            config = Path(run.info.artifact_uri.removeprefix("file://")) / "model" / PACKAGED / "config.json"
+            config.write_text(json.dumps({**json.loads(config.read_text()), "old_knob": 1}))
+            judged = promotion.judge_candidates(store, who, known, rounds.folder / "data")
+            assert judged
+            assert judged.champion
+            assert judged.champion.val == pytest.approx(run.data.metrics["val_bits_per_character"], rel=1e-6)
+            assert judged.verdict.reasons[-1] == (
+                f"the champion, version {who.champion.number}, cannot be read by this code "
+                "(config.json: old_knob: unknown key); its score when it was promoted stands for it"
+            )
+            assert len(judged.verdict.reasons) == 3
+            report = promotion.report_of(who, judged, known)
+            assert report["champion"]["test_bits_per_character"] is None
+            assert report["champion"]["num_bytes"] > 0
+            registry.tag_version(store, who.champion, "timemachine.best_champion", "{}")
+            with pytest.raises(ValueError, match=r"^the champion, version \d+, .*old_knob: .* take the alias"):
+                promotion.judge_candidates(store, who, known, rounds.folder / "data")
+
+    def test_where_no_model_could_win_a_round_ends_before_it_trains(self, rounds: Rounds) -> None:
+        def compare_on(corpus: str) -> None:
+            rounds.change(lambda content: content["ngram_models"]["corpora"].update(lines=2))
+            rounds.change(lambda content: content["compare_models"].update(corpus=corpus))
+
+        compare_on("lines")
+        with pytest.raises(ValueError, match=r"^params\.yaml: no recipe of train_rnn trains on 'lines'"):
+            rounds.retrain()
+        compare_on("whole")
+
     def test_a_round_that_fails_says_so_in_one_line_tells_the_hook_and_leaves_the_champion(
         self, rounds: Rounds
     ) -> None:
@@ -263,3 +335,17 @@ def test_the_help_lists_the_exit_codes() -> None:
         "another round": BUSY,
     }.items():
         assert f"{code} {name}" in said
+
+
+@pytest.mark.parametrize("command", [one_round.retrain, one_round.dry_run, one_round.rollback])
+def test_outside_a_repository_nothing_is_written(command: Any, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="run this in the repository root"):
+        command(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("uri", ["", "http://user:secret@host:5000", "sqlite:///elsewhere.db"])
+def test_a_stores_address_is_that_of_the_store(uri: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert one_round.store_address(tmp_path) == without_password(tracking_uri(tmp_path))
+    assert "secret" not in one_round.store_address(tmp_path)

@@ -12,6 +12,8 @@ from timemachine.text.clean import clean_whole
 
 # Words that a run has: two texts hardly share eight in a row unless one has them from the other.
 _RUN_WORDS = 8
+# Smallest share of a text's runs that are not repetitions; of a whole text pasted twice it is about a half.
+_MIN_DISTINCT = 0.5
 # Largest share of the held-out text's runs that all added texts together may hold: a quotation of some lines.
 _MAX_HELD_OUT = 0.01
 # The title may go on in the next lines; the licence's own `*** START: FULL LICENSE ***` is no such mark.
@@ -106,6 +108,12 @@ def refusal(text: str, name: str, library: Library, limits: Retraining) -> str |
             f"{limits.min_letter_share:.1%} are needed"
         )
     runs = _runs(words)
+    distinct = len(runs) / (len(words) - _RUN_WORDS + 1)
+    if distinct < _MIN_DISTINCT:
+        return (
+            f"{distinct:.1%} of its runs of {_RUN_WORDS} words are distinct, so that most of it is repetition; at "
+            f"least {_MIN_DISTINCT:.1%} are needed"
+        )
     others = {other: theirs for other, theirs in library.accepted.items() if other != name}
     if leak := _leak(runs, library.held_out, _joined(list(others.values()))):
         return leak

@@ -150,9 +150,14 @@ def measure(folder: Path, corpus: Corpus, num_warmup: int, num_streams: int) -> 
     return Figures(
         val=bits("val"),
         test=bits("test"),
-        num_bytes=sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+        num_bytes=size_of(folder),
         characters_per_s=_characters_per_s(model, read.part("val")[:num_streams].tolist()),
     )
+
+
+def size_of(folder: Path) -> int:
+    """Return the size of a checkpoint's files in bytes."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def kneser_ney_baseline(corpus: Corpus, max_order: int) -> Baseline:

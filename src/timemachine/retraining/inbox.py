@@ -77,10 +77,6 @@ class Inbox:
         self.accepted = root / "data/accepted"
         self.rejected = self.folder / "rejected"
 
-    def is_empty(self) -> bool:
-        """Return whether no text waits."""
-        return not any(_is_text(path) for path in self._entries())
-
     def examine(self) -> Iterator[Decision]:
         """Yield what is to become of each entry, in the order of their names, and change nothing.
 

@@ -5,7 +5,7 @@ import json
 import math
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,12 @@ from timemachine.retraining.gate import (
     judge,
     kneser_ney_baseline,
     measure,
+    size_of,
 )
 from timemachine.tracking import registry
 from timemachine.tracking.environment import user
 from timemachine.tracking.registry import Version
+from timemachine.tracking.runs import KEY
 from timemachine.tracking.store import Store
 
 _BEST, _ROLLED_BACK = "timemachine.best_champion", "timemachine.rolled_back"
@@ -47,8 +49,9 @@ class Candidates:
     @property
     def key(self) -> str:
         """What a verdict on them is found again by."""
-        numbers = [self.challenger.number, self.champion.number if self.champion else None]
-        return hashlib.sha256(json.dumps([self.state, *numbers]).encode()).hexdigest()
+        # No numbers of versions: they begin anew when somebody deletes the registered model.
+        run_ids = [self.challenger.run_id, self.champion.run_id if self.champion else None]
+        return hashlib.sha256(json.dumps([self.state, *run_ids]).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class Judged:
     Attributes:
         verdict: the decision.
         challenger: what the challenger was found to be.
-        champion: what the champion was found to be.
+        champion: what the champion was found to be, or what is known of one that cannot be read.
         baseline: what the challenger had to beat.
         best_val: bits per character on the validation part of the best of the champions up to now.
         held_out_sha256: hash of the text that all were scored on.
@@ -84,8 +87,8 @@ def candidates(store: Store, receipt: Mapping[str, Any]) -> Candidates:
     """
     challenger = registry.aliased(store, "challenger")
     if challenger is None:
-        raise ValueError("MLflow's registry has no challenger; `timemachine publish` makes one")
-    key = store.client.get_run(challenger.run_id).data.tags.get("timemachine.key")
+        raise ValueError("MLflow's registry has no challenger: somebody took the alias away in the meantime")
+    key = store.client.get_run(challenger.run_id).data.tags.get(KEY)
     if receipt["models"].get(f"rnn/{challenger.name}") != key:
         raise ValueError(
             f"the challenger, version {challenger.number}, is not of the state {receipt['state'][:8]}: another "
@@ -97,29 +100,63 @@ def candidates(store: Store, receipt: Mapping[str, Any]) -> Candidates:
 def judge_candidates(store: Store, who: Candidates, params: Params, data: Path) -> Judged | None:
     """Score champion and challenger afresh, as the registry holds them, and decide.
 
+    For a champion that this code cannot read, one of another config for example, stands its score when it was
+    promoted, if that was taken on the same text.
+
     Returns:
         The verdict; None if both are the same model under two numbers, which leaves nothing to decide.
 
     Raises:
-        ValueError: a text or a checkpoint is absent or damaged.
+        ValueError: a text or the challenger's checkpoint is absent or damaged, or the champion cannot be read
+            and has no score.
     """
+    corpus, p = held_out_corpus(params, data), params.evaluate_perplexity
+    sha256 = held_out_sha256(corpus)
+    champion, best_val, notes = None, None, []
     with tempfile.TemporaryDirectory() as folder:
         challenger_folder = registry.fetch(store, who.challenger, Path(folder) / "challenger")
-        champion_folder = registry.fetch(store, who.champion, Path(folder) / "champion") if who.champion else None
-        if champion_folder and all(
-            sha256_of(champion_folder / file) == sha256_of(challenger_folder / file)
-            for file in ("model.safetensors", "vocabulary.json")
-        ):
-            return None
-        corpus, p = held_out_corpus(params, data), params.evaluate_perplexity
         challenger = measure(challenger_folder, corpus, p.num_warmup, p.num_streams)
-        champion = measure(champion_folder, corpus, p.num_warmup, p.num_streams) if champion_folder else None
-    sha256 = held_out_sha256(corpus)
+        if who.champion:
+            champion_folder = registry.fetch(store, who.champion, Path(folder) / "champion")
+            scores = _kept_scores(store, who.champion, sha256)
+            best_val = scores.get("val")
+            try:
+                champion = measure(champion_folder, corpus, p.num_warmup, p.num_streams)
+            except ValueError as error:
+                # What follows a semicolon is advice on the pipeline's files, which this is not.
+                reason = " ".join(str(error).replace(f"{champion_folder}/", "").split(";")[0].split())
+                champion, note = _unread(who.champion, champion_folder, scores, reason)
+                notes.append(note)
+            else:
+                if _same_model(champion_folder, challenger_folder):
+                    return None
     baseline = kneser_ney_baseline(corpus, params.ngram_models.corpora[params.compare_models.corpus])
-    best_val = _best_val(store, who.champion, sha256) if who.champion else None
     rolled_back = _ROLLED_BACK in registry.version_tags(store, who.challenger)
     verdict = judge(challenger, champion, baseline, params.retraining, best_val=best_val, rolled_back=rolled_back)
+    verdict = replace(verdict, reasons=[*verdict.reasons, *notes])
     return Judged(verdict, challenger, champion, baseline, best_val, sha256)
+
+
+def _same_model(one: Path, other: Path) -> bool:
+    return all(
+        sha256_of(one / file) == sha256_of(other / file) for file in ("model.safetensors", "vocabulary.json")
+    )
+
+
+def _unread(version: Version, folder: Path, scores: Mapping[str, float], reason: str) -> tuple[Figures, str]:
+    """Return what is known of a champion that cannot be read, and say so.
+
+    Raises:
+        ValueError: it has no score.
+    """
+    fault = f"the champion, version {version.number}, cannot be read by this code ({reason})"
+    if "own_val" not in scores:
+        raise ValueError(
+            f"{fault} and has no score of its promotion on this held-out text; take the alias `champion` away in "
+            "MLflow to begin anew, or go back with `timemachine rollback`"
+        )
+    figures = Figures(scores["own_val"], math.nan, size_of(folder), math.nan)
+    return figures, f"{fault}; its score when it was promoted stands for it"
 
 
 def report_of(who: Candidates, judged: Judged, params: Params) -> dict[str, Any]:
@@ -163,7 +200,11 @@ def promote(store: Store, who: Candidates, judged: Judged) -> None:
         "baseline": judged.baseline.val,
     }
     known = [scores["challenger"], scores["champion"], judged.best_val]
-    best = {"val": min(val for val in known if val is not None), "held_out_sha256": judged.held_out_sha256}
+    best = {
+        "val": min(val for val in known if val is not None),
+        "own_val": judged.challenger.val,
+        "held_out_sha256": judged.held_out_sha256,
+    }
     registry.tag_version(store, who.challenger, _BEST, json.dumps(best))
     if who.champion:
         registry.move_alias(store, "previous", who.champion, reason=reason, scores=scores)
@@ -200,11 +241,16 @@ def roll_back(store: Store) -> dict[str, Any]:
     }
 
 
-def _best_val(store: Store, champion: Version, sha256: str) -> float | None:
-    """Return the best score of the champions up to this one, if it was taken on the same text."""
+def _kept_scores(store: Store, champion: Version, sha256: str) -> dict[str, float]:
+    """Return what a champion scored when it was promoted, if that was on the same text.
+
+    `own_val` is its own score, `val` the best of all champions up to it.
+    """
     tag = registry.version_tags(store, champion).get(_BEST)
-    best = json.loads(tag) if tag else {}
-    return float(best["val"]) if best.get("held_out_sha256") == sha256 else None
+    kept = json.loads(tag) if tag else {}
+    if kept.get("held_out_sha256") != sha256:
+        return {}
+    return {name: float(kept[name]) for name in ("val", "own_val") if name in kept}
 
 
 def _numbers(figures: Figures | Baseline) -> dict[str, float | int | None]:

@@ -1,21 +1,25 @@
 """One round of retraining, which any scheduler may call at any time, and the way back.
 
 What a round has to remember lies in `data/retraining/`: `pending.json`, a promotion that is not yet told of, and
-`verdict.json`, the last verdict, with the state that it is about. The latter is written last of all, so that a
-round that was killed, at whatever point, leaves a state without a verdict, and the next round goes on from there.
-Until the alias `champion` moves the old champion is served.
+`verdict.json`, the last verdict, with the state that it is about and the store that it was given in. The latter is
+written last of all, so that a round that was killed, at whatever point, leaves a state without a verdict, and the
+next round goes on from there. Until the alias `champion` moves the old champion is served.
 """
 
 import json
+import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
 
 from timemachine import params as parameters
-from timemachine.files import read_json, write_json
+from timemachine.files import write_json
 from timemachine.retraining.inbox import Inbox
 from timemachine.retraining.lock import BusyError, one_at_a_time
 from timemachine.retraining.notification import notify, parse_command
@@ -37,15 +41,15 @@ def retrain(root: Path, command: str = "", say: Callable[[str], None] = print) -
     """
     hook = parse_command(command)
 
-    def work(lock: int) -> int:
-        try:
-            return _Round(root, Pipeline(root, lock), hook, say).run()
-        except Exception as error:
-            now = datetime.now(UTC).isoformat(timespec="seconds")
-            notify(hook, {"verdict": "failed", "error": " ".join(str(error).split()), "when": now}, root)
-            raise
+    def work(params: parameters.Params, lock: int) -> int:
+        return _Round(root, params, Pipeline(root, lock), hook, say).run()
 
-    return _alone(root, work)
+    try:
+        return _alone(root, work)
+    except Exception as error:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        notify(hook, {"verdict": "failed", "error": " ".join(str(error).split()), "when": now}, root)
+        raise
 
 
 def dry_run(root: Path, say: Callable[[str], None] = print) -> int:
@@ -55,10 +59,10 @@ def dry_run(root: Path, say: Callable[[str], None] = print) -> int:
         ValueError: the params are wrong, the book cannot be had, or DVC cannot tell what changed.
     """
 
-    def work(lock: int) -> int:
-        params = parameters.load(root / "params.yaml")
+    def work(params: parameters.Params, lock: int) -> int:
         waits = []
-        if pending_path(root).exists():
+        pending = read_pending(root)
+        if pending and pending["store"] == store_address(root):
             waits.append("a promotion waits to be brought to its end")
         taken = False
         for decision in Inbox(params, root).examine():
@@ -83,8 +87,7 @@ def rollback(root: Path, say: Callable[[str], None] = print) -> int:
         ValueError: there is none, or the store cannot be reached.
     """
 
-    def work(_: int) -> int:
-        params = parameters.load(root / "params.yaml")
+    def work(params: parameters.Params, _: int) -> int:
         from timemachine.retraining.promotion import roll_back
         from timemachine.tracking import verdicts
 
@@ -97,10 +100,12 @@ def rollback(root: Path, say: Callable[[str], None] = print) -> int:
     return _alone(root, work)
 
 
-def _alone(root: Path, work: Callable[[int], int]) -> int:
+def _alone(root: Path, work: Callable[[parameters.Params, int], int]) -> int:
+    # First of all: where there are no params is no repository, and nothing is written.
+    params = parameters.load(root / "params.yaml")
     try:
         with one_at_a_time(root) as lock:
-            return work(lock)
+            return work(params, lock)
     except BusyError as error:
         print(f"timemachine: {error}", file=sys.stderr)
         return BUSY
@@ -116,35 +121,79 @@ def pending_path(root: Path) -> Path:
     return root / "data/retraining/pending.json"
 
 
+def store_address(root: Path) -> str:
+    """Return where MLflow keeps things, without a password.
+
+    That is what `tracking.store` says, which imports MLflow: too much for a round that finds nothing new.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root.resolve() / 'mlflow.db'}"
+    return re.sub(r"(\w+://)[^/\s]+@", r"\1", uri)
+
+
 def is_judged(root: Path) -> bool:
-    """Return whether the last verdict is about the state that was published last."""
+    """Return whether the last verdict is about the state that was published last, in the store of today."""
     paths = (root / "data/published.json", verdict_path(root))
+    store = store_address(root)
+    if store.startswith("sqlite:///") and not Path(store.removeprefix("sqlite:///")).exists():
+        return False
     try:
         published, verdict = (json.loads(path.read_bytes()) for path in paths)
-        return bool(published["state"] == verdict["state"])
+        return bool(published["state"] == verdict["state"] and verdict["store"] == store)
     except (OSError, ValueError, KeyError, TypeError):
         return False
+
+
+class _Named(BaseModel):
+    version: str
+    run_id: str
+
+
+class _Pending(BaseModel):
+    """What `pending.json` must hold to be of use."""
+
+    model_config = ConfigDict(strict=True)
+
+    verdict: Literal["promoted"]
+    reasons: list[str]
+    state: str
+    key: str
+    when: str
+    store: str
+    challenger: _Named
+    champion: _Named | None
+    baseline: dict[str, Any]
+
+
+def read_pending(root: Path) -> dict[str, Any] | None:
+    """Return the report of a promotion that is not yet told of; None if there is none, or no useful one."""
+    try:
+        content: dict[str, Any] = json.loads(pending_path(root).read_bytes())
+        _Pending.model_validate(content)
+        return content
+    except (FileNotFoundError, ValueError, RecursionError):
+        return None
 
 
 @dataclass(frozen=True)
 class _Round:
     root: Path
+    params: parameters.Params
     pipeline: Pipeline
     hook: Sequence[str]
     say: Callable[[str], None]
 
     def run(self) -> int:
         """Do what the round is about; each step finds done what an earlier round did."""
-        params = parameters.load(self.root / "params.yaml")
-        if (code := self._finish_what_was_begun(params)) is not None:
+        if (code := self._finish_what_was_begun()) is not None:
             return code
         self.pipeline.forget_the_dead()
-        inbox = Inbox(params, self.root)
+        inbox = Inbox(self.params, self.root)
         for decision in inbox.take():
             self.say(decision.line())
         if not self.pipeline.changed_stages() and is_judged(self.root):
             self.say("nothing new")
             return NOTHING_NEW
+        self._check_that_one_can_win()
         inbox.check_accepted()
         self.pipeline.reproduce()
 
@@ -152,41 +201,59 @@ class _Round:
         from timemachine.tracking import verdicts
         from timemachine.tracking.publish import publish
 
-        receipt = publish(params, self.root, self.root / "data")
-        with verdicts.open_verdicts(self.root, params.publish.experiment) as store:
+        receipt = publish(self.params, self.root, self.root / "data")
+        with verdicts.open_verdicts(self.root, self.params.publish.experiment) as store:
             who = promotion.candidates(store, receipt)
             if who.champion == who.challenger:
                 return self._nothing_to_promote(who.state, f"version {who.challenger.number} is champion already")
-            if verdicts.is_judged(store, who.key):
+            earlier = verdicts.find_verdict(store, who.key)
+            # Without a champion an earlier promotion is one that somebody took away since.
+            if earlier == "rejected" or (earlier and who.champion):
                 return self._nothing_to_promote(who.state, f"version {who.challenger.number} was judged already")
-            judged = promotion.judge_candidates(store, who, params, self.root / "data")
+            judged = promotion.judge_candidates(store, who, self.params, self.root / "data")
             if judged is None:
                 return self._nothing_to_promote(
                     who.state, f"version {who.challenger.number} is the champion again"
                 )
-            report = promotion.report_of(who, judged, params)
+            report = {"store": store_address(self.root), **promotion.report_of(who, judged, self.params)}
             if judged.verdict.promote:
                 write_json(pending_path(self.root), report)
                 promotion.promote(store, who, judged)
-        return self._finish(params, report)
+        return self._finish(report)
 
-    def _finish_what_was_begun(self, params: parameters.Params) -> int | None:
+    def _check_that_one_can_win(self) -> None:
+        """Raise where no model that is trained can be compared with a champion."""
+        corpus = self.params.compare_models.corpus
+        if all(recipe.corpus != corpus for recipe in self.params.train_rnn.values()):
+            raise ValueError(
+                f"params.yaml: no recipe of train_rnn trains on {corpus!r}, the corpus that compare_models.corpus "
+                "names, so that there is no challenger"
+            )
+
+    def _finish_what_was_begun(self) -> int | None:
         """End a promotion after which an earlier round could not do the rest; None if there is none."""
-        if not pending_path(self.root).exists():
+        report = read_pending(self.root)
+        if report is None:
+            if pending_path(self.root).exists():
+                warning = f"{pending_path(self.root)} is damaged; it is removed"
+                print(f"timemachine: warning: {warning}", file=sys.stderr, flush=True)
+                pending_path(self.root).unlink()
+            return None
+        if report["store"] != store_address(self.root):
+            # It waits for its own store.
             return None
         from timemachine.tracking import registry, verdicts
 
-        report = read_json(pending_path(self.root))
-        with verdicts.open_verdicts(self.root, params.publish.experiment) as store:
+        with verdicts.open_verdicts(self.root, self.params.publish.experiment) as store:
             champion = registry.aliased(store, "champion")
-        if champion is None or champion.number != report["challenger"]["version"]:
+        if champion is None or champion.run_id != report["challenger"]["run_id"]:
             # It never came to pass, or was rolled back since.
             pending_path(self.root).unlink()
             return None
         self.say(f"version {champion.number} was promoted already; what an earlier round left undone follows")
-        return self._finish(params, report)
+        return self._finish(report)
 
-    def _finish(self, params: parameters.Params, report: dict[str, Any]) -> int:
+    def _finish(self, report: dict[str, Any]) -> int:
         """Tell everybody of a verdict."""
         from timemachine.retraining.promotion import metrics_of
         from timemachine.tracking import verdicts
@@ -194,7 +261,7 @@ class _Round:
         version, promoted = report["challenger"]["version"], report["verdict"] == "promoted"
         for reason in report["reasons"]:
             self.say(f"version {version} {report['verdict']}: {reason}")
-        with verdicts.open_verdicts(self.root, params.publish.experiment) as store:
+        with verdicts.open_verdicts(self.root, self.params.publish.experiment) as store:
             run_id = verdicts.record(store, report["key"], report, metrics_of(report), self.root)
         if promoted:
             try:
@@ -204,13 +271,15 @@ class _Round:
                     f"version {version} is champion now, but {error}; the next round tries again"
                 ) from None
         notify(self.hook, report, self.root)
-        with verdicts.open_verdicts(self.root, params.publish.experiment) as store:
+        with verdicts.open_verdicts(self.root, self.params.publish.experiment) as store:
             verdicts.finish(store, run_id)
         write_json(verdict_path(self.root), report)
-        pending_path(self.root).unlink(missing_ok=True)
+        if promoted:
+            pending_path(self.root).unlink(missing_ok=True)
         return PROMOTED if promoted else REJECTED
 
     def _nothing_to_promote(self, state: str, reason: str) -> int:
         self.say(f"nothing to promote: {reason}")
-        write_json(verdict_path(self.root), {"verdict": "nothing new", "reasons": [reason], "state": state})
+        verdict = {"verdict": "nothing new", "reasons": [reason], "state": state}
+        write_json(verdict_path(self.root), verdict | {"store": store_address(self.root)})
         return NOTHING_NEW

@@ -1,22 +1,17 @@
 """Verdicts on challengers, and what else happens to champions, as runs of an MLflow experiment of their own."""
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from timemachine.tracking.environment import git_tags, user
+from timemachine.tracking.runs import KEY, find
 from timemachine.tracking.store import Store, open_store
 
 # ruff: isort: split
 from mlflow.entities import Metric
-
-# A scheduler's log is no place for a bar that moves.
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-
-_KEY = "timemachine.key"
 
 
 @contextmanager
@@ -30,16 +25,17 @@ def open_verdicts(root: Path, experiment: str) -> Iterator[Store]:
         yield store
 
 
-def is_judged(store: Store, key: str) -> bool:
-    """Return whether a verdict under this key was brought to its end."""
-    filter_string = f"tags.`{_KEY}` = '{key}' and attributes.status = 'FINISHED'"
-    return bool(store.client.search_runs([store.experiment_id], filter_string, max_results=1))
+def find_verdict(store: Store, key: str) -> str | None:
+    """Return the last verdict under this key that was brought to its end, `promoted` for example."""
+    found = [run for run in find(store, KEY, key) if run.info.status == "FINISHED"]
+    return found[-1].data.tags.get("timemachine.verdict") if found else None
 
 
 def record(store: Store, key: str, report: Mapping[str, Any], metrics: Mapping[str, float], root: Path) -> str:
     """Write a report to MLflow and return the id of its run, which `finish` ends.
 
-    A run of the same key is written again: a round that was killed leaves no second one.
+    A run of the same key that was not finished, or of the same time, is written again: a round that was killed
+    leaves no second one. What was judged anew after all has one of its own.
 
     Args:
         store: as `open_verdicts` yields it.
@@ -49,8 +45,12 @@ def record(store: Store, key: str, report: Mapping[str, Any], metrics: Mapping[s
         root: the repository root.
     """
     client = store.client
-    found = client.search_runs([store.experiment_id], f"tags.`{_KEY}` = '{key}'", max_results=1)
-    run = found[0] if found else client.create_run(store.experiment_id, tags={_KEY: key, "mlflow.user": user()})
+    found = [
+        run
+        for run in find(store, KEY, key)
+        if run.info.status != "FINISHED" or run.data.tags.get("timemachine.when") == report.get("when")
+    ]
+    run = found[-1] if found else client.create_run(store.experiment_id, tags={KEY: key, "mlflow.user": user()})
     run_id = str(run.info.run_id)
     client.update_run(run_id, name=f"{report['verdict']} {key[:8]}")
     tags = {
