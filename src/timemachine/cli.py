@@ -23,8 +23,8 @@ def _options(debug: Annotated[bool, typer.Option(help="Show tracebacks.")] = Fal
 @app.command()
 def publish() -> None:
     """Fill MLflow from the files of the pipeline; what it has already is left alone."""
+    from timemachine.tracking.address import tracking_uri, without_password
     from timemachine.tracking.publish import publish as publish_state
-    from timemachine.tracking.store import tracking_uri, without_password
 
     root = stage.repository_root()
     receipt = publish_state(params.load(root / "params.yaml"), root, root / "data")

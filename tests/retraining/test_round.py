@@ -20,7 +20,7 @@ from timemachine.retraining import promotion
 from timemachine.retraining import round as one_round
 from timemachine.retraining.round import BUSY, FAILED, NOTHING_NEW, PROMOTED, REJECTED
 from timemachine.tracking import registry, verdicts
-from timemachine.tracking.store import Store, tracking_uri, without_password
+from timemachine.tracking.store import Store
 
 # Of the others a finished pipeline's files are taken.
 STAGES = ("preprocess", "train_rnn", "evaluate_perplexity", "publish")
@@ -342,10 +342,3 @@ def test_outside_a_repository_nothing_is_written(command: Any, tmp_path: Path) -
     with pytest.raises(ValueError, match="run this in the repository root"):
         command(tmp_path)
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("uri", ["", "http://user:secret@host:5000", "sqlite:///elsewhere.db"])
-def test_a_stores_address_is_that_of_the_store(uri: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    assert one_round.store_address(tmp_path) == without_password(tracking_uri(tmp_path))
-    assert "secret" not in one_round.store_address(tmp_path)

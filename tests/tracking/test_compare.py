@@ -139,9 +139,7 @@ def test_what_is_not_known_is_named_with_what_is(store: Path, asked: dict, messa
 
 def test_an_empty_store_is_said_to_be_empty(tmp_path: Path, empty_store: Path) -> None:
     shutil.copy(empty_store, tmp_path / "mlflow.db")
-    with pytest.raises(
-        ValueError, match=r"has no rnn models in experiment 'timemachine'; `timemachine publish`"
-    ):
+    with pytest.raises(ValueError, match=r"has no rnn models in experiment 'timemachine'; `timemachine publish`"):
         compare(tmp_path, "timemachine")
 
 

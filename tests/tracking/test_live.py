@@ -18,9 +18,10 @@ from mlflow.entities import Run
 from server import Server
 
 from timemachine.tracking import live
+from timemachine.tracking.address import tracking_uri
 from timemachine.tracking.live import Live, spool_folder
 from timemachine.tracking.sender import send_waiting
-from timemachine.tracking.store import open_store, tracking_uri
+from timemachine.tracking.store import open_store
 
 CONFIG = {"family": "rnn", "name": "mine", "corpus": "whole", "data_sha256": "5" * 64, "num_epochs": 4, "lr": 0.1}
 CPU = torch.device("cpu")

@@ -7,8 +7,6 @@ next round goes on from there. Until the alias `champion` moves the old champion
 """
 
 import json
-import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,6 +22,7 @@ from timemachine.retraining.inbox import Inbox
 from timemachine.retraining.lock import BusyError, one_at_a_time
 from timemachine.retraining.notification import notify, parse_command
 from timemachine.retraining.pipeline import Pipeline
+from timemachine.tracking.address import tracking_uri, without_password
 
 PROMOTED, FAILED, NOTHING_NEW, REJECTED, BUSY = 0, 1, 10, 11, 12
 
@@ -122,12 +121,8 @@ def pending_path(root: Path) -> Path:
 
 
 def store_address(root: Path) -> str:
-    """Return where MLflow keeps things, without a password.
-
-    That is what `tracking.store` says, which imports MLflow: too much for a round that finds nothing new.
-    """
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root.resolve() / 'mlflow.db'}"
-    return re.sub(r"(\w+://)[^/\s]+@", r"\1", uri)
+    """Return where MLflow keeps things, without a password."""
+    return without_password(tracking_uri(root))
 
 
 def is_judged(root: Path) -> bool:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 from mlflow.entities import Run
 
-from timemachine.tracking.store import Store, open_store, without_password
+from timemachine.tracking.address import without_password
+from timemachine.tracking.store import Store, open_store
 
 # Of each family, what is shown unless metrics are asked for; the first one ranks. For language models that is
 # a score of the validation text: the test text chooses nothing.

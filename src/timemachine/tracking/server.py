@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from timemachine.evaluation.checkpoint_folders import ALIASES, trained_recipes
+from timemachine.tracking.address import tracking_uri, without_password
 from timemachine.tracking.registry import MODEL_NAME, Version, aliased, fetch, fetch_model
-from timemachine.tracking.store import Store, open_store, tracking_uri, without_password
+from timemachine.tracking.store import Store, open_store
 
 if TYPE_CHECKING:
     from timemachine.evaluation.trained import LanguageModel  # imports torch, which to serve does not need here

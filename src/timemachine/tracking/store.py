@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +20,8 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
+
+from timemachine.tracking.address import tracking_uri, without_password
 
 _LOCK_TIMEOUT_S = 300
 # By this page SQLAlchemy explains what a database says to a row that is there already.
@@ -44,16 +45,6 @@ class Store:
     client: MlflowClient
     experiment_id: str
     uri: str
-
-
-def tracking_uri(root: Path) -> str:
-    """Return `MLFLOW_TRACKING_URI`, or the SQLite store in the repository root."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root.resolve() / 'mlflow.db'}"
-
-
-def without_password(text: str) -> str:
-    """Return a text whose URLs show neither user nor password."""
-    return re.sub(r"(\w+://)\S*@", r"\1", text)
 
 
 @contextmanager
