@@ -27,9 +27,14 @@ CONFIG = {"family": "rnn", "name": "mine", "corpus": "whole", "data_sha256": "5"
 CPU = torch.device("cpu")
 
 
+PATIENCE_S = live._PATIENCE_S
+
+
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send from the first moment on, and wait as long as a busy machine needs."""
     monkeypatch.setattr(live, "_DELAY_S", 0.0)
+    monkeypatch.setattr(live, "_PATIENCE_S", 120.0)
 
 
 @pytest.fixture
@@ -54,7 +59,7 @@ def curve(root: Path, key: str = "training/nats") -> list[tuple[int, float]]:
     return [(point.step, point.value) for point in history]
 
 
-def wait_until(condition: Callable[[], Any], patience_s: float = 30) -> None:
+def wait_until(condition: Callable[[], Any], patience_s: float = 120) -> None:
     end = time.monotonic() + patience_s
     while not condition():
         assert time.monotonic() < end, "waited in vain"
@@ -85,6 +90,7 @@ def test_the_run_is_visible_and_its_curves_grow_while_the_model_trains(root: Pat
 def test_a_store_that_refuses_costs_one_line_and_few_seconds_and_gets_all_later(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(live, "_PATIENCE_S", PATIENCE_S)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://somebody:secret@127.0.0.1:9")
     begin = time.monotonic()
     with Live(root, "e", CONFIG, CPU) as told:
@@ -108,6 +114,7 @@ def test_a_server_killed_in_the_middle_gets_the_rest_when_it_is_back(
     root: Path, empty_store: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Server(tmp_path_factory.mktemp("server"), empty_store) as server:
+        monkeypatch.setattr(live, "_PATIENCE_S", PATIENCE_S)
         monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
         with Live(root, "e", CONFIG, CPU) as told:
             told.update({"epoch": 1, "nats": 1.0})
