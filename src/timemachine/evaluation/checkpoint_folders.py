@@ -5,6 +5,10 @@ from pathlib import Path
 # Names of the registry's versions, which win over recipes of the same name.
 ALIASES = ("champion", "challenger", "previous")
 
+# What a checkpoint folder holds, of any model and of a language model.
+CHECKPOINT = ("model.safetensors", "config.json", "history.csv")
+LANGUAGE_MODEL = (*CHECKPOINT, "vocabulary.json")
+
 # Where a checkpoint lies in the MLflow model folder around it.
 PACKAGED = "data/checkpoint"
 

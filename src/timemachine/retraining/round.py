@@ -22,7 +22,7 @@ from timemachine.retraining.inbox import Inbox
 from timemachine.retraining.lock import BusyError, one_at_a_time
 from timemachine.retraining.notification import notify, parse_command
 from timemachine.retraining.pipeline import Pipeline
-from timemachine.tracking.address import tracking_uri, without_password
+from timemachine.tracking.address import sqlite_file, tracking_uri, without_password
 
 PROMOTED, FAILED, NOTHING_NEW, REJECTED, BUSY = 0, 1, 10, 11, 12
 
@@ -129,7 +129,7 @@ def is_judged(root: Path) -> bool:
     """Return whether the last verdict is about the state that was published last, in the store of today."""
     paths = (root / "data/published.json", verdict_path(root))
     store = store_address(root)
-    if store.startswith("sqlite:///") and not Path(store.removeprefix("sqlite:///")).exists():
+    if (database := sqlite_file(store)) and not database.exists():
         return False
     try:
         published, verdict = (json.loads(path.read_bytes()) for path in paths)

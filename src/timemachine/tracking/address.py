@@ -13,3 +13,9 @@ def tracking_uri(root: Path) -> str:
 def without_password(text: str) -> str:
     """Return a text whose URLs show neither user nor password."""
     return re.sub(r"\b(?!sqlite:)(\w+://)\S*@", r"\1", text)
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """Return the file of a SQLite store, None for other stores."""
+    found = re.match(r"sqlite(?:\+\w+)?:///([^?]+)", uri)
+    return Path(found[1]).absolute() if found else None

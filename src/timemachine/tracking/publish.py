@@ -13,18 +13,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from timemachine.evaluation.checkpoint_folders import CHECKPOINT, LANGUAGE_MODEL
 from timemachine.files import read_json, sha256_of
 from timemachine.params import Params, Section
 from timemachine.tracking import registry
 from timemachine.tracking.environment import experiment_tags, git_tags, user
 from timemachine.tracking.live import training_key
+from timemachine.tracking.registry import Version
 from timemachine.tracking.runs import TRAINING, RunContent, adopt_live_run, fill, find_or_create
 from timemachine.tracking.sender import send_waiting
 from timemachine.tracking.store import ConflictError, Store, open_store
 from timemachine.training.history import read_history
 
-_CHECKPOINT = ("model.safetensors", "config.json", "history.csv")
-_LANGUAGE_MODEL = (*_CHECKPOINT, "vocabulary.json")
 # Machines that publish the same at the same time get into each other's way once, or twice.
 _TRIES = 4
 
@@ -59,31 +59,33 @@ def _add_what_is_missing(
         send_waiting(store, root, params.publish.experiment)
         parent_id, finished = find_or_create(store, state, {})
         run_ids = {model.path: _publish_model(store, root, model, parent_id, data) for model in models}
-        _name_challenger(store, params, models, run_ids)
+        versions = {
+            model.path: registry.ensure_version(store, run_ids[model.path], model.name)
+            for model in models
+            if model.params["family"] == "rnn"
+        }
+        _name_challenger(store, params, models, versions)
         _point_to(store, parent_id, run_ids)
         if not finished:
             fill(store, parent_id, state)
 
 
 def _publish_model(store: Store, root: Path, model: RunContent, parent_id: str, data: Path) -> str:
-    """Return the id of a model's run, which has everything, and a version in the registry if it can write."""
+    """Return the id of a model's run, which has everything, a language model packaged."""
     adopt_live_run(store, root, model)
     run_id, finished = find_or_create(store, model, {"mlflow.parentRunId": parent_id})
-    is_language_model = model.params["family"] == "rnn"
     if not finished:
         store.client.set_tag(run_id, "mlflow.parentRunId", parent_id)
         with tempfile.TemporaryDirectory() as folder:
-            if is_language_model:
+            if model.params["family"] == "rnn":
                 registry.package(data / "models" / model.path, Path(folder) / "model")
                 store.client.log_artifacts(run_id, str(Path(folder) / "model"), "model")
         fill(store, run_id, model)
-    if is_language_model:
-        registry.ensure_version(store, run_id, model.name)
     return run_id
 
 
 def _name_challenger(
-    store: Store, params: Params, models: Sequence[RunContent], run_ids: Mapping[str, str]
+    store: Store, params: Params, models: Sequence[RunContent], versions: Mapping[str, Version]
 ) -> None:
     """Move the alias `challenger` to the model of this state that is best on the validation part.
 
@@ -98,18 +100,18 @@ def _name_challenger(
     if not competing:
         return
     best = min(competing, key=val_bits)
-    version = registry.ensure_version(store, run_ids[best.path], best.name)
     former = registry.aliased(store, "challenger")
     before = store.client.get_run(former.run_id).data.metrics if former else {}
     scores = {"from": before.get("val_bits_per_character"), "to": val_bits(best)}
-    registry.move_alias(store, "challenger", version, reason="best on the validation part", scores=scores)
+    reason = "best on the validation part"
+    registry.move_alias(store, "challenger", versions[best.path], reason=reason, scores=scores)
 
 
 def _ar_runs(params: Params, data: Path) -> Iterator[RunContent]:
     scores = read_json(data / "reports/forecast.json")
     for name, recipe in params.train_ar.items():
         figure = data / f"reports/figures/forecast/k_step_{name}.png"
-        checkpoint = [data / "models/ar" / name / file for file in _CHECKPOINT]
+        checkpoint = [data / "models/ar" / name / file for file in CHECKPOINT]
         artifacts = [*(("checkpoint", path) for path in checkpoint), ("figures", figure)]
         yield _model_run("ar", name, recipe, data, scores.get(name), checkpoint, artifacts)
 
@@ -119,7 +121,7 @@ def _rnn_runs(params: Params, data: Path) -> Iterator[RunContent]:
     for name, recipe in params.train_rnn.items():
         generated = data / f"generated/{name}.txt"
         artifacts = [("figures", data / f"reports/figures/training/{name}.png"), ("generated", generated)]
-        shown = [*(data / "models/rnn" / name / file for file in _LANGUAGE_MODEL), generated]
+        shown = [*(data / "models/rnn" / name / file for file in LANGUAGE_MODEL), generated]
         yield _model_run("rnn", name, recipe, data, scores.get(name), shown, artifacts)
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import timemachine
-from timemachine.evaluation.checkpoint_folders import PACKAGED
+from timemachine.evaluation.checkpoint_folders import LANGUAGE_MODEL, PACKAGED
 from timemachine.tracking.environment import user
 from timemachine.tracking.store import Store  # before mlflow, which it sets up
 
@@ -33,7 +33,6 @@ MODEL_NAME = "timemachine-lm"
 # The folder of a run that holds the MLflow model.
 MODEL_FOLDER = "model"
 
-_CHECKPOINT = ("config.json", "model.safetensors", "vocabulary.json", "history.csv")
 _REQUIREMENTS = ("mlflow", "numpy", "pandas", "pydantic", "pyyaml", "safetensors", "torch")
 _RECIPE, _MOVE = "timemachine.recipe", "timemachine.move."
 
@@ -67,13 +66,13 @@ def package(checkpoint: Path, out: Path) -> None:
     Raises:
         ValueError: a file of the checkpoint is absent.
     """
-    for name in _CHECKPOINT:
+    for name in LANGUAGE_MODEL:
         if not (checkpoint / name).is_file():
             raise ValueError(f"{checkpoint / name}: no such file; `dvc repro` makes it")
     with tempfile.TemporaryDirectory() as temporary, _silent():
         staged = Path(temporary) / Path(PACKAGED).name
         staged.mkdir()
-        for name in _CHECKPOINT:
+        for name in LANGUAGE_MODEL:
             (staged / name).symlink_to((checkpoint / name).resolve())
         # Here, because they take seconds, and most publications package nothing.
         import mlflow.pyfunc

@@ -72,7 +72,7 @@ def adopt_live_run(store: Store, root: Path, content: RunContent) -> None:
     if training_is_live(root, key):
         return
     free = [run for run in find(store, TRAINING, key) if KEY not in run.data.tags]
-    taken = bool(find(store, KEY, content.key))
+    taken = bool(free and find(store, KEY, content.key))
     for run in free:
         if not taken and _agrees(store, run, content):
             store.client.set_tag(run.info.run_id, KEY, content.key)

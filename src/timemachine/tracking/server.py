@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from timemachine.evaluation.checkpoint_folders import ALIASES, trained_recipes
-from timemachine.tracking.address import tracking_uri, without_password
+from timemachine.tracking.address import sqlite_file, tracking_uri, without_password
 from timemachine.tracking.registry import MODEL_NAME, Version, aliased, fetch, fetch_model
 from timemachine.tracking.store import Store, open_store
 
@@ -29,7 +29,7 @@ def _named(root: Path, experiment: str, alias: str, instead: str = "") -> Iterat
     where = f"{MODEL_NAME} in {without_password(uri)}"
     nothing = ValueError(f"{where} has no {alias}; `timemachine retrain` makes one{instead}")
     # Looking for a version makes no store.
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+    if (database := sqlite_file(uri)) and not database.exists():
         raise nothing
     with open_store(root, experiment, alone=False, create=False) as store:
         version = aliased(store, alias)

@@ -18,10 +18,9 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 from filelock import FileLock, Timeout
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from timemachine.tracking.address import tracking_uri, without_password
+from timemachine.tracking.address import sqlite_file, tracking_uri, without_password
 
 _LOCK_TIMEOUT_S = 300
 # By this page SQLAlchemy explains what a database says to a row that is there already.
@@ -64,7 +63,7 @@ def open_store(root: Path, experiment: str, *, alone: bool = True, create: bool 
         ValueError: the store is absent, or cannot be opened, read or written; the message names it.
     """
     uri = tracking_uri(root)
-    database = _database(uri)
+    database = sqlite_file(uri)
     if database and not create and not database.exists():
         raise ValueError(f"{database}: no such MLflow store; `timemachine publish` makes it")
     lock = FileLock(_lock_path(uri), timeout=_LOCK_TIMEOUT_S)
@@ -107,15 +106,9 @@ def _experiment_id(client: MlflowClient, experiment: str, uri: str, root: Path) 
         return str(found.experiment_id)
 
 
-def _database(uri: str) -> Path | None:
-    """Return the file of a SQLite store, None for other stores."""
-    name = make_url(uri).database if uri.startswith("sqlite:") else None
-    return Path(name).absolute() if name else None
-
-
 def _lock_path(uri: str) -> Path:
     """Return the lock of a store, the same for all its users on this machine: beside a file, else in /tmp."""
-    if database := _database(uri):
+    if database := sqlite_file(uri):
         return database.with_suffix(".lock")
     name = hashlib.sha256(without_password(uri).encode()).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"timemachine-{os.getuid()}-{name}.lock"

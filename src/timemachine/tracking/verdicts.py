@@ -11,7 +11,7 @@ from timemachine.tracking.runs import KEY, find
 from timemachine.tracking.store import Store, open_store
 
 # ruff: isort: split
-from mlflow.entities import Metric
+from mlflow.entities import Metric, RunTag
 
 
 @contextmanager
@@ -61,10 +61,12 @@ def record(store: Store, key: str, report: Mapping[str, Any], metrics: Mapping[s
         "mlflow.source.name": "timemachine retrain",
         **git_tags(root),
     }
-    for name, value in tags.items():
-        client.set_tag(run_id, name, value)
     time_ms = run.info.start_time
-    client.log_batch(run_id, metrics=[Metric(name, value, time_ms, 0) for name, value in metrics.items()])
+    client.log_batch(
+        run_id,
+        metrics=[Metric(name, value, time_ms, 0) for name, value in metrics.items()],
+        tags=[RunTag(name, value) for name, value in tags.items()],
+    )
     client.log_text(run_id, json.dumps(report, indent=2), "report.json")
     return run_id
 
