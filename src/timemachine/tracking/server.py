@@ -103,7 +103,7 @@ def _kept(store: Store, version: Version, served: Path) -> Path:
     folder = served / version.run_id
     if not folder.is_dir():
         served.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=served) as temporary:
+        with tempfile.TemporaryDirectory(dir=served, prefix=".") as temporary:
             fetched = fetch_model(store, version, Path(temporary))
             try:
                 fetched.rename(folder)
@@ -114,11 +114,11 @@ def _kept(store: Store, version: Version, served: Path) -> Path:
 
 
 def _prune(store: Store, served: Path) -> None:
-    """Remove the model folders of versions that no alias names any more."""
+    """Remove the model folders of versions that no alias names any more; hidden ones are being fetched."""
     named = (aliased(store, alias) for alias in ALIASES)
     kept = {version.run_id for version in named if version}
     for folder in served.iterdir():
-        if folder.name not in kept:
+        if folder.name not in kept and not folder.name.startswith("."):
             shutil.rmtree(folder, ignore_errors=True)
 
 
