@@ -187,6 +187,7 @@ class ArRecipe(Section):
     optimizer: Optimizer
     lr: Positive
     loss: Literal["half_mean", "sum"]
+    standardize: bool = False
     seed: Seed = 0
     device: Device = "auto"
 
@@ -215,6 +216,50 @@ class EvaluateForecast(Section):
     """Which horizons are reported."""
 
     k_steps: list[Annotated[int, Field(ge=1, le=100_000)]] = Field(min_length=1, max_length=8)
+
+
+class Backtest(Section):
+    """How forecasting strategies are compared from rolling origins."""
+
+    num_observed: Count
+    num_validation: Count
+    horizon: Annotated[int, Field(ge=3, le=10_000)]
+    num_folds: Annotated[int, Field(ge=1, le=10_000)]
+    num_seeds: Annotated[int, Field(ge=1, le=10_000)]
+    max_harmonics: Annotated[int, Field(ge=1, le=20)]
+    trained: dict[
+        Name, Annotated[list[Literal["recursive", "direct", "multi_output", "direct_recursive"]], Distinct]
+    ]
+
+    @model_validator(mode="after")
+    def _room_for_origins(self) -> Self:
+        if not self.horizon <= self.num_validation < self.num_observed:
+            raise ValueError(
+                f"num_validation: {self.num_validation} is not from horizon, {self.horizon}, to below "
+                f"num_observed, {self.num_observed}"
+            )
+        return self
+
+    @property
+    def first_validation(self) -> int:
+        """The first origin by which choices are made."""
+        return self.num_observed - self.num_validation
+
+
+class ChooseTau(Section):
+    """Which embedding dimensions and penalties are tried."""
+
+    taus: Annotated[list[Annotated[int, Field(ge=1, le=10_000)]], Distinct] = Field(min_length=1)
+    penalties: Annotated[list[Positive], Distinct] = Field(min_length=1)
+
+
+class Intervals(Section):
+    """Prediction intervals and how often they hold."""
+
+    strategies: Annotated[list[Text], Distinct] = Field(min_length=1)
+    levels: Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Distinct] = Field(min_length=1, max_length=8)
+    num_calibration: Annotated[int, Field(ge=1, le=100_000)]
+    num_seeds: Annotated[int, Field(ge=1, le=10_000)]
 
 
 class RnnRecipe(Section):
@@ -393,6 +438,9 @@ class Params(Section):
     series: Series
     train_ar: dict[Name, ArRecipe] = Field(min_length=1)
     evaluate_forecast: EvaluateForecast
+    choose_tau: ChooseTau
+    backtest: Backtest
+    intervals: Intervals
     train_rnn: dict[Name, RnnRecipe] = Field(min_length=1)
     evaluate_perplexity: EvaluatePerplexity
     bptt: Bptt

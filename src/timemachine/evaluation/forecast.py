@@ -61,7 +61,7 @@ def predictor(model: nn.Module) -> Predict:
     @torch.inference_mode()
     def predict(features: Array) -> Array:
         predicted: Tensor = model(torch.tensor(features, dtype=torch.float32))[0]
-        return predicted.numpy().astype(np.float64)
+        return predicted[:, 0].numpy().astype(np.float64)
 
     return predict
 

@@ -21,7 +21,7 @@ def one_step(predict: Predict, x: Array, tau: int, first: int) -> Array:
 
 def multistep(predict: Predict, observed: Array, tau: int, horizon: int) -> Array:
     """Predict `horizon` steps beyond the observed series, feeding predictions back: (horizon,)."""
-    return _feed_back(predict, observed[None, -tau:], horizon)[0]
+    return feed_back(_one_step_chunk(predict), observed[None, -tau:], horizon)[0]
 
 
 def k_steps(predict: Predict, x: Array, tau: int, first: int, max_k: int) -> Array:
@@ -39,7 +39,7 @@ def k_steps(predict: Predict, x: Array, tau: int, first: int, max_k: int) -> Arr
             f"{len(x)} observations are too few for {max_k} steps ahead from {first} with tau = {tau}"
         )
     histories = np.lib.stride_tricks.sliding_window_view(x, tau)[first - tau : -1]
-    return _feed_back(predict, histories, max_k)
+    return feed_back(_one_step_chunk(predict), histories, max_k)
 
 
 def at_horizon(predictions: Array, x: Array, first: int, k: int) -> tuple[Array, Array]:
@@ -48,14 +48,31 @@ def at_horizon(predictions: Array, x: Array, first: int, k: int) -> tuple[Array,
     return predictions[: len(true), k - 1], true
 
 
-def _feed_back(predict: Predict, histories: Array, num_steps: int) -> Array:
-    """Continue histories (n, τ) by `num_steps` predictions (n, num_steps), all rows at once."""
-    n, tau = histories.shape
-    buffer = np.empty((n, tau + num_steps))
-    buffer[:, :tau] = histories
-    for k in range(num_steps):
-        buffer[:, tau + k] = predict(buffer[:, k : k + tau])
-    return buffer[:, tau:]
+def _one_step_chunk(predict: Predict) -> Predict:
+    return lambda histories: predict(histories)[:, None]
+
+
+def feed_back(chunk: Callable[[Array], Array], histories: Array, num_steps: int) -> Array:
+    """Continue all histories at once, feeding predictions back.
+
+    Args:
+        chunk: maps the last τ values (…, τ) to predictions of the next one or more (…, m).
+        histories: (…, τ).
+        num_steps: how many predictions are wanted.
+
+    Returns:
+        (…, num_steps). Predictions that grow without bound end in infinity or NaN.
+    """
+    *n, tau = histories.shape
+    buffer = np.empty((*n, tau + num_steps))
+    buffer[..., :tau] = histories
+    k = 0
+    with np.errstate(over="ignore", invalid="ignore"):
+        while k < num_steps:
+            predicted = chunk(buffer[..., k : k + tau])[..., : num_steps - k]
+            buffer[..., tau + k : tau + k + predicted.shape[-1]] = predicted
+            k += predicted.shape[-1]
+    return buffer[..., tau:]
 
 
 def rmse(predicted: Array, true: Array) -> float:

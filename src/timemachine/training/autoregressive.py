@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
-from timemachine.models.autoregressive import build_autoregressive
+from timemachine.models.autoregressive import Standardized, build_bare
 from timemachine.params import ArRecipe
 from timemachine.series.embedding import embed
 from timemachine.training.loop import Callback, Epoch, Loss, fit
@@ -24,6 +24,14 @@ def summed_squared(predicted: Tensor, y: Tensor) -> Loss:
     return Loss(total, total.detach())
 
 
+LOSSES = {"half_mean": half_mean_squared, "sum": summed_squared}
+
+
+def location_and_scale(x: NDArray[np.float64]) -> tuple[float, float]:
+    """Return mean and standard deviation of a series; the latter is 1 for a constant one."""
+    return float(x.mean()), float(x.std()) or 1.0
+
+
 def train_autoregressive(
     recipe: ArRecipe, x: NDArray[np.float64], device: torch.device, callback: Callback | None = None
 ) -> tuple[nn.Module, list[Epoch]]:
@@ -37,7 +45,7 @@ def train_autoregressive(
 
     Returns:
         The model, and its history: `loss` is the mean squared error while training, `mse` that after the
-        epoch, both on the training pairs.
+        epoch, both on the training pairs, and of the standardized series where the recipe says so.
 
     Raises:
         ValueError: the series is too short, or the loss not finite.
@@ -47,11 +55,12 @@ def train_autoregressive(
         raise ValueError(
             f"num_train: {recipe.num_train} + tau {recipe.tau} exceed the {len(x)} points of the series"
         )
-    features, labels = embed(x[:num_observed], recipe.tau)
+    mean, std = location_and_scale(x[:num_observed]) if recipe.standardize else (0.0, 1.0)
+    features, labels = embed((x[:num_observed] - mean) / std, recipe.tau)
     X = torch.tensor(features, dtype=torch.float32, device=device)  # (num_train, tau)
-    y = torch.tensor(labels, dtype=torch.float32, device=device)  # (num_train,)
+    y = torch.tensor(labels[:, None], dtype=torch.float32, device=device)  # (num_train, 1)
     generator = Generator().manual_seed(recipe.seed)
-    model = build_autoregressive(recipe, generator).to(device)
+    model = build_bare(recipe, generator).to(device)
 
     def minibatches() -> list[tuple[Tensor, Tensor]]:
         order = torch.randperm(len(X), generator=generator).to(device)
@@ -64,13 +73,13 @@ def train_autoregressive(
     history = fit(
         model,
         minibatches,
-        half_mean_squared if recipe.loss == "half_mean" else summed_squared,
+        LOSSES[recipe.loss],
         make_optimizer(recipe.optimizer, model.parameters(), recipe.lr),
         recipe.num_epochs,
         evaluate=evaluate,
         callback=callback,
     )
-    return model, history
+    return Standardized(model, mean, std).to(device) if recipe.standardize else model, history
 
 
 def history_rows(history: list[Epoch]) -> list[dict[str, float]]:
