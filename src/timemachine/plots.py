@@ -89,6 +89,67 @@ def lines(
     return figure
 
 
+def panels(
+    curves: Mapping[str, Mapping[str, Curve]], xlabel: str, ylabel: str, levels: Mapping[str, float]
+) -> Figure:
+    """Draw labelled curves (x, y) in a panel for each title, all on the same axes, and dashed lines at levels.
+
+    A label has the same colour in all panels. Where curves leave every scale, the y axis ends at four times the
+    median of all values.
+    """
+    num_columns = 2
+    num_rows = -(-len(curves) // num_columns)
+    figure = Figure(figsize=(7, 0.6 + 2.1 * num_rows), layout="constrained")
+    grid = figure.subplots(num_rows, num_columns, squeeze=False, sharex=True, sharey=True).ravel()
+    labels = list(dict.fromkeys(label for panel in curves.values() for label in panel))
+    for axes, (title, panel) in zip(grid, curves.items(), strict=False):
+        for label, (where, values) in panel.items():
+            axes.plot(where, values, label=label, color=f"C{labels.index(label)}", lw=1.2)
+        for label, level in levels.items():
+            axes.axhline(level, color="0.3", ls="--", lw=1, label=label)
+        axes.set_title(title, fontsize=10)
+        axes.set(xlabel=xlabel, ylabel=ylabel)
+        axes.label_outer()
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=7)
+    for axes in grid[len(curves) :]:
+        axes.axis("off")
+    values = np.concatenate(
+        [np.asarray(y, dtype=np.float64) for panel in curves.values() for _, y in panel.values()]
+    )
+    finite = values[np.isfinite(values)]
+    if len(finite):
+        grid[0].set_ylim(0, min(1.05 * finite.max(), 4 * np.median(finite)))
+    return figure
+
+
+def measured_and_predicted(
+    measured: Mapping[str, Curve],
+    predicted: Mapping[str, Mapping[str, Curve]],
+    xlabel: str,
+    ylabel: str,
+    levels: Mapping[str, float],
+) -> Figure:
+    """Draw labelled curves, and for each kind of prediction the predicted ones in the same colours.
+
+    Args:
+        measured: by label.
+        predicted: by kind, then by the same labels.
+        xlabel: label of the x axis.
+        ylabel: label of the y axis.
+        levels: by label, where a dashed line stands.
+    """
+    figure = lines(measured, xlabel, ylabel, levels)
+    axes = figure.axes[0]
+    colours = {label: line.get_color() for label, line in zip(measured, axes.lines, strict=False)}
+    for (kind, curves), style in zip(predicted.items(), (":", "-."), strict=False):
+        for label, (where, values) in curves.items():
+            axes.plot(where, values, color=colours[label], ls=style, lw=1)
+        axes.plot([], color="0.3", ls=style, lw=1, label=kind)
+    axes.legend(fontsize=8)
+    return figure
+
+
 def perplexity(rows: Sequence[Mapping[str, float]]) -> Figure:
     """Draw perplexity against epoch from the rows of a language model's history."""
     labels = {"train": "perplexity", "validation": "val_perplexity"}

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from timemachine.files import read_table, write_table
+from timemachine.params import Series as SeriesParams
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,6 +62,14 @@ def noisy_sine(num_points: int, frequency: float, noise_std: float, seed: int) -
     time = np.arange(1, num_points + 1)
     noise = np.random.default_rng(seed).normal(0, noise_std, num_points)
     return Series(time, np.sin(frequency * time) + noise)
+
+
+def replicas(series: Series, p: SeriesParams, num_seeds: int) -> NDArray[np.float64]:
+    """Return a series as (1, T), or if it is the noisy sine, it and those of the next seeds: (num_seeds, T)."""
+    if p.csv is not None:
+        return series.x[None]
+    more = [noisy_sine(p.num_points, p.frequency, p.noise_std, p.seed + i).x for i in range(1, num_seeds)]
+    return np.stack([series.x, *more])
 
 
 def read_csv(path: str | Path, time_column: str, value_column: str) -> Series:
