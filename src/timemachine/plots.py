@@ -89,12 +89,41 @@ def lines(
     return figure
 
 
+def fan(
+    t: NDArray[np.generic],
+    x: Array,
+    fans: Sequence[tuple[int, Array, Mapping[float, Array]]],
+) -> Figure:
+    """Draw a series, forecasts of it, and the intervals around them, the lighter the higher their level.
+
+    Args:
+        t: (T,) times, which may go on after the series.
+        x: (at most T,) the series.
+        fans: for each forecast the index of `t` where it begins, its values (k,), and by level how far its
+            intervals reach to both sides (k,).
+    """
+    figure, axes = _axes("time", "x")
+    numeric = t.dtype.kind in "iuf"
+    places = t if numeric else np.arange(len(t))
+    axes.plot(places[: len(x)], x, color="0.7", lw=0.8, label="data")
+    for i, (begin, values, reaches) in enumerate(fans):
+        where = places[begin : begin + len(values)]
+        for level in sorted(reaches, reverse=True):
+            band = axes.fill_between(where, values - reaches[level], values + reaches[level], color="C0", lw=0)
+            band.set(alpha=0.2, label=f"{level:g}" if i == 0 else None)
+        axes.plot(where, values, color="C0", lw=1.2, label="forecast" if i == 0 else None)
+        axes.axvline(where[0], color="0.3", ls=":", lw=0.8)
+    _thin_ticks(axes, t)
+    axes.legend(fontsize=8)
+    return figure
+
+
 def panels(
     curves: Mapping[str, Mapping[str, Curve]], xlabel: str, ylabel: str, levels: Mapping[str, float]
 ) -> Figure:
     """Draw labelled curves (x, y) in a panel for each title, all on the same axes, and dashed lines at levels.
 
-    A label has the same colour in all panels. Where curves leave every scale, the y axis ends at four times the
+    A label has the same colour in all panels; levels are named in the first one. Where curves leave every scale, the y axis ends at four times the
     median of all values.
     """
     num_columns = 2
@@ -106,7 +135,7 @@ def panels(
         for label, (where, values) in panel.items():
             axes.plot(where, values, label=label, color=f"C{labels.index(label)}", lw=1.2)
         for label, level in levels.items():
-            axes.axhline(level, color="0.3", ls="--", lw=1, label=label)
+            axes.axhline(level, color="0.3", ls="--", lw=1, label=label if axes is grid[0] else None)
         axes.set_title(title, fontsize=10)
         axes.set(xlabel=xlabel, ylabel=ylabel)
         axes.label_outer()

@@ -1,4 +1,4 @@
-"""Forecasting strategies side by side, on the book's noisy sine with many seeds or on a series of the user's own."""
+"""Forecasting strategies side by side, on noisy sines of many seeds or on a series of the user's own."""
 
 import math
 from collections import Counter
@@ -212,7 +212,7 @@ def growth(regress: Regressor, tau: int, x: Array, p: params.Backtest) -> Growth
 
 
 def growths(p: params.Params, x: Array) -> dict[str, Growth]:
-    """Return the growth of errors of the trained linear models, and of least squares with as many lags and more."""
+    """Return the growth of errors of trained linear models, and of least squares with as many lags and more."""
     linear = {name: p.train_ar[name] for name in p.backtest.trained if p.train_ar[name].model == "linear"}
     found = {name: growth(regressor, linear[name].tau, x, p.backtest) for name, regressor in _only(p, linear)}
     lags = {recipe.tau for recipe in linear.values()} | {max(tau for tau, _ in choice_of(p).lags("ridge"))}
@@ -237,7 +237,7 @@ def figures(
     trained_names: Sequence[str],
     floor: Mapping[str, float],
 ) -> dict[str, Figure]:
-    """Draw errors by horizon of all strategies, their multistep forecasts of the series, and the growth of errors."""
+    """Draw errors by horizon of all strategies, multistep forecasts of the series, and the growth of errors."""
     names, _ = best(results)
     first = next(iter(results.values())).fitted_once.first
     horizon = range(1, next(iter(results.values())).fitted_once.errors.shape[2] + 1)

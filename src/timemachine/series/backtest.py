@@ -29,6 +29,18 @@ class Backtest:
     predictions: Array
     errors: Array
 
+    def until(self, origin: int) -> "Backtest":
+        """Return what was known at an origin: forecasts made before it, errors of what came later NaN."""
+        num_origins, (_, _, horizon) = origin - self.first, self.errors.shape
+        unknown = np.arange(num_origins)[:, None] + np.arange(1, horizon + 1) > num_origins
+        errors = np.where(unknown, np.nan, self.errors[:, :num_origins])
+        return Backtest(self.first, self.predictions[:, :num_origins], errors)
+
+    def since(self, origin: int) -> "Backtest":
+        """Return the forecasts made from an origin on."""
+        begin = origin - self.first
+        return Backtest(origin, self.predictions[:, begin:], self.errors[:, begin:])
+
     def rmse(self) -> Array:
         """Return the root mean squared error by horizon, over origins: (num_series, horizon)."""
         return np.sqrt(_mean(np.square(self.errors), 1))

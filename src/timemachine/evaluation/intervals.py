@@ -1,0 +1,123 @@
+"""How often prediction intervals hold, and how wide they are."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from timemachine import plots
+from timemachine.evaluation.lags import choice_of
+from timemachine.params import Params
+from timemachine.series.backtest import Backtest, backtest
+from timemachine.series.candidates import candidates
+from timemachine.series.conformal import coverage, half_widths, least_calibration
+from timemachine.series.source import Series
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """Forecasts of one strategy from origins of the test, and intervals around them.
+
+    Attributes:
+        test: forecasts from num_observed on; the strategy was fitted anew before each fold.
+        widths: (num_series, num_origins, horizon, num_levels) half widths, from forecasts before each origin.
+        validation: (num_series,) RMSE over the origins before the test.
+    """
+
+    test: Backtest
+    widths: Array
+    validation: Array
+
+    def coverage(self) -> Array:
+        """Return the share of true values inside, mean over series: (horizon, num_levels)."""
+        return coverage(self.test.errors, self.widths).mean(0)
+
+    def width(self) -> Array:
+        """Return the mean width over series and origins with a true value: (horizon, num_levels)."""
+        known = ~np.isnan(self.test.errors)[..., None]
+        return 2 * np.where(known, self.widths, 0).sum((0, 1)) / known.sum((0, 1))
+
+
+def calibrate(p: Params, x: Array) -> dict[str, Calibrated]:
+    """Forecast series x (num_series, T) by all strategies of `intervals`, with intervals from their past errors.
+
+    Raises:
+        ValueError: before the first origin of the test there are too few errors for a level.
+    """
+    b, i = p.backtest, p.intervals
+    # As many origins to a fold as where choices are made, from the first of those on.
+    num_folds = max(1, round((x.shape[1] - b.first_validation) * b.num_folds / b.num_validation))
+    found = candidates(x[:, : b.num_observed], choice_of(p), b.horizon, i.strategies)
+    calibrated = {}
+    for name in i.strategies:
+        whole = backtest(found[name], x, b.first_validation, b.horizon, num_folds)
+        widths = half_widths(whole.errors, i.levels, i.num_calibration)[:, b.num_validation : -1]
+        if not np.isfinite(widths).all():
+            highest = max(i.levels)
+            raise ValueError(
+                f"levels: {highest} needs {least_calibration(highest)} past errors of every horizon; raise "
+                "num_calibration or backtest.num_validation, or lower backtest.horizon"
+            )
+        validation = whole.until(b.num_observed).score()
+        calibrated[name] = Calibrated(whole.since(b.num_observed), widths, validation)
+    return calibrated
+
+
+def report(calibrated: Mapping[str, Calibrated], p: Params) -> dict[str, Any]:
+    """Return coverage and width by strategy and level: over all horizons, and at those of `evaluate_forecast`."""
+    ks = [k for k in p.evaluate_forecast.k_steps if k <= p.backtest.horizon]
+    return {name: _summary(one, p.intervals.levels, ks) for name, one in calibrated.items()}
+
+
+def _summary(one: Calibrated, levels: Sequence[float], ks: Sequence[int]) -> dict[str, Any]:
+    covered, width = one.coverage(), one.width()
+    return {
+        str(level): {
+            "coverage": float(covered[:, j].mean()),
+            "width": float(width[:, j].mean()),
+            "k_step_coverage": {str(k): float(covered[k - 1, j]) for k in ks},
+            "k_step_width": {str(k): float(width[k - 1, j]) for k in ks},
+        }
+        for j, level in enumerate(levels)
+    }
+
+
+def by_horizon(calibrated: Mapping[str, Calibrated], levels: Sequence[float]) -> list[dict[str, object]]:
+    """Return a row of coverage and width for each strategy, level and horizon."""
+    rows: list[dict[str, object]] = []
+    for name, one in calibrated.items():
+        covered, width = one.coverage(), one.width()
+        for j, level in enumerate(levels):
+            for k in range(len(covered)):
+                values = {"coverage": float(covered[k, j]), "width": float(width[k, j])}
+                rows.append({"strategy": name, "level": level, "k": k + 1, **values})
+    return rows
+
+
+def figures(series: Series, calibrated: Mapping[str, Calibrated], p: Params) -> dict[str, Figure]:
+    """Draw the intervals that the observed part prefers, one after another, and coverage and width by horizon."""
+    levels, horizon = p.intervals.levels, p.backtest.horizon
+    best = min(calibrated, key=lambda name: calibrated[name].validation[0])
+    test, widths = calibrated[best].test, calibrated[best].widths[0]
+    fans = [
+        (test.first + i, test.predictions[0, i], dict(zip(levels, widths[i].T, strict=True)))
+        for i in range(0, test.errors.shape[1] - horizon + 1, horizon)
+    ]
+    steps = [*range(1, horizon + 1)]
+    covered = {
+        name.replace("_", " "): {f"{level:g}": (steps, one.coverage()[:, j]) for j, level in enumerate(levels)}
+        for name, one in calibrated.items()
+    }
+    middle = len(levels) - 1
+    wide = {name.replace("_", " "): (steps, one.width()[:, middle]) for name, one in calibrated.items()}
+    nominal = {f"nominal {level:g}": level for level in levels}
+    return {
+        "fan": plots.fan(series.time, series.x, fans),
+        "coverage": plots.panels(covered, "steps ahead", "coverage", nominal),
+        "width": plots.lines(wide, "steps ahead", f"width of {levels[middle]:g} intervals"),
+    }
