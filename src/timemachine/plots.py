@@ -123,8 +123,8 @@ def panels(
 ) -> Figure:
     """Draw labelled curves (x, y) in a panel for each title, all on the same axes, and dashed lines at levels.
 
-    A label has the same colour in all panels; levels are named in the first one. Where curves leave every scale, the y axis ends at four times the
-    median of all values.
+    A label has the same colour in all panels; levels are named in the first one. Where curves leave every scale,
+    the y axis ends at four times the median of all values.
     """
     num_columns = 2
     num_rows = -(-len(curves) // num_columns)

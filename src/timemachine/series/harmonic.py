@@ -23,6 +23,7 @@ _FEW_PERIODS = 3.0
 _NUM_FEW = 128
 _MOST_NUMBERS = 4_000_000
 _NUM_REFINEMENTS = 12
+_STRONG_EVIDENCE = 6.0
 
 
 @dataclass(frozen=True)
@@ -105,18 +106,22 @@ def fit_harmonics(x: Array, shape: Shape) -> Fit:
 
 
 def harmonic(max_harmonics: int) -> Forecaster:
-    """Return the forecaster that goes on with the harmonic regression of lowest BIC, up to `max_harmonics`.
+    """Return the forecaster that goes on with a harmonic regression of up to `max_harmonics`.
+
+    Of all shapes it takes the one with fewest parameters against which no other has strong evidence: a BIC lower by
+    more than 6 (Kass and Raftery, 1995). A term too many does little within the data and much beyond them.
 
     It is a function of time alone: values that a forecast knows beyond those it was fitted to do not change it.
     """
 
     def fit(x: Array) -> Forecast:
         n = x.shape[1]
-        shapes = [Shape(K, c) for K in range(1, max_harmonics + 1) for c in (True, False) if n >= 2 * K + 3]
+        shapes = [Shape(K, c) for K in range(1, max_harmonics + 1) for c in (False, True) if n >= 2 * K + 3]
         if not shapes:
             raise ValueError(f"{n} observations are too few for a harmonic regression")
         fits = [fit_harmonics(x, shape) for shape in shapes]
-        chosen = np.argmin([one.bic(x) for one in fits], axis=0)
+        bic = np.stack([one.bic(x) for one in fits])
+        chosen = np.argmax(bic <= bic.min(0) + _STRONG_EVIDENCE, axis=0)  # shapes stand by number of parameters
 
         def forecast(x: Array, origins: Origins, horizon: int) -> Array:
             t = np.arange(origins.min(), origins.max() + horizon)
