@@ -8,7 +8,7 @@ Run: python stages/backtest.py
 from pathlib import Path
 
 from timemachine import plots, stage
-from timemachine.evaluation import strategies
+from timemachine.evaluation import lags, strategies
 from timemachine.files import write_json, write_table
 from timemachine.params import Params
 from timemachine.series.source import Series, replicas
@@ -26,7 +26,7 @@ def run(params: Params, series: Path, report: Path, horizons: Path, drawn: Path)
     growth = {name: one.summary(ks) for name, one in grown.items()}
     write_json(report, strategies.report(results, x, ks) | {"error_growth": growth})
     write_table(horizons, strategies.by_horizon(results))
-    floor = strategies.noise_floor(params.series)
+    floor = lags.noise_floor(params.series)
     for name, figure in strategies.figures(s, results, grown, list(p.trained), floor).items():
         plots.save(figure, drawn / f"{name}.png")
 

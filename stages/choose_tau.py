@@ -19,7 +19,7 @@ def run(params: Params, series: Path, report: Path, figures: Path) -> None:
     with stage.about("choose_tau"):
         content = lags.study(params, Series.load(series))
     write_json(report, content)
-    plots.save(lags.draw(content, params.backtest.horizon), figures / "tau.png")
+    plots.save(lags.draw(content, params.backtest.horizon, lags.noise_floor(params.series)), figures / "tau.png")
 
 
 if __name__ == "__main__":

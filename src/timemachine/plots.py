@@ -123,26 +123,29 @@ def panels(
 ) -> Figure:
     """Draw labelled curves (x, y) in a panel for each title, all on the same axes, and dashed lines at levels.
 
-    A label has the same colour in all panels; levels are named in the first one. Where curves leave every scale,
-    the y axis ends at four times the median of all values.
+    A label has the same colour in all panels. Where curves leave every scale, the y axis ends at four times the median of all values.
     """
     num_columns = 2
     num_rows = -(-len(curves) // num_columns)
-    figure = Figure(figsize=(7, 0.6 + 2.1 * num_rows), layout="constrained")
+    figure = Figure(figsize=(7, 0.9 + 2.1 * num_rows), layout="constrained")
     grid = figure.subplots(num_rows, num_columns, squeeze=False, sharex=True, sharey=True).ravel()
     labels = list(dict.fromkeys(label for panel in curves.values() for label in panel))
-    for axes, (title, panel) in zip(grid, curves.items(), strict=False):
+    drawn = {}
+    for i, (axes, (title, panel)) in enumerate(zip(grid, curves.items(), strict=False)):
         for label, (where, values) in panel.items():
-            axes.plot(where, values, label=label, color=f"C{labels.index(label)}", lw=1.2)
+            (drawn[label],) = axes.plot(where, values, color=f"C{labels.index(label)}", lw=1.2)
         for label, level in levels.items():
-            axes.axhline(level, color="0.3", ls="--", lw=1, label=label if axes is grid[0] else None)
+            drawn[label] = axes.axhline(level, color="0.3", ls="--", lw=1)
         axes.set_title(title, fontsize=10)
-        axes.set(xlabel=xlabel, ylabel=ylabel)
-        axes.label_outer()
+        if i % num_columns == 0:
+            axes.set_ylabel(ylabel)
+        if i + num_columns >= len(curves):
+            axes.set_xlabel(xlabel)
+            axes.tick_params(labelbottom=True)
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=7)
     for axes in grid[len(curves) :]:
         axes.axis("off")
+    figure.legend(drawn.values(), drawn, loc="outside lower center", ncols=5, fontsize=8)
     values = np.concatenate(
         [np.asarray(y, dtype=np.float64) for panel in curves.values() for _, y in panel.values()]
     )
@@ -175,6 +178,9 @@ def measured_and_predicted(
         for label, (where, values) in curves.items():
             axes.plot(where, values, color=colours[label], ls=style, lw=1)
         axes.plot([], color="0.3", ls=style, lw=1, label=kind)
+    # Predictions may leave the scale of what they predict.
+    finite = np.concatenate([np.asarray(values, dtype=np.float64) for _, values in measured.values()])
+    axes.set_ylim(0, 1.3 * finite[np.isfinite(finite)].max(initial=1e-300))
     axes.legend(fontsize=8)
     return figure
 

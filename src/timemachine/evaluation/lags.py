@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import NDArray
 
 from timemachine import plots
 from timemachine.params import Params
+from timemachine.params import Series as SeriesParams
 from timemachine.series.candidates import CLOSED_FORM, Choice, Lags
 from timemachine.series.regression import Problem, affine, ridge
 from timemachine.series.source import Series, noisy_sine, replicas
@@ -23,6 +25,11 @@ def choice_of(p: Params) -> Choice:
     """Return how the params want choices to be made, on the observed part alone."""
     b, c = p.backtest, p.choose_tau
     return Choice(b.first_validation, b.horizon, b.num_folds, c.taus, c.penalties, b.max_harmonics)
+
+
+def noise_floor(p: SeriesParams) -> dict[str, float]:
+    """Return the error below which no forecast can be, where it is known, by its label."""
+    return {"noise": p.noise_std} if p.csv is None and p.noise_std else {}
 
 
 def study(p: Params, series: Series) -> dict[str, Any]:
@@ -71,20 +78,30 @@ def _by_tau(scores: Mapping[Lags, Array]) -> dict[str, float | None]:
     return {str(tau): float(score.mean()) if np.isfinite(score).all() else None for tau, score in lowest.items()}
 
 
-def draw(report: Mapping[str, Any], horizon: int) -> Figure:
-    """Draw what `study` returned."""
-    curves = {}
-    for noise, errors in report.items():
-        for model in CLOSED_FORM if noise != "two_lags" else ():
-            if noise == "with_noise" or model == "least_squares":
-                for key, steps in (("one_step_rmse", "1 step"), ("rmse", f"1 … {horizon} steps")):
-                    by_tau = {int(tau): error for tau, error in errors[model][key].items() if error is not None}
-                    label = f"{model.replace('_', ' ')}, {steps}" + ", no noise" * (noise == "without_noise")
-                    curves[label] = ([*by_tau], [*by_tau.values()])
-    figure = plots.lines(curves, "embedding dimension τ", "RMSE", logarithmic=("x", "y"))
-    figure.axes[0].set_ylim(bottom=_LEAST_DRAWN)
+def draw(report: Mapping[str, Any], horizon: int, levels: Mapping[str, float]) -> Figure:
+    """Draw what `study` returned, and dashed lines at labelled levels."""
+    noisy = report["with_noise"]
+    shown = {
+        f"{model.replace('_', ' ')}, {steps}": _curve(noisy[model][key])
+        for key, steps in (("one_step_rmse", "1 step"), ("rmse", f"1 … {horizon} steps"))
+        for model in CLOSED_FORM
+    }
+    lowest = min(min(errors) for _, errors in shown.values())
+    if "without_noise" in report:
+        exact = report["without_noise"]["least_squares"]["rmse"]
+        shown[f"least squares, 1 … {horizon} steps, no noise"] = _curve(exact)
+    figure = plots.lines(shown, "embedding dimension τ", "RMSE", levels, logarithmic=("x", "y"))
+    axes = figure.axes[0]
+    axes.set_ylim(bottom=lowest / 2)  # without noise the error is rounding
+    axes.xaxis.set_major_locator(LogLocator(base=2))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_minor_locator(NullLocator())
     return figure
 
 
-# What is below is exact but for rounding.
-_LEAST_DRAWN = 0.01
+def _curve(by_tau: Mapping[str, float | None]) -> tuple[list[int], list[float]]:
+    known = {int(tau): error for tau, error in by_tau.items() if error is not None}
+    return list(known), list(known.values())

@@ -225,11 +225,6 @@ def _only(p: params.Params, names: Mapping[str, object]) -> list[tuple[str, Regr
     return [(name, regressor) for name, regressor in regressors(p).items() if name in names]
 
 
-def noise_floor(p: params.Series) -> dict[str, float]:
-    """Return the error below which no forecast can be, where it is known, by its label."""
-    return {"noise": p.noise_std} if p.csv is None and p.noise_std else {}
-
-
 def figures(
     series: Series,
     results: Mapping[str, Result],
