@@ -1,8 +1,10 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from timemachine.series.own import read_csv
+from timemachine.series.own import future_times, read_csv
+from timemachine.series.source import Series
 
 
 @pytest.mark.parametrize(
@@ -62,3 +64,39 @@ def test_a_csv_that_is_not_there_or_not_text_is_named(tmp_path: Path) -> None:
     (tmp_path / "s.csv").write_bytes(b"t,x\n1,\xff\n")
     with pytest.raises(ValueError, match="UTF-8"):
         read_csv(tmp_path / "s.csv", "t", "x")
+
+
+def rows(*times: str) -> list[str]:
+    return ["when,what", *(f"{t},{i}" for i, t in enumerate(times))]
+
+
+@pytest.mark.parametrize(
+    ("times", "following"),
+    [
+        (["1", "3", "5"], ["7", "9", "11"]),
+        (["0.1", "0.2", "0.3"], ["0.4", "0.5", "0.6"]),
+        (["1700000000000000000", "1700000000000000001"], ["1700000000000000002", "1700000000000000003"]),
+        (["2024-02-27", "2024-02-28"], ["2024-02-29", "2024-03-01", "2024-03-02"]),
+        (["2024-01-01T22:00", "2024-01-01T23:00"], ["2024-01-02T00:00:00", "2024-01-02T01:00:00"]),
+        (["2024-03-30T12:00+01:00", "2024-03-31T13:00+02:00"], ["2024-04-01T11:00:00Z"]),
+        (["2023-11-30", "2023-12-31"], ["2024-01-31", "2024-02-29", "2024-03-31"]),
+        (["2023-09-30", "2023-10-30", "2023-11-30"], ["2023-12-30", "2024-01-30", "2024-02-29", "2024-03-30"]),
+        (["2022-01-01", "2023-01-01", "2024-01-01"], ["2025-01-01", "2026-01-01"]),
+        (["2023-10", "2023-11"], ["2023-12", "2024-01"]),
+        (["2024-03-27", "2024-03-28", "2024-04-02", "2024-04-03"], ["2024-04-04", "2024-04-05", "2024-04-08"]),
+    ],
+)
+def test_times_go_on_in_the_step_and_the_form_that_they_have(
+    times: list[str], following: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "s.csv").write_text("\n".join(rows(*times)))
+    series = read_csv(tmp_path / "s.csv", "when", "what")
+    assert [str(t) for t in future_times(series, len(following)).tolist()] == following
+    (tmp_path / "s.csv").write_text("\n".join(rows(*times, *following)))
+    assert len(read_csv(tmp_path / "s.csv", "when", "what").time) == len(times) + len(following)
+
+
+@pytest.mark.parametrize("times", [[0, 2**62], [0.0, 1e308], ["9998-12-30", "9998-12-31"]])
+def test_times_that_cannot_be_written_any_more_are_an_error(times: list[object]) -> None:
+    with pytest.raises(ValueError, match=r"366 steps after .* end beyond"):
+        future_times(Series(np.array(times), np.zeros(2)), 366)
