@@ -36,6 +36,10 @@ BAD = {
         "t,x\n2024-01-01,2\n2024-01-02,3\n2024-01-05,4\n2024-01-06,1\n",
         ["column 't', row 3", "gap", "2024-01-05"],
     ),
+    "a week without a Monday": (
+        "t,x\n2024-01-01,2\n2024-01-08,3\n2024-01-15,4\n2024-01-29,1\n",
+        ["row 4", "gap"],
+    ),
     "a time twice": ("t,x\n1,2\n1,3\n", ["column 't', row 2", "does not rise"]),
     "dates that fall": ("t,x\n2024-01-02,2\n2024-01-01,3\n", ["row 2", "does not rise"]),
     "a time that is none": ("t,x\n1,2\nsoon,3\n", ["column 't', row 1", "neither a number nor"]),

@@ -107,7 +107,10 @@ def _step(dates: "pd.Series[pd.Timestamp]") -> "tuple[pd.Timedelta | BaseOffset,
         return steps.iloc[0], None
     if (dates.dt.day_of_week < 5).all() and (dates.dt.normalize() == dates).all():
         days = dates.to_numpy().astype("datetime64[D]")
-        return pd.offsets.BusinessDay(), _first(np.busday_count(days[:-1], days[1:]) > _MOST_WORK_DAYS)
+        work_days = np.busday_count(days[:-1], days[1:])
+        # In weeks, or months, one that is missing is a gap.
+        if np.median(work_days) == 1:
+            return pd.offsets.BusinessDay(), _first(work_days > _MOST_WORK_DAYS)
     return steps.median(), _first((steps != steps.median()).to_numpy())
 
 
