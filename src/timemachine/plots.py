@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
@@ -15,6 +16,7 @@ from timemachine.files import replacing
 
 Array = NDArray[np.float64]
 Curve = tuple[ArrayLike, ArrayLike]
+Fan = tuple[int, Array, Mapping[float, Array]]
 
 
 def save(figure: Figure, path: str | Path) -> None:
@@ -57,6 +59,35 @@ def time_series(
         axes.plot(where, values, label=label, color="0.7" if first else None, lw=0.8 if first else 1.2)
     if observed is not None:
         axes.axvline(t[observed] if numeric else observed, color="0.3", ls=":", lw=1, label="first forecast")
+    _thin_ticks(axes, t)
+    axes.legend(fontsize=8)
+    return figure
+
+
+def fan(t: NDArray[np.generic], x: Array, fans: Sequence[Fan]) -> Figure:
+    """Draw a series, and forecasts of it with their intervals as bands, wider ones lighter.
+
+    Args:
+        t: (T,) all times, those of the forecasts included.
+        x: (n,) what was observed, n ≤ T.
+        fans: for each forecast the index of `t` where it begins, its values (k,), and by level how far the
+            intervals reach to both sides (k,). It is drawn from the value before it, so that one step shows too.
+    """
+    figure, axes = _axes("time", "x")
+    where = t if t.dtype.kind in "iuf" else np.arange(len(t))
+    axes.plot(where[: len(x)], x, label="data", color="0.6", lw=0.8)
+    levels = sorted({level for _, _, bands in fans for level in bands}, reverse=True)
+    shades = dict(zip(levels, np.linspace(0.8, 0.55, len(levels)), strict=True))
+    for i, (begin, values, bands) in enumerate(fans):
+        before = slice(max(begin - 1, 0), min(begin, len(x)))  # empty where there is no such value
+        place = where[before.start : before.start + len(x[before]) + len(values)]
+        middle = np.concatenate([x[before], values])
+        for level in sorted(bands, reverse=True):
+            reach = np.concatenate([np.zeros(len(x[before])), bands[level]])
+            colour = tuple(1 - (1 - shades[level]) * (1 - channel) for channel in to_rgb("C0"))
+            label = f"{100 * level:g} %" if i == 0 else None
+            axes.fill_between(place, middle - reach, middle + reach, color=colour, lw=0, label=label)
+        axes.plot(place, middle, color="C0", lw=1.2, label="forecast" if i == 0 else None)
     _thin_ticks(axes, t)
     axes.legend(fontsize=8)
     return figure
