@@ -27,6 +27,8 @@ Array = NDArray[np.float64]
 
 # Fewer points than these beyond the horizon leave the first rolling origins next to nothing to be fitted to.
 _LEAST_MORE_POINTS = 8
+# A harmonic regression of all of a longer series would take a minute, and say little about its end.
+_MOST_POINTS = 20_000
 # What rolling origins cost grows with their number times the steps that they look ahead.
 _MOST_ORIGINS = 1000
 _MOST_STEPS = 1000
@@ -137,7 +139,7 @@ def forecast(
     """Forecast a series beyond its end.
 
     Args:
-        series: at least horizon + 8 points.
+        series: at least horizon + 8 points; of a longer one the last 20,000 count.
         horizon: how many steps.
         params: `choose_tau`, `backtest`, `intervals` and, for strategies of trained models, `train_ar`. Direct and
             multi-output strategies forecast at most `backtest.horizon` steps, and a quarter of what the first
@@ -149,7 +151,8 @@ def forecast(
         ValueError: an unknown strategy, or one that is not possible; a series too short for it, for the horizon or
             for the level; a forecast that grows without bound.
     """
-    num_points = len(series.x)
+    observed = series.x[-_MOST_POINTS:]
+    num_points = len(observed)
     if num_points < horizon + _LEAST_MORE_POINTS:
         raise ValueError(
             f"{num_points} points are too few for {_steps(horizon)} ahead; at least "
@@ -165,8 +168,8 @@ def forecast(
     output_chunk_length = max(1, min(horizon, b.horizon, first // 4))
 
     # By a power of 2, which changes no digit, so that no square is too large or too small.
-    exponent = int(np.frexp(np.abs(series.x).max())[1])
-    x = np.ldexp(series.x, -exponent)[None]  # (1, T)
+    exponent = int(np.frexp(np.abs(observed).max())[1])
+    x = np.ldexp(observed, -exponent)[None]  # (1, T)
     if strategy is None:
         strategy, forecaster = _best(x, choice, output_chunk_length)
     else:
