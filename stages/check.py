@@ -10,7 +10,7 @@ from pathlib import Path
 from timemachine import stage
 from timemachine.files import write_text
 from timemachine.params import Params
-from timemachine.series.source import read_csv
+from timemachine.series.own import read_csv
 
 
 def run(params: Params, out: Path) -> None:

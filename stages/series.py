@@ -9,7 +9,8 @@ from pathlib import Path
 
 from timemachine import plots, stage
 from timemachine.params import Params
-from timemachine.series.source import noisy_sine, read_csv
+from timemachine.series.own import read_csv
+from timemachine.series.source import noisy_sine
 
 
 def run(params: Params, out: Path, figures: Path) -> None:

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +13,7 @@ from timemachine.evaluation.checkpoint_folders import ALIASES
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 _MAX_NUM_PREDS = 100_000
+_MAX_HORIZON = 10_000
 
 
 @app.callback()
@@ -85,6 +87,38 @@ def generate(
 
         trained = load_alias(root, params.load(root / "params.yaml").publish.experiment, model)
     typer.echo(write(trained, [prefix], [num_preds], sampling, seed)[0])
+
+
+@app.command()
+def forecast(
+    file: Annotated[Path, typer.Argument(help="A CSV file with a series of your own.")],
+    time: Annotated[str, typer.Option(help="Column of the times: numbers or dates, in equal steps.")],
+    value: Annotated[str, typer.Option(help="Column of the values.")],
+    horizon: Annotated[int, typer.Option(help="How many steps to forecast.")],
+    strategy: Annotated[
+        str | None, typer.Option(help="For example last_value, harmonic, direct_ridge; by default the best.")
+    ] = None,
+    interval: Annotated[float | None, typer.Option(help="Level of prediction intervals, for example 0.9.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="CSV to write, a figure beside it; by default FILE_forecast.csv, here.")
+    ] = None,
+) -> None:
+    """Forecast a series of your own with the strategy that would have done so best before."""
+    if not 1 <= horizon <= _MAX_HORIZON:
+        raise ValueError(f"--horizon: {horizon} is not from 1 to {_MAX_HORIZON}")
+    if interval is not None and not 0 < interval < 1:
+        raise ValueError(f"--interval: {interval} is not between 0 and 1")
+    from timemachine.evaluation import own_forecast
+    from timemachine.series.own import read_csv
+
+    out = own_forecast.output_path(file, output)
+    series = read_csv(file, time, value)
+    checked = params.load(stage.repository_root() / "params.yaml")
+    with stage.about(str(file)):
+        found = own_forecast.forecast(series, horizon, checked, strategy, interval)
+    found.write(series, out)
+    for line in [*found.summary(), f"{out} and {own_forecast.figure_path(out)}"]:
+        typer.echo(line)
 
 
 @app.command()

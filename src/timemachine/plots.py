@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
@@ -15,6 +16,7 @@ from timemachine.files import replacing
 
 Array = NDArray[np.float64]
 Curve = tuple[ArrayLike, ArrayLike]
+Fan = tuple[int, Array, Mapping[float, Array]]
 
 
 def save(figure: Figure, path: str | Path) -> None:
@@ -62,6 +64,35 @@ def time_series(
     return figure
 
 
+def fan(t: NDArray[np.generic], x: Array, fans: Sequence[Fan]) -> Figure:
+    """Draw a series, and forecasts of it with their intervals as bands, wider ones lighter.
+
+    Args:
+        t: (T,) all times, those of the forecasts included.
+        x: (n,) what was observed, n ≤ T.
+        fans: for each forecast the index of `t` where it begins, its values (k,), and by level how far the
+            intervals reach to both sides (k,). It is drawn from the value before it, so that one step shows too.
+    """
+    figure, axes = _axes("time", "x")
+    where = t if t.dtype.kind in "iuf" else np.arange(len(t))
+    axes.plot(where[: len(x)], x, label="data", color="0.6", lw=0.8)
+    levels = sorted({level for _, _, bands in fans for level in bands}, reverse=True)
+    shades = dict(zip(levels, np.linspace(0.8, 0.55, len(levels)), strict=True))
+    for i, (begin, values, bands) in enumerate(fans):
+        before = slice(max(begin - 1, 0), min(begin, len(x)))  # empty where there is no such value
+        place = where[before.start : before.start + len(x[before]) + len(values)]
+        middle = np.concatenate([x[before], values])
+        for level in sorted(bands, reverse=True):
+            reach = np.concatenate([np.zeros(len(x[before])), bands[level]])
+            colour = tuple(1 - (1 - shades[level]) * (1 - channel) for channel in to_rgb("C0"))
+            label = f"{100 * level:g} %" if i == 0 else None
+            axes.fill_between(place, middle - reach, middle + reach, color=colour, lw=0, label=label)
+        axes.plot(place, middle, color="C0", lw=1.2, label="forecast" if i == 0 else None)
+    _thin_ticks(axes, t)
+    axes.legend(fontsize=8)
+    return figure
+
+
 def lines(
     curves: Mapping[str, Curve],
     xlabel: str,
@@ -89,41 +120,13 @@ def lines(
     return figure
 
 
-def fan(
-    t: NDArray[np.generic],
-    x: Array,
-    fans: Sequence[tuple[int, Array, Mapping[float, Array]]],
-) -> Figure:
-    """Draw a series, forecasts of it, and the intervals around them, the lighter the higher their level.
-
-    Args:
-        t: (T,) times, which may go on after the series.
-        x: (at most T,) the series.
-        fans: for each forecast the index of `t` where it begins, its values (k,), and by level how far its
-            intervals reach to both sides (k,).
-    """
-    figure, axes = _axes("time", "x")
-    numeric = t.dtype.kind in "iuf"
-    places = t if numeric else np.arange(len(t))
-    axes.plot(places[: len(x)], x, color="0.7", lw=0.8, label="data")
-    for i, (begin, values, reaches) in enumerate(fans):
-        where = places[begin : begin + len(values)]
-        for level in sorted(reaches, reverse=True):
-            band = axes.fill_between(where, values - reaches[level], values + reaches[level], color="C0", lw=0)
-            band.set(alpha=0.2, label=f"{level:g}" if i == 0 else None)
-        axes.plot(where, values, color="C0", lw=1.2, label="forecast" if i == 0 else None)
-        axes.axvline(where[0], color="0.3", ls=":", lw=0.8)
-    _thin_ticks(axes, t)
-    axes.legend(fontsize=8)
-    return figure
-
-
 def panels(
     curves: Mapping[str, Mapping[str, Curve]], xlabel: str, ylabel: str, levels: Mapping[str, float]
 ) -> Figure:
     """Draw labelled curves (x, y) in a panel for each title, all on the same axes, and dashed lines at levels.
 
-    A label has the same colour in all panels. Where curves leave every scale, the y axis ends at four times the median of all values.
+    A label has the same colour in all panels. Where curves leave every scale, the y axis ends at four times the
+    median of all values.
     """
     num_columns = 2
     num_rows = -(-len(curves) // num_columns)

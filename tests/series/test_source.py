@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from timemachine.series.source import Series, noisy_sine, read_csv
+from timemachine.series.source import Series, noisy_sine
 
 
 def test_the_sine_starts_at_t_1_and_carries_noise_of_the_given_size() -> None:
@@ -24,62 +24,3 @@ def test_a_saved_series_comes_back_exactly(tmp_path: Path) -> None:
     loaded = Series.load(tmp_path / "s.csv")
     assert np.array_equal(loaded.x, series.x)
     assert np.array_equal(loaded.time, series.time)
-
-
-@pytest.mark.parametrize(
-    "times",
-    [
-        ["1", "2", "3"],
-        ["0.5", "1.0", "1.5"],
-        ["1700000000.0", "1700000000.1", "1700000000.2"],
-        ["1700000000000000000", "1700000000000000001", "1700000000000000002"],
-        ["2024-03-30T12:00+01:00", "2024-03-31T12:00+01:00", "2024-04-01T13:00+02:00"],
-        ["2024-01-31", "2024-02-29", "2024-03-31"],
-        ["2024-01-01", "2024-01-02"],
-        ["2024-01-01T00:00", "2024-01-01T01:00", "2024-01-01T02:00"],
-        ["2024-03-27", "2024-03-28", "2024-04-02", "2024-04-03"],  # Easter
-    ],
-)
-def test_equal_steps_of_numbers_hours_months_and_work_days_are_read(times: list[str], tmp_path: Path) -> None:
-    path = tmp_path / "s.csv"
-    path.write_text("when,what\n" + "".join(f"{t},{i}\n" for i, t in enumerate(times)))
-    assert read_csv(path, "when", "what").x.tolist() == list(range(len(times)))
-
-
-BAD = {
-    "text among the numbers": ("t,x\n1,2\n2,high\n3,4\n", ["column 'x', row 2", "'high'"]),
-    "an empty value": ("t,x\n1,2\n2,\n3,4\n", ["column 'x', row 2", "''"]),
-    "an infinite value": ("t,x\n1,2\n2,inf\n3,4\n", ["column 'x', row 2", "'inf'"]),
-    "a gap in numbers": ("t,x\n1,2\n2,3\n4,4\n5,1\n6,1\n", ["column 't', row 3", "gap", "'2' to '4'"]),
-    "a gap in dates": (
-        "t,x\n2024-01-01,2\n2024-01-02,3\n2024-01-05,4\n2024-01-06,1\n",
-        ["column 't', row 3", "gap", "2024-01-05"],
-    ),
-    "a time twice": ("t,x\n1,2\n1,3\n", ["column 't', row 2", "does not rise"]),
-    "dates that fall": ("t,x\n2024-01-02,2\n2024-01-01,3\n", ["row 2", "does not rise"]),
-    "a time that is none": ("t,x\n1,2\nsoon,3\n", ["column 't', row 1", "neither a number nor"]),
-    "another column": ("t,y\n1,2\n2,3\n", ["no column 'x'", "'t', 'y'"]),
-    "one row": ("t,x\n1,2\n", ["1 rows", "at least 2"]),
-    "nothing": ("", ["not a CSV file"]),
-    "rows wider than the header": ("t,x\n1,2,3\n2,3,4\n", ["not a CSV file"]),
-    "a column twice": ("t,x,x\n1,2,3\n2,3,4\n", ["2 columns 'x'"]),
-    "a ragged row": ("t,x\n1,2\n2,3,4\n", ["not a CSV file"]),
-}
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_a_bad_csv_is_refused_with_column_and_row(case: str, tmp_path: Path) -> None:
-    content, words = BAD[case]
-    path = tmp_path / "s.csv"
-    path.write_text(content)
-    with pytest.raises(ValueError, match=r"s\.csv: ") as raised:
-        read_csv(path, "t", "x")
-    assert [word for word in words if word not in str(raised.value)] == []
-
-
-def test_a_csv_that_is_not_there_or_not_text_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"s\.csv: no such file"):
-        read_csv(tmp_path / "s.csv", "t", "x")
-    (tmp_path / "s.csv").write_bytes(b"t,x\n1,\xff\n")
-    with pytest.raises(ValueError, match="UTF-8"):
-        read_csv(tmp_path / "s.csv", "t", "x")

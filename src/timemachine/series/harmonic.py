@@ -108,8 +108,8 @@ def fit_harmonics(x: Array, shape: Shape) -> Fit:
 def harmonic(max_harmonics: int) -> Forecaster:
     """Return the forecaster that goes on with a harmonic regression of up to `max_harmonics`.
 
-    Of all shapes it takes the one with fewest parameters against which no other has strong evidence, a BIC lower by
-    more than 6 (Kass and Raftery, 1995). A term too many does little within the data and much beyond them.
+    Of all shapes it takes the one with fewest parameters against which no other has strong evidence, a BIC lower
+    by more than 6 (Kass and Raftery, 1995). A term too many does little within the data and much beyond them.
 
     It is a function of time alone: values that a forecast knows beyond those it was fitted to do not change it.
     """

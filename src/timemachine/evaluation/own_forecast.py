@@ -1,0 +1,256 @@
+"""Forecast a series of the user's own beyond its end.
+
+Strategies are compared by the errors of their forecasts from rolling origins in the second half of the series. The
+best, or the one that is asked for, is then fitted to the whole series and goes on from its end; how wrong it was
+before says how far its intervals reach.
+"""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from timemachine import plots, stage
+from timemachine.files import write_table
+from timemachine.params import Params
+from timemachine.series.backtest import Backtest, backtest
+from timemachine.series.candidates import CANDIDATES, CLOSED_FORM, Choice, candidates
+from timemachine.series.conformal import half_widths, least_calibration
+from timemachine.series.own import future_times
+from timemachine.series.source import Series
+from timemachine.series.strategies import STRATEGIES, Forecaster
+
+Array = NDArray[np.float64]
+
+# Fewer points than these beyond the horizon leave the first rolling origins next to nothing to be fitted to.
+_LEAST_MORE_POINTS = 8
+# A harmonic regression of all of a longer series would take a minute, and say little about its end.
+_MOST_POINTS = 20_000
+# What rolling origins cost grows with their number times the steps that they look ahead.
+_MOST_ORIGINS = 1000
+_MOST_STEPS = 1000
+# The final forecast is fitted up to its origin. Were the calibration forecasts fitted as seldom as those that the
+# choice is made by, most would be made from origins far from what they were fitted to, and err more.
+_NUM_FOLDS = 12
+# So many times the largest observation is no forecast any more.
+_LARGEST = 1e18
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Prediction intervals around a forecast.
+
+    Attributes:
+        level: the probability with which they should hold.
+        half_widths: (horizon,) how far they reach to both sides.
+        coverage: the share of the true values that intervals made at rolling origins held; None if no origin had
+            enough errors before it to make one.
+    """
+
+    level: float
+    half_widths: Array
+    coverage: float | None
+
+
+@dataclass(frozen=True)
+class OwnForecast:
+    """What follows a series, and how well it is known.
+
+    Attributes:
+        strategy: the name of the strategy.
+        time: (horizon,) numbers, or dates as text.
+        x: (horizon,) the forecast.
+        num_origins: number of rolling origins.
+        num_steps: how many steps ahead they looked.
+        rmse: of the strategy, over all of them.
+        last_value_rmse: that of repeating the last value.
+        intervals: where they were asked for.
+    """
+
+    strategy: str
+    time: NDArray[np.generic]
+    x: Array
+    num_origins: int
+    num_steps: int
+    rmse: float
+    last_value_rmse: float
+    intervals: Intervals | None
+
+    def summary(self) -> list[str]:
+        """Say in a line each how good the strategy is, and how often its intervals held."""
+        over = f"over {self.num_origins} rolling origins, up to {_steps(self.num_steps)} ahead"
+        lines = [f"{self.strategy}: RMSE {self.rmse:.4g}, of the last value {self.last_value_rmse:.4g}, {over}"]
+        if self.intervals is not None:
+            held = self.intervals.coverage
+            known = "are too few to check" if held is None else f"held {held:.3f} of the values"
+            lines.append(f"intervals of level {self.intervals.level:g} {known} at these origins")
+        return lines
+
+    def write(self, series: Series, path: Path) -> None:
+        """Write the forecast as CSV, and a figure of it beside with the same stem.
+
+        Raises:
+            ValueError: the folder cannot be written to.
+        """
+        columns = {"time": self.time.tolist(), "forecast": self.x.tolist()}
+        if self.intervals is not None:
+            columns["lower"] = (self.x - self.intervals.half_widths).tolist()
+            columns["upper"] = (self.x + self.intervals.half_widths).tolist()
+        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        try:
+            write_table(path, rows)
+            plots.save(self.figure(series), figure_path(path))
+        except OSError as error:
+            raise ValueError(f"{path}: cannot be written: {error.strerror}") from None
+
+    def figure(self, series: Series) -> Figure:
+        """Draw the end of the series and what follows."""
+        num_shown = max(4 * len(self.x), 60)
+        time, x = series.time[-num_shown:], series.x[-num_shown:]
+        bands = {} if self.intervals is None else {self.intervals.level: self.intervals.half_widths}
+        return plots.fan(np.concatenate([time, self.time]), x, [(len(x), self.x, bands)])
+
+
+def figure_path(path: Path) -> Path:
+    """Return where the figure of a forecast lies whose CSV is at `path`."""
+    return path.with_suffix(".png")
+
+
+def output_path(path: Path, output: Path | None) -> Path:
+    """Return where the forecast of the series at `path` goes: by default into the current folder.
+
+    Raises:
+        ValueError: that is no CSV, or the series itself.
+    """
+    chosen = Path(f"{path.stem}_forecast.csv") if output is None else output
+    if chosen.suffix != ".csv":
+        raise ValueError(f"{chosen}: the output must end in .csv; its figure ends in .png")
+    if path.resolve() in (chosen.resolve(), figure_path(chosen).resolve()):
+        raise ValueError(f"{chosen}: the output would overwrite the series; choose another name")
+    return chosen
+
+
+def forecast(
+    series: Series, horizon: int, params: Params, strategy: str | None = None, level: float | None = None
+) -> OwnForecast:
+    """Forecast a series beyond its end.
+
+    Args:
+        series: at least horizon + 8 points; of a longer one the last 20,000 count.
+        horizon: how many steps.
+        params: `choose_tau`, `backtest`, `intervals` and, for strategies of trained models, `train_ar`. Direct and
+            multi-output strategies forecast at most `backtest.horizon` steps, and a quarter of what the first
+            rolling origin knows, at a time, so that they have examples left to learn from.
+        strategy: one of `CANDIDATES`, or `<strategy>_<entry of train_ar>`; None takes the best of `CANDIDATES`.
+        level: of the intervals; None makes none.
+
+    Raises:
+        ValueError: an unknown strategy, or one that is not possible; a series too short for it, for the horizon or
+            for the level; a forecast that grows without bound.
+    """
+    observed = series.x[-_MOST_POINTS:]
+    num_points = len(observed)
+    if num_points < horizon + _LEAST_MORE_POINTS:
+        raise ValueError(
+            f"{num_points} points are too few for {_steps(horizon)} ahead; at least "
+            f"{horizon + _LEAST_MORE_POINTS} are needed"
+        )
+    half, calibration = num_points - num_points // 2, params.intervals.num_calibration
+    if level is not None:
+        _check_level(level, horizon, half, calibration)
+    num_steps = min(horizon, half, _MOST_STEPS)
+    first = num_points - min(half, max(_MOST_ORIGINS, calibration) + num_steps)
+    b, lags = params.backtest, params.choose_tau
+    choice = Choice(first, num_steps, b.num_folds, lags.taus, lags.penalties, b.max_harmonics)
+    output_chunk_length = max(1, min(horizon, b.horizon, first // 4))
+
+    # By a power of 2, which changes no digit, so that no square is too large or too small.
+    exponent = int(np.frexp(np.abs(observed).max())[1])
+    x = np.ldexp(observed, -exponent)[None]  # (1, T)
+    if strategy is None:
+        strategy, forecaster = _best(x, choice, output_chunk_length)
+    else:
+        forecaster = _named(strategy, x, choice, output_chunk_length, params)
+    with stage.about(strategy):
+        tested = backtest(forecaster, x, first, num_steps, _NUM_FOLDS)
+        predicted = forecaster(x)(x, np.array([num_points]), horizon)[0, 0]
+    plain = backtest(candidates(x, choice, 1, ["last_value"])["last_value"], x, first, num_steps)
+    with np.errstate(over="ignore"):
+        values = np.ldexp(predicted, exponent)
+        rmse, last_value_rmse = (float(np.ldexp(one.score()[0], exponent)) for one in (tested, plain))
+        intervals = None if level is None else _intervals(tested, level, calibration, exponent)
+        reach = 0.0 if intervals is None else intervals.half_widths
+        finite = np.isfinite([values - reach, values + reach]).all() and np.isfinite([rmse, last_value_rmse]).all()
+    if not (finite and (np.abs(predicted) < _LARGEST).all()):
+        raise ValueError(f"{strategy}: the forecasts grow without bound; choose another strategy")
+    time = future_times(series, horizon)
+    return OwnForecast(strategy, time, values, num_points - first, num_steps, rmse, last_value_rmse, intervals)
+
+
+def _steps(number: int) -> str:
+    return f"{number} step{'s' if number > 1 else ''}"
+
+
+def _check_level(level: float, horizon: int, num_origins: int, num_calibration: int) -> None:
+    """Check that forecasts from so many origins leave enough errors at the horizon for the level."""
+    needed = least_calibration(level)
+    if needed > num_calibration:
+        raise ValueError(
+            f"intervals of level {level:g} need {needed} errors, but params.yaml has intervals.num_calibration: "
+            f"{num_calibration}; raise it, or lower the level"
+        )
+    longest = min(_MOST_STEPS, num_origins + 1 - needed)
+    if longest < 1:
+        raise ValueError(
+            f"intervals of level {level:g} need {needed} past forecasts, but the second half of the series has "
+            f"only {num_origins} points; lower the level, or ask for none"
+        )
+    if horizon > longest:
+        raise ValueError(
+            f"no intervals of level {level:g} for {_steps(horizon)} ahead: the series allows them for at most "
+            f"{_steps(longest)}; lower the horizon or the level, or ask for none"
+        )
+
+
+def _best(x: Array, choice: Choice, output_chunk_length: int) -> tuple[str, Forecaster]:
+    """Return the best of `CANDIDATES`; those for which the series is too short are left out."""
+    closed_forms = [[f"{strategy}_{model}" for strategy in STRATEGIES] for model in CLOSED_FORM]
+    plain = [name for name in CANDIDATES if not any(name in names for names in closed_forms)]
+    found: dict[str, Forecaster] = {}
+    scores: dict[str, float] = {}
+    for names in (plain, *closed_forms):
+        with suppress(ValueError):
+            found |= candidates(x, choice, output_chunk_length, names)
+    for name, one in found.items():
+        with suppress(ValueError):
+            tested = backtest(one, x, choice.first, choice.horizon, choice.num_folds)
+            scores[name] = float(tested.score()[0])
+    best = min(scores, key=scores.__getitem__)
+    return best, found[best]
+
+
+def _named(name: str, x: Array, choice: Choice, output_chunk_length: int, params: Params) -> Forecaster:
+    """Return the forecaster of a name."""
+    if name in CANDIDATES:
+        return candidates(x, choice, output_chunk_length, [name])[name]
+    trainable = {f"{strategy}_{entry}": (strategy, entry) for strategy in STRATEGIES for entry in params.train_ar}
+    if name not in trainable:
+        raise ValueError(f"no strategy {name!r}; known: {', '.join([*CANDIDATES, *trainable])}")
+    # torch takes two seconds.
+    from timemachine.training.devices import choose_device
+    from timemachine.training.side_by_side import trained
+
+    strategy, entry = trainable[name]
+    recipe = params.train_ar[entry].model_copy(update={"standardize": True})
+    return STRATEGIES[strategy](trained(recipe, choose_device(recipe.device)), recipe.tau, output_chunk_length)
+
+
+def _intervals(tested: Backtest, level: float, num_calibration: int, exponent: int) -> Intervals:
+    """Return the intervals of the forecast after all rolling origins, and how often those before held."""
+    widths = half_widths(tested.errors, [level], num_calibration)[0, ..., 0]  # (num_origins + 1, horizon)
+    checked = np.isfinite(widths[:-1]) & ~np.isnan(tested.errors[0])
+    held = (np.abs(tested.errors[0]) <= widths[:-1])[checked]
+    return Intervals(level, np.ldexp(widths[-1], exponent), float(held.mean()) if held.size else None)
