@@ -52,7 +52,8 @@ class RNNAR(nn.Module):
 
     def forward(self, X: Tensor, state: State = None) -> tuple[Tensor, State]:
         """Map features (batch, tau) to predictions (batch, num_outputs)."""
-        # The recurrence is written out because torch's cannot be stacked by vmap.
+        # The recurrence is written out because torch's cannot be stacked by vmap, for which `functional_call` puts
+        # plain tensors in the parameters' places: `get_parameter` would refuse them.
         W_xh, W_hh, *biases = (getattr(self.rnn, f"{name}_l0") for name in _RNN_PARAMETERS)
         b_h = biases[0] + biases[1]  # (num_hiddens,)
         H = torch.tanh(X[:, :1] @ W_xh.T + b_h)  # (batch, num_hiddens)

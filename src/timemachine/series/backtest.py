@@ -1,6 +1,6 @@
 """Backtesting: forecasts from rolling origins, and the choice of a forecaster by them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeVar
@@ -43,27 +43,30 @@ class Backtest:
 
     def rmse(self) -> Array:
         """Return the root mean squared error by horizon, over origins: (num_series, horizon)."""
-        return np.sqrt(_mean(np.square(self.errors), 1))
+        return np.sqrt(_mean(np.square, self.errors, 1))
 
     def mae(self) -> Array:
         """Return the mean absolute error by horizon, over origins: (num_series, horizon)."""
-        return _mean(np.abs(self.errors), 1)
+        return _mean(np.abs, self.errors, 1)
 
     def spread(self) -> Array:
-        """Return the standard deviation of the absolute error by horizon, over origins: (num_series, horizon)."""
-        deviations = np.abs(self.errors) - self.mae()[:, None]
-        return np.sqrt(_mean(np.square(deviations), 1))
+        """Return the standard deviation of the absolute error by horizon, over origins: (num_series, horizon).
+
+        It is infinite where an error is.
+        """
+        mae = self.mae()
+        deviations = np.abs(self.errors) - np.where(np.isfinite(mae), mae, 0)[:, None]
+        return np.sqrt(_mean(np.square, deviations, 1))
 
     def score(self) -> Array:
         """Return the root mean squared error over all origins and horizons: (num_series,); infinite, never NaN."""
-        mean = _mean(np.square(self.errors).reshape(len(self.errors), -1), 1)
-        return np.where(np.isfinite(mean), np.sqrt(mean), np.inf)
+        return np.sqrt(_mean(np.square, self.errors.reshape(len(self.errors), -1), 1))
 
 
-def _mean(values: Array, axis: int) -> Array:
-    """Return the mean of what is not beyond the end of the series; at least one value is not."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        return np.nanmean(values, axis=axis)
+def _mean(size: Callable[[Array], Array], errors: Array, axis: int) -> Array:
+    """Return the mean size of errors that are not beyond the end of the series; at least one is not."""
+    with np.errstate(over="ignore"):
+        return np.nanmean(size(errors), axis=axis)
 
 
 def backtest(forecaster: Forecaster, x: Array, first: int, horizon: int, num_folds: int = 1) -> Backtest:
@@ -77,9 +80,11 @@ def backtest(forecaster: Forecaster, x: Array, first: int, horizon: int, num_fol
         num_folds: groups of consecutive origins; with 1 the forecaster is fitted once.
 
     Raises:
-        ValueError: T − first is below `horizon`, or `first` too early for the forecaster.
+        ValueError: T − first is below `horizon`, `first` below 1 or too early for the forecaster.
     """
     num_points = x.shape[1]
+    if first < 1:
+        raise ValueError(f"{first} observations are too few: a first origin has at least 1 before it")
     if not 0 < horizon <= num_points - first:
         raise ValueError(f"{num_points} observations are too few for {horizon} steps ahead of the first {first}")
     bounds = np.unique(np.linspace(first, num_points, num_folds + 1).astype(np.int64))

@@ -34,7 +34,8 @@ def half_widths(errors: Array, levels: list[float], num_calibration: int) -> Arr
     num_series, num_origins, horizon = errors.shape
     widths = np.full((num_series, num_origins + 1, horizon, len(levels)), np.inf)
     absolute = np.abs(errors)
-    for k in range(1, horizon + 1):
+    # Of errors more than num_origins steps ahead none is ever known.
+    for k in range(1, min(horizon, num_origins) + 1):
         # A forecast of origin o is known to have erred at origin o + k.
         known = np.concatenate([np.full((num_series, num_calibration), np.inf), absolute[:, :, k - 1]], axis=1)
         windows = np.lib.stride_tricks.sliding_window_view(known, num_calibration, axis=1)[

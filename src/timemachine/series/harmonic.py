@@ -137,12 +137,14 @@ def _solve(x: Array, basis: Array) -> tuple[Array, Array]:
     """Return the coefficients (…, p) of x (…, n) on basis (…, n, p), and sums of squared residuals (…)."""
     Q, R = np.linalg.qr(basis)
     projected = (Q.swapaxes(-1, -2) @ x[..., None])[..., 0]
-    residual = x - (Q @ projected[..., None])[..., 0]
     diagonal = np.abs(np.diagonal(R, axis1=-2, axis2=-1))
     # Terms that are others over again (a sine at ω = π) are dropped.
     known = diagonal > 1e-9 * diagonal.max(-1, keepdims=True)
     R = np.where(known[..., None] & known[..., None, :], R, np.eye(R.shape[-1]))
-    return np.linalg.solve(R, (projected * known)[..., None])[..., 0], np.square(residual).sum(-1)
+    coefficients = np.linalg.solve(R, (projected * known)[..., None])
+    # Not from Q: in the place of a dropped term it has a direction that no term has.
+    residual = x - (basis @ coefficients)[..., 0]
+    return coefficients[..., 0], np.square(residual).sum(-1)
 
 
 def _blocks(num_items: int, size: int) -> Iterator[slice]:
@@ -192,8 +194,11 @@ def _refined(x: Array, shape: Shape, frequencies: Array, spacing: Array) -> Fit:
     for _ in range(_NUM_REFINEMENTS):
         slope = shape.slope(frequencies, t, coefficients)
         residual = x - (basis @ coefficients[..., None])[..., 0]
-        direction = _solve(residual, np.concatenate([basis, slope[..., None]], axis=-1))[0][..., -1]
-        tried = np.clip(frequencies + step * direction, low, high)
+        # Of the size of the other terms, which a slope in the unit of the series might be nothing beside.
+        size = np.abs(slope).max(1)
+        size = np.where(size > 0, size, 1.0)
+        direction = _solve(residual, np.concatenate([basis, (slope / size[:, None])[..., None]], axis=-1))[0]
+        tried = np.clip(frequencies + step * direction[:, -1] / size, low, high)
         new_basis = shape.basis(tried, t)
         new_coefficients, new_rss = _solve(x, new_basis)
         better = new_rss < rss

@@ -116,10 +116,11 @@ def _fit_side_by_side(
     for generator in generators:
         begin = generator.get_state()
         row = []
-        for width in widths:
+        # The first problem's last, that minibatches are those of a model of it alone.
+        for width in reversed(widths):
             generator.set_state(begin)
             row.append(build_bare(recipe.model_copy(update={"tau": width}), generator, num_outputs))
-        models.append(row)
+        models.append(row[::-1])
     model = SideBySide(models, widths).to(device)
     series = torch.arange(num_series, device=device)[:, None]
 
