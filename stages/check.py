@@ -17,7 +17,9 @@ def run(params: Params, out: Path) -> None:
     """Say that the params, which are checked by being here, the series and the devices will do."""
     p = params.series
     if p.csv is not None:
-        read_csv(p.csv, p.time_column, p.value_column)
+        own = read_csv(p.csv, p.time_column, p.value_column)
+        with stage.about(p.csv):
+            params.check_length(len(own.x))
     devices = {f"train_ar.{name}": recipe.device for name, recipe in params.train_ar.items()}
     devices |= {f"train_rnn.{name}": recipe.device for name, recipe in params.train_rnn.items()}
     if any(device.startswith("cuda") for device in devices.values()):

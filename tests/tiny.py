@@ -35,6 +35,10 @@ def tiny_params() -> dict[str, Any]:
     content["ngram_models"] |= {"corpora": {"whole": 4, "words": 2}, "block_length": 10, "num_samples": 20}
     content["series"]["num_points"] = 120
     content["evaluate_forecast"]["k_steps"] = [1, 4]
+    content["choose_tau"] = {"taus": [1, 2, 4], "penalties": [1.0]}
+    content["backtest"] |= {"num_observed": 64, "num_validation": 40, "horizon": 6, "num_folds": 2, "num_seeds": 2}
+    content["backtest"]["trained"] = {"linear": ["recursive"], "mlp": ["direct", "direct_recursive"]}
+    content["intervals"] |= {"strategies": ["harmonic", "recursive_ridge"], "num_seeds": 2}
     content["train_ar"] = {name: content["train_ar"][name] | {"num_train": 60} for name in ("linear", "mlp")}
     small = {"num_train": 400, "batch_size": 4, "num_steps": 8, "num_hiddens": 8, "num_epochs": 2}
     content["train_rnn"] = {
@@ -91,6 +95,9 @@ ALL_STAGES = [
     ("train_ar", "linear"),
     ("train_ar", "mlp"),
     ("evaluate_forecast",),
+    ("choose_tau",),
+    ("backtest",),
+    ("intervals",),
     ("train_rnn", "carried"),
     ("train_rnn", "windowed"),
     ("train_rnn", "gated"),

@@ -34,6 +34,7 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 Device = Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda|cuda:[0-9]{1,3})$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Level = Literal["char", "word"]
+Strategy = Literal["recursive", "direct", "multi_output", "direct_recursive"]
 Optimizer = Literal["sgd", "adam", "adamw"]
 # What the stages call the models that no recipe trains.
 _TAKEN_NAMES = re.compile(r"^uniform|^maximum_likelihood_|^additive_|^kneser_ney_|_dynamic$|_adaptive$")
@@ -48,11 +49,18 @@ def _distinct(values: list[Any]) -> list[Any]:
 
 Distinct = AfterValidator(_distinct)
 
+_UNTRAINED = (
+    r"^(last_value|mean|seasonal_naive|harmonic|"
+    r"(recursive|direct|multi_output|direct_recursive)_(least_squares|ridge))$"
+)
+
 # What a pattern means, for people.
 _PATTERNS = {
     r"^[a-z0-9][a-z0-9_]{0,63}$": "a name of up to 64 lower-case letters, digits and underscores",
     r"^(auto|cpu|cuda|cuda:[0-9]{1,3})$": "auto, cpu, cuda or cuda:N",
     r"^[0-9a-f]{64}$": "64 hexadecimal digits",
+    _UNTRAINED: "last_value, mean, seasonal_naive, harmonic, or recursive_, direct_, multi_output_ or "
+    "direct_recursive_ with least_squares or ridge",
 }
 
 
@@ -227,9 +235,7 @@ class Backtest(Section):
     num_folds: Annotated[int, Field(ge=1, le=10_000)]
     num_seeds: Annotated[int, Field(ge=1, le=10_000)]
     max_harmonics: Annotated[int, Field(ge=1, le=20)]
-    trained: dict[
-        Name, Annotated[list[Literal["recursive", "direct", "multi_output", "direct_recursive"]], Distinct]
-    ]
+    trained: dict[Name, Annotated[list[Strategy], Distinct]]
 
     @model_validator(mode="after")
     def _room_for_origins(self) -> Self:
@@ -237,6 +243,15 @@ class Backtest(Section):
             raise ValueError(
                 f"num_validation: {self.num_validation} is not from horizon, {self.horizon}, to below "
                 f"num_observed, {self.num_observed}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _room_for_direct_strategies(self) -> Self:
+        if 2 * self.horizon > self.first_validation:
+            raise ValueError(
+                f"horizon: {self.horizon} is above half of what is known at the first validation origin, "
+                f"num_observed − num_validation = {self.first_validation}"
             )
         return self
 
@@ -256,7 +271,9 @@ class ChooseTau(Section):
 class Intervals(Section):
     """Prediction intervals and how often they hold."""
 
-    strategies: Annotated[list[Text], Distinct] = Field(min_length=1)
+    strategies: Annotated[list[Annotated[str, StringConstraints(pattern=_UNTRAINED)]], Distinct] = Field(
+        min_length=1
+    )
     levels: Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Distinct] = Field(min_length=1, max_length=8)
     num_calibration: Annotated[int, Field(ge=1, le=100_000)]
     num_seeds: Annotated[int, Field(ge=1, le=10_000)]
@@ -479,14 +496,59 @@ class Params(Section):
                 f"bptt.model: {self.bptt.model!r} is no entry of train_rnn with implementation: scratch and "
                 f"corpus: {self.bptt.corpus}; allowed: {', '.join(fit) or 'none'}"
             )
+        return self
+
+    def check_length(self, num_points: int) -> None:
+        """Check that a series is long enough for every forecast.
+
+        Raises:
+            ValueError: it is not; the message says for which.
+        """
+        k = max(self.evaluate_forecast.k_steps)
+        needs = [
+            (
+                f"train_ar.{name}",
+                "num_train + tau + the longest of evaluate_forecast.k_steps",
+                r.num_train + r.tau + k,
+            )
+            for name, r in self.train_ar.items()
+        ]
+        needs.append(("backtest", "num_observed + horizon", self.backtest.num_observed + self.backtest.horizon))
+        for section, what, needed in needs:
+            if num_points < needed:
+                raise ValueError(f"{num_points} points are too few: {section} needs {what} = {needed}")
+
+    @model_validator(mode="after")
+    def _possible_forecasts(self) -> Self:
         if self.series.csv is None:
-            for name, recipe in self.train_ar.items():
-                needed = recipe.num_train + recipe.tau + max(self.evaluate_forecast.k_steps)
-                if self.series.num_points < needed:
-                    raise ValueError(
-                        f"series.num_points: {self.series.num_points} is too few: train_ar.{name} needs "
-                        f"num_train + tau + the longest of evaluate_forecast.k_steps = {needed}"
-                    )
+            try:
+                self.check_length(self.series.num_points)
+            except ValueError as error:
+                raise ValueError(f"series.num_points: {error}") from None
+        b, i = self.backtest, self.intervals
+        if 2 * min(self.choose_tau.taus) > b.first_validation:
+            raise ValueError(
+                f"choose_tau.taus: none is at most half of backtest.num_observed − num_validation, "
+                f"{b.first_validation}"
+            )
+        for name in b.trained:
+            if name not in self.train_ar:
+                raise ValueError(f"backtest.trained: no entry {name!r}; train_ar has {', '.join(self.train_ar)}")
+            if name in ("least_squares", "ridge"):
+                raise ValueError(f"backtest.trained.{name}: regression in closed form has this name")
+            if self.train_ar[name].tau + b.horizon > b.first_validation:
+                raise ValueError(
+                    f"backtest.trained.{name}: tau + horizon = {self.train_ar[name].tau + b.horizon} exceed what "
+                    f"is known at the first validation origin, num_observed − num_validation = {b.first_validation}"
+                )
+        highest = max(i.levels)
+        needed = math.ceil(highest / (1 - highest) - 1e-9)
+        known = min(i.num_calibration, b.num_validation - b.horizon + 1)
+        if known < needed:
+            raise ValueError(
+                f"intervals.levels: {highest} needs {needed} past errors of every horizon, and there are {known}; "
+                "raise num_calibration or backtest.num_validation, or lower backtest.horizon"
+            )
         return self
 
     @model_validator(mode="after")

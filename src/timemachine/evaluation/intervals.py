@@ -13,7 +13,7 @@ from timemachine.evaluation.lags import choice_of
 from timemachine.params import Params
 from timemachine.series.backtest import Backtest, backtest
 from timemachine.series.candidates import candidates
-from timemachine.series.conformal import coverage, half_widths, least_calibration
+from timemachine.series.conformal import coverage, half_widths
 from timemachine.series.source import Series
 
 Array = NDArray[np.float64]
@@ -44,11 +44,7 @@ class Calibrated:
 
 
 def calibrate(p: Params, x: Array) -> dict[str, Calibrated]:
-    """Forecast series x (num_series, T) by all strategies of `intervals`, with intervals from their past errors.
-
-    Raises:
-        ValueError: before the first origin of the test there are too few errors for a level.
-    """
+    """Forecast series x (num_series, T) by all strategies of `intervals`, and put intervals around."""
     b, i = p.backtest, p.intervals
     # As many origins to a fold as where choices are made, from the first of those on.
     num_folds = max(1, round((x.shape[1] - b.first_validation) * b.num_folds / b.num_validation))
@@ -57,12 +53,6 @@ def calibrate(p: Params, x: Array) -> dict[str, Calibrated]:
     for name in i.strategies:
         whole = backtest(found[name], x, b.first_validation, b.horizon, num_folds)
         widths = half_widths(whole.errors, i.levels, i.num_calibration)[:, b.num_validation : -1]
-        if not np.isfinite(widths).all():
-            highest = max(i.levels)
-            raise ValueError(
-                f"levels: {highest} needs {least_calibration(highest)} past errors of every horizon; raise "
-                "num_calibration or backtest.num_validation, or lower backtest.horizon"
-            )
         validation = whole.until(b.num_observed).score()
         calibrated[name] = Calibrated(whole.since(b.num_observed), widths, validation)
     return calibrated
