@@ -13,10 +13,10 @@ run in turn, each with one series at a time:
   checked.
 
 Sizes, lags, penalties and rolling origins are those of params.yaml (series, choose_tau, backtest). statsmodels'
-optimisers get the iterations they need; how often one gave up all the same is a column. Without bounds on its
-period the cycle of UnobservedComponents seldom finds the sine, so that it also runs with bounds from a quarter of
-the observed points to four times as many: a hint that harmonic regression, which looks at all frequencies, does
-without.
+optimisers may take many more iterations than by default; on how many seeds one gave up all the same (of any of the
+four orders that AIC chooses from) is a column. Without narrow bounds on its period the cycle of
+UnobservedComponents often misses the sine, so that it also runs with bounds from a quarter of the observed points
+to four times as many: a hint that harmonic regression, which looks at all frequencies, does without.
 
 Run: python benchmarks/forecasting.py [--seeds N]
 """
