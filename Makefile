@@ -48,11 +48,12 @@ ui: setup ## Show the runs in MLflow on http://127.0.0.1:5000
 serve: setup ## Let MLflow's model server answer with the champion on http://127.0.0.1:5001
 	timemachine serve
 
-bench: setup ## Compare speed with the plain loops of the book: training, backpropagation, writing, counting
+bench: setup ## Compare speed with the plain loops of the book, and forecasts with statsmodels
 	python benchmarks/training.py
 	python benchmarks/bptt.py
 	python benchmarks/generation.py
 	python benchmarks/ngrams.py
+	python benchmarks/forecasting.py
 
 profile: setup ## Time every stage of a finished pipeline, start-up apart
 	python benchmarks/stages.py
