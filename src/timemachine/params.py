@@ -538,8 +538,9 @@ class Params(Section):
                 raise ValueError(f"backtest.trained.{name}: regression in closed form has this name")
             if self.train_ar[name].tau + b.horizon > b.first_validation:
                 raise ValueError(
-                    f"backtest.trained.{name}: tau + horizon = {self.train_ar[name].tau + b.horizon} exceed what "
-                    f"is known at the first validation origin, num_observed − num_validation = {b.first_validation}"
+                    f"backtest.trained.{name}: tau + horizon = {self.train_ar[name].tau + b.horizon} exceed "
+                    f"what is known at the first validation origin, num_observed − num_validation = "
+                    f"{b.first_validation}"
                 )
         highest = max(i.levels)
         needed = math.ceil(highest / (1 - highest) - 1e-9)

@@ -149,10 +149,20 @@ def test_the_pipeline_takes_a_series_of_the_users_own(project: Path) -> None:
     change(project, "series", to={**section(project, "series"), "csv": "data/own/prices.csv"})
     change(project, "series", "time_column", to="day")
     change(project, "series", "value_column", to="price")
-    for stage in (("series",), ("train_ar", "linear"), ("train_ar", "mlp"), ("evaluate_forecast",)):
+    first, last = ALL_STAGES.index(("series",)), ALL_STAGES.index(("intervals",))
+    for stage in ALL_STAGES[first : last + 1]:
         run_stage(project, *stage)
     assert pd.read_csv(project / "data/series/series.csv")["t"][1] == "2020-01-02"
     assert read(project, "forecast")["linear"]["one_step_rmse"] > 0
+    backtest = read(project, "backtest")
+    assert backtest["num_series"] == 1
+    assert (
+        backtest["strategies"]["harmonic"]["multistep_rmse"]
+        < 0.01
+        < backtest["strategies"]["mean"]["multistep_rmse"]
+    )
+    assert set(read(project, "tau")) == {"with_noise"}
+    assert read(project, "intervals")["harmonic"]["0.9"]["coverage"] > 0.5
 
 
 def section(folder: Path, name: str) -> dict[str, Any]:
@@ -240,6 +250,11 @@ BAD = {
         ["train_rnn.carried: device", "'cuda:99'", "auto, cpu"],
     ),
     "cut tokens": (cut("data/text/lines/tokens.npy"), ["train_rnn", "carried"], ["lines/tokens.npy", "dvc repro"]),
+    "a CSV that is too short, before anything runs": (
+        own_series("".join(f"{i},{i % 5}\n" for i in range(50))),
+        ["check"],
+        ["data/own/s.csv: 50 points are too few: train_ar.linear needs num_train + tau +", "= 68"],
+    ),
     "a CSV with a gap, before anything runs": (
         own_series("1,2\n2,3\n4,4\n"),
         ["check"],
@@ -334,6 +349,7 @@ def test_forecasts_that_grow_without_bound_are_an_error_that_names_the_model(pro
         "lr": 1000.0,
     }
     change(project, "train_ar", to={"mlp": wild})
+    change(project, "backtest", "trained", to={})
     run_stage(project, "train_ar", "mlp")
     before = outputs(project)
     with pytest.raises(SystemExit, match=r"evaluate_forecast: error: train_ar\.mlp: .*grow without bound"):
