@@ -104,6 +104,7 @@ def test_of_lags_that_are_equally_good_the_fewest_are_chosen() -> None:
 def test_taus_above_half_of_the_first_observations_are_left_out() -> None:
     assert CHOICE.lags("least_squares") == [(1, 0.0), (2, 0.0), (6, 0.0)]
     assert CHOICE.lags("ridge") == [(1, 0.1), (1, 100.0), (2, 0.1), (2, 100.0), (6, 0.1), (6, 100.0)]
+    assert replace(CHOICE, taus=[31, 30]).lags("least_squares") == [(30, 0.0)]
     with pytest.raises(ValueError, match=r"no tau of \[31, 99\] is at most half of the first 60 observations"):
         replace(CHOICE, taus=[31, 99]).choose_lags(SERIES[:, :NUM_OBSERVED], "ridge")
 
