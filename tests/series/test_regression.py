@@ -105,6 +105,18 @@ def test_one_series_that_determines_nothing_does_not_change_the_others() -> None
         assert model.intercept[i] == pytest.approx(alone.intercept[0], rel=1e-9, abs=1e-9)
 
 
+@pytest.mark.parametrize("penalty", [0.0, 0.1])
+@pytest.mark.parametrize("jump", [-4e12, 1e-3, 1e7])
+def test_a_jump_behind_the_last_window_gives_windows_that_never_vary_no_weight(
+    jump: float, penalty: float
+) -> None:
+    x = np.full((1, 110), 7.0)
+    x[:, -1] += jump
+    (model,) = ridge(penalty)(x, [Problem(6, (1,))])
+    assert (model.weights == 0).all()
+    assert model.intercept.item() == pytest.approx(7 + jump / 104)
+
+
 def test_affine_recovers_the_weights_of_a_function() -> None:
     W, b = np.random.default_rng(0).normal(size=(3, 4, 2)), np.random.default_rng(1).normal(size=(3, 1, 2))
     found = affine(lambda X: X @ W + b, 3, 4)

@@ -3,12 +3,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from graph import ROOT
 from safetensors.torch import load_file
 
+from timemachine import params
+from timemachine.models.autoregressive import build_autoregressive
 from timemachine.models.language import rebuild_language_model
-from timemachine.params import RnnConfig
-from timemachine.training.checkpoints import load_checkpoint
+from timemachine.params import ArConfig, RnnConfig
+from timemachine.series.embedding import embed
+from timemachine.series.forecasting import rmse
+from timemachine.series.source import noisy_sine
+from timemachine.training.autoregressive import history_rows, train_autoregressive
+from timemachine.training.checkpoints import load_checkpoint, save_checkpoint
 
+RECIPES = params.load(ROOT / "params.yaml").train_ar
 NAME = "data/models/rnn/carried"
 
 
@@ -61,3 +69,21 @@ def test_a_config_that_is_none_is_named(content: str | dict, reason: str, projec
 def test_another_vocabulary_is_refused(finished: Path) -> None:
     with pytest.raises(ValueError, match=r"config\.json: trained with another vocabulary .*beef; `dvc repro`"):
         load_checkpoint(finished / NAME, RnnConfig, rebuild_language_model, "beef")
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e6])
+@pytest.mark.parametrize("model", ["linear", "mlp", "rnn"])
+def test_a_standardized_model_is_loaded_with_the_unit_of_its_series(
+    model: str, unit: float, tmp_path: Path
+) -> None:
+    x = 3 + noisy_sine(1000, 0.01, 0.2, 0).x
+    recipe = RECIPES[model].model_copy(update={"standardize": True})
+    trained, history = train_autoregressive(recipe, unit * x, torch.device("cpu"))
+    config = ArConfig(**recipe.model_dump(), family="ar", name=model, data_sha256="0" * 64)
+    save_checkpoint(tmp_path, trained, config, history_rows(history))
+    loaded, _ = load_checkpoint(tmp_path, ArConfig, build_autoregressive)
+    X = torch.tensor(unit * embed(x, recipe.tau)[0], dtype=torch.float32)
+    with torch.inference_mode():
+        predicted = loaded(X)[0][:, 0]
+        assert torch.equal(predicted, trained(X)[0][:, 0])
+    assert rmse(predicted.double().numpy() / unit, x[recipe.tau :]) < 0.3

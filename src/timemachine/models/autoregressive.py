@@ -11,8 +11,6 @@ from timemachine.params import ArRecipe
 class LinearAR(nn.Module):
     """Linear regression x̂_t = w · (x_{t−τ}, …, x_{t−1}) + b (second edition)."""
 
-    input_weight = "linear.weight"
-
     def __init__(self, tau: int, num_outputs: int = 1) -> None:
         super().__init__()
         self.linear = nn.Linear(tau, num_outputs)
@@ -24,8 +22,6 @@ class LinearAR(nn.Module):
 
 class MLPAR(nn.Module):
     """One hidden layer of ReLU units (first edition)."""
-
-    input_weight = "hidden.weight"
 
     def __init__(self, tau: int, num_hiddens: int, num_outputs: int = 1) -> None:
         super().__init__()
@@ -42,8 +38,6 @@ _RNN_PARAMETERS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")  # as torch n
 
 class RNNAR(nn.Module):
     """A recurrent network that reads the τ observations in turn (the exercise)."""
-
-    input_weight = None  # no weight has a dimension of size τ
 
     def __init__(self, num_hiddens: int, num_outputs: int = 1) -> None:
         super().__init__()

@@ -87,6 +87,6 @@ class Autoregression:
         return np.abs(np.linalg.eigvals(companion)).max(1)
 
     def fixed_point(self) -> Array:
-        """Return the value (num_series,) that forecasts stay at; not finite where the weights sum to 1."""
+        """Return the value (num_series,) that forecasts from it stay at; not finite where the weights sum to 1."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return self.intercept / (1 - self.weights.sum(1))

@@ -128,13 +128,17 @@ def _ridge(moments: _Moments, problem: Problem, penalty: float) -> Affine:
     outputs = problem.width + np.array(problem.ahead) - 1
     gram = moments.covariances(inputs, inputs, num_pairs)  # (num_series, width, width)
     products = moments.covariances(inputs, outputs, num_pairs)  # (num_series, width, num_outputs)
+    # Where windows vary that little beside the whole series, their sums of products are rounding alone.
+    rounding = _RELATIVE_ROUNDING * moments.products[0, :, -1]
+    varies = (np.trace(gram, axis1=1, axis2=2) > problem.width * rounding)[:, None, None]
+    gram, products = gram * varies, products * varies
     if penalty:
         # The trace is width · num_pairs · v. Where nothing varies any damping gives the weights 0.
         damping = penalty * np.trace(gram, axis1=1, axis2=2) / (problem.width * num_pairs)
         damping = np.where(damping > 0, damping, 1.0)[:, None, None] * np.eye(problem.width)
         weights = np.linalg.solve(gram + damping, products)
     else:
-        weights = _smallest_solution(gram, products)
+        weights = _smallest_solution(gram, products, rounding)
     x_mean, y_mean = moments.means(inputs, num_pairs)[:, None], moments.means(outputs, num_pairs)[:, None]
     location = moments.location[:, None, None]
     return Affine(weights, y_mean + location - (x_mean + location) @ weights)
@@ -144,16 +148,22 @@ def _ridge(moments: _Moments, problem: Problem, penalty: float) -> Affine:
 _RELATIVE_ROUNDING = 1e-12
 
 
-def _smallest_solution(gram: Array, products: Array) -> Array:
-    """Solve normal equations, with the smallest weights where they have many solutions."""
+def _smallest_solution(gram: Array, products: Array, rounding: Array) -> Array:
+    """Solve normal equations, with the smallest weights where they have many solutions.
+
+    Args:
+        gram: (num_series, width, width).
+        products: (num_series, width, num_outputs).
+        rounding: (num_series,): what is smaller in `gram` does not count.
+    """
     try:
-        diagonal = np.diagonal(np.linalg.cholesky(gram), axis1=1, axis2=2)
-        if (np.square(diagonal.min(1)) > 1e3 * _RELATIVE_ROUNDING * np.square(diagonal.max(1))).all():
+        squares = np.square(np.diagonal(np.linalg.cholesky(gram), axis1=1, axis2=2))
+        if (squares.min(1) > 1e3 * np.maximum(rounding, _RELATIVE_ROUNDING * squares.max(1))).all():
             return np.asarray(np.linalg.solve(gram, products))
     except np.linalg.LinAlgError:
         pass
     values, vectors = np.linalg.eigh(gram)
-    known = values > _RELATIVE_ROUNDING * values[:, -1:]
+    known = values > np.maximum(rounding[:, None], _RELATIVE_ROUNDING * values[:, -1:])
     inverse = known / np.where(known, values, 1)
     solution: Array = vectors @ (inverse[..., None] * (vectors.swapaxes(1, 2) @ products))
     return solution

@@ -24,8 +24,9 @@ from timemachine.training.optimisers import make_optimizer
 def trained(recipe: ArRecipe, device: torch.device) -> Regressor:
     """Return the regressor that trains a recipe's model by gradient descent, as `train_autoregressive` does.
 
-    Series i begins with the weights and takes the minibatches of seed `recipe.seed` + i. The recipe's τ and number
-    of pairs do not count: a problem has as many past values, and pairs, as its features.
+    Series i begins with the weights and takes the minibatches of seed `recipe.seed` + i. The problem with most pairs
+    is trained exactly as alone; those with fewer take its minibatches, less the pairs that they lack. The recipe's
+    τ and number of pairs do not count: a problem has its own width, and all pairs of the series.
 
     Args:
         recipe: an entry of `train_ar`.
@@ -33,7 +34,8 @@ def trained(recipe: ArRecipe, device: torch.device) -> Regressor:
     """
 
     def fit_all(x: Array, problems: Sequence[Problem]) -> list[Predict]:
-        if len({problem.width for problem in problems}) == 1 or build_bare(recipe).input_weight:
+        # Zeros behind a window do nothing where it is multiplied by weights, but a recurrent model reads them.
+        if len({problem.width for problem in problems}) == 1 or recipe.model != "rnn":
             return _fit_side_by_side(recipe, x, problems, device)
         return [_fit_side_by_side(recipe, x, [problem], device)[0] for problem in problems]
 
