@@ -53,7 +53,7 @@ class RNNAR(nn.Module):
     def forward(self, X: Tensor, state: State = None) -> tuple[Tensor, State]:
         """Map features (batch, tau) to predictions (batch, num_outputs)."""
         # The recurrence is written out because torch's cannot be stacked by vmap.
-        W_xh, W_hh, *biases = (self.rnn.get_parameter(f"{name}_l0") for name in _RNN_PARAMETERS)
+        W_xh, W_hh, *biases = (getattr(self.rnn, f"{name}_l0") for name in _RNN_PARAMETERS)
         b_h = biases[0] + biases[1]  # (num_hiddens,)
         H = torch.tanh(X[:, :1] @ W_xh.T + b_h)  # (batch, num_hiddens)
         for t in range(1, X.shape[1]):
