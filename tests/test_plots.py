@@ -29,6 +29,25 @@ def test_dates_label_an_axis_of_steps() -> None:
     assert labels[-1] == "2024-01-20"
 
 
+def test_a_fan_stands_at_its_times_may_reach_beyond_the_series_and_shows_a_single_step() -> None:
+    t, x = np.arange(10, 30), np.arange(16.0)
+    bands = {0.9: np.full(4, 2.0), 0.5: np.full(4, 1.0)}
+    one = (15, np.full(1, 9.0), {0.9: np.full(1, 2.0)})
+    axes = plots.fan(t, x, [(4, np.full(4, 5.0), bands), (16, np.full(4, 7.0), bands), one]).axes[0]
+    data, within, beyond, single = axes.lines
+    assert data.get_xdata().tolist() == t[:16].tolist()
+    assert within.get_xdata().tolist() == [14, 15, 16, 17]
+    assert beyond.get_xdata().tolist() == [26, 27, 28, 29]
+    assert beyond.get_ydata().tolist() == [7, 7, 7, 7]
+    assert single.get_xydata().tolist() == [[24, 14], [25, 9]]
+    heights = [band.get_paths()[0].get_extents().height for band in axes.collections]
+    assert heights[0] == 4  # the wider band of the first lies behind its narrower one
+    wider, narrower = (band.get_facecolor().sum() for band in axes.collections[:2])
+    assert wider > narrower
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert sorted(labels) == ["50 %", "90 %", "data", "forecast"]
+
+
 def test_a_ranking_has_the_best_on_top_and_intervals_that_may_be_points() -> None:
     rows = {"best": (1.5, 1.4, 1.7), "worst": (4.8, 4.8 + 1e-15, 4.8 + 1e-15)}
     axes = plots.ranking(rows, {"bz2": 2.1}, "bits").axes[0]

@@ -71,7 +71,7 @@ def fan(t: NDArray[np.generic], x: Array, fans: Sequence[Fan]) -> Figure:
         t: (T,) all times, those of the forecasts included.
         x: (n,) what was observed, n ≤ T.
         fans: for each forecast the index of `t` where it begins, its values (k,), and by level how far the
-            intervals reach to both sides (k,). It is drawn from the value before it, so that one step shows too.
+            intervals reach to both sides (k,). One of a single step is drawn from the value before it, to be seen.
     """
     figure, axes = _axes("time", "x")
     where = t if t.dtype.kind in "iuf" else np.arange(len(t))
@@ -79,11 +79,11 @@ def fan(t: NDArray[np.generic], x: Array, fans: Sequence[Fan]) -> Figure:
     levels = sorted({level for _, _, bands in fans for level in bands}, reverse=True)
     shades = dict(zip(levels, np.linspace(0.8, 0.55, len(levels)), strict=True))
     for i, (begin, values, bands) in enumerate(fans):
-        before = slice(max(begin - 1, 0), min(begin, len(x)))  # empty where there is no such value
-        place = where[before.start : before.start + len(x[before]) + len(values)]
-        middle = np.concatenate([x[before], values])
+        before = x[max(begin - 1, 0) : begin] if len(values) == 1 else x[:0]
+        place = where[begin - len(before) : begin + len(values)]
+        middle = np.concatenate([before, values])
         for level in sorted(bands, reverse=True):
-            reach = np.concatenate([np.zeros(len(x[before])), bands[level]])
+            reach = np.concatenate([np.zeros(len(before)), bands[level]])
             colour = tuple(1 - (1 - shades[level]) * (1 - channel) for channel in to_rgb("C0"))
             label = f"{100 * level:g} %" if i == 0 else None
             axes.fill_between(place, middle - reach, middle + reach, color=colour, lw=0, label=label)

@@ -17,6 +17,7 @@ from timemachine import plots, stage
 from timemachine.files import write_table
 from timemachine.params import Params
 from timemachine.series.backtest import Backtest, backtest
+from timemachine.series.baselines import last_value
 from timemachine.series.candidates import CANDIDATES, CLOSED_FORM, Choice, candidates
 from timemachine.series.conformal import half_widths, least_calibration
 from timemachine.series.own import future_times
@@ -27,16 +28,17 @@ Array = NDArray[np.float64]
 
 # Fewer points than these beyond the horizon leave the first rolling origins next to nothing to be fitted to.
 _LEAST_MORE_POINTS = 8
-# A harmonic regression of all of a longer series would take a minute, and say little about its end.
-_MOST_POINTS = 20_000
+# Harmonic regressions of all of a longer series would take minutes, and say little about its end.
+_MOST_POINTS = 10_000
 # What rolling origins cost grows with their number times the steps that they look ahead.
 _MOST_ORIGINS = 1000
 _MOST_STEPS = 1000
-# The final forecast is fitted up to its origin. Were the calibration forecasts fitted as seldom as those that the
-# choice is made by, most would be made from origins far from what they were fitted to, and err more.
+# The final forecast is fitted to all values before its origin. Were those at rolling origins fitted as seldom as
+# for a choice of lags, most would be made far from what they were fitted to, and err otherwise than the final one.
 _NUM_FOLDS = 12
-# So many times the largest observation is no forecast any more.
-_LARGEST = 1e18
+# Observations up to here, and forecasts up to so many times the largest of them, can still be drawn.
+_LARGEST_OBSERVATION = 1e280
+_LARGEST_FORECAST = 1e18
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ def forecast(
     """Forecast a series beyond its end.
 
     Args:
-        series: at least horizon + 8 points; of a longer one the last 20,000 count.
+        series: at least horizon + 8 points; of a long one the last 10,000 count, or two horizons if that is more.
         horizon: how many steps.
         params: `choose_tau`, `backtest`, `intervals` and, for strategies of trained models, `train_ar`. Direct and
             multi-output strategies forecast at most `backtest.horizon` steps, and a quarter of what the first
@@ -149,15 +151,17 @@ def forecast(
 
     Raises:
         ValueError: an unknown strategy, or one that is not possible; a series too short for it, for the horizon or
-            for the level; a forecast that grows without bound.
+            for the level; a value beyond 1e280, or a forecast that grows without bound.
     """
-    observed = series.x[-_MOST_POINTS:]
+    observed = series.x[-max(_MOST_POINTS, 2 * horizon) :]
     num_points = len(observed)
     if num_points < horizon + _LEAST_MORE_POINTS:
         raise ValueError(
             f"{num_points} points are too few for {_steps(horizon)} ahead; at least "
             f"{horizon + _LEAST_MORE_POINTS} are needed"
         )
+    if (largest := float(np.abs(observed).max())) > _LARGEST_OBSERVATION:
+        raise ValueError(f"a value of {largest:g} is beyond {_LARGEST_OBSERVATION:g}; choose a larger unit")
     half, calibration = num_points - num_points // 2, params.intervals.num_calibration
     if level is not None:
         _check_level(level, horizon, half, calibration)
@@ -168,23 +172,24 @@ def forecast(
     output_chunk_length = max(1, min(horizon, b.horizon, first // 4))
 
     # By a power of 2, which changes no digit, so that no square is too large or too small.
-    exponent = int(np.frexp(np.abs(observed).max())[1])
+    exponent = int(np.frexp(largest)[1])
     x = np.ldexp(observed, -exponent)[None]  # (1, T)
     if strategy is None:
-        strategy, forecaster = _best(x, choice, output_chunk_length)
+        strategy, forecaster, tested = _best(x, choice, output_chunk_length)
     else:
-        forecaster = _named(strategy, x, choice, output_chunk_length, params)
+        with stage.about(strategy):
+            forecaster = _named(strategy, x, choice, output_chunk_length, params)
+            tested = _test(forecaster, x, choice)
     with stage.about(strategy):
-        tested = backtest(forecaster, x, first, num_steps, _NUM_FOLDS)
         predicted = forecaster(x)(x, np.array([num_points]), horizon)[0, 0]
-    plain = backtest(candidates(x, choice, 1, ["last_value"])["last_value"], x, first, num_steps)
+    plain = _test(last_value, x, choice)
     with np.errstate(over="ignore"):
         values = np.ldexp(predicted, exponent)
         rmse, last_value_rmse = (float(np.ldexp(one.score()[0], exponent)) for one in (tested, plain))
         intervals = None if level is None else _intervals(tested, level, calibration, exponent)
         reach = 0.0 if intervals is None else intervals.half_widths
         finite = np.isfinite([values - reach, values + reach]).all() and np.isfinite([rmse, last_value_rmse]).all()
-    if not (finite and (np.abs(predicted) < _LARGEST).all()):
+    if not (finite and (np.abs(predicted) < _LARGEST_FORECAST).all()):
         raise ValueError(f"{strategy}: the forecasts grow without bound; choose another strategy")
     time = future_times(series, horizon)
     return OwnForecast(strategy, time, values, num_points - first, num_steps, rmse, last_value_rmse, intervals)
@@ -215,21 +220,29 @@ def _check_level(level: float, horizon: int, num_origins: int, num_calibration: 
         )
 
 
-def _best(x: Array, choice: Choice, output_chunk_length: int) -> tuple[str, Forecaster]:
-    """Return the best of `CANDIDATES`; those for which the series is too short are left out."""
-    closed_forms = [[f"{strategy}_{model}" for strategy in STRATEGIES] for model in CLOSED_FORM]
-    plain = [name for name in CANDIDATES if not any(name in names for names in closed_forms)]
-    found: dict[str, Forecaster] = {}
-    scores: dict[str, float] = {}
-    for names in (plain, *closed_forms):
+def _test(forecaster: Forecaster, x: Array, choice: Choice) -> Backtest:
+    return backtest(forecaster, x, choice.first, choice.horizon, _NUM_FOLDS)
+
+
+def _best(x: Array, choice: Choice, output_chunk_length: int) -> tuple[str, Forecaster, Backtest]:
+    """Return the best of `CANDIDATES` and its backtest; those for which the series is too short are left out."""
+    found: dict[str, Forecaster] = {"last_value": last_value}
+    for model in ("", *CLOSED_FORM):
         with suppress(ValueError):
-            found |= candidates(x, choice, output_chunk_length, names)
-    for name, one in found.items():
+            found |= candidates(x, choice, output_chunk_length, _names(model))
+    best = "last_value"
+    tested = _test(last_value, x, choice)
+    for name, forecaster in found.items():
         with suppress(ValueError):
-            tested = backtest(one, x, choice.first, choice.horizon, choice.num_folds)
-            scores[name] = float(tested.score()[0])
-    best = min(scores, key=scores.__getitem__)
-    return best, found[best]
+            other = _test(forecaster, x, choice)
+            if other.score()[0] < tested.score()[0]:
+                best, tested = name, other
+    return best, found[best], tested
+
+
+def _names(model: str) -> list[str]:
+    """Return the names of a closed form's candidates, or of those without one."""
+    return [name for name in CANDIDATES if name.endswith(model) and (model or not name.endswith(CLOSED_FORM))]
 
 
 def _named(name: str, x: Array, choice: Choice, output_chunk_length: int, params: Params) -> Forecaster:
@@ -238,7 +251,7 @@ def _named(name: str, x: Array, choice: Choice, output_chunk_length: int, params
         return candidates(x, choice, output_chunk_length, [name])[name]
     trainable = {f"{strategy}_{entry}": (strategy, entry) for strategy in STRATEGIES for entry in params.train_ar}
     if name not in trainable:
-        raise ValueError(f"no strategy {name!r}; known: {', '.join([*CANDIDATES, *trainable])}")
+        raise ValueError(f"no such strategy; known: {', '.join([*CANDIDATES, *trainable])}")
     # torch takes two seconds.
     from timemachine.training.devices import choose_device
     from timemachine.training.side_by_side import trained

@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 
 def least_calibration(level: float) -> int:
     """Return how many past errors the narrowest finite interval of a level needs."""
-    return math.ceil(level / (1 - level) - 1e-9)
+    return max(1, math.ceil(level / (1 - level) - 1e-9))
 
 
 def half_widths(errors: Array, levels: list[float], num_calibration: int) -> Array:
@@ -46,7 +46,7 @@ def half_widths(errors: Array, levels: list[float], num_calibration: int) -> Arr
         )  # (num_series, origins from k − 1 on, num_calibration), unknown ones last
         num_known = np.minimum(np.arange(ordered.shape[1]), num_calibration)
         for i, level in enumerate(levels):
-            rank = np.ceil((num_known + 1) * level - 1e-9).astype(int)
+            rank = np.maximum(1, np.ceil((num_known + 1) * level - 1e-9).astype(int))
             enough = rank <= num_known
             chosen = ordered[:, enough, rank[enough] - 1]
             widths[:, k - 1 :][:, enough, k - 1, i] = chosen

@@ -24,9 +24,9 @@ from timemachine.training.optimisers import make_optimizer
 def trained(recipe: ArRecipe, device: torch.device) -> Regressor:
     """Return the regressor that trains a recipe's model by gradient descent, as `train_autoregressive` does.
 
-    Series i begins with the weights and takes the minibatches of seed `recipe.seed` + i. The problem with most pairs
-    is trained exactly as alone; those with fewer take its minibatches, less the pairs that they lack. The recipe's
-    τ and number of pairs do not count: a problem has its own width, and all pairs of the series.
+    Series i begins with the weights and takes the minibatches of seed `recipe.seed` + i. The problem with most
+    pairs is trained exactly as alone; those with fewer take its minibatches, less the pairs that they lack. The
+    recipe's τ and number of pairs do not count: a problem has its own width, and all pairs of the series.
 
     Args:
         recipe: an entry of `train_ar`.
