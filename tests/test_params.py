@@ -8,6 +8,7 @@ from graph import ROOT
 from tiny import tiny_params, write_params
 
 from timemachine import params
+from timemachine.series.candidates import CANDIDATES
 
 
 def changed(*path: str, to: Any) -> Callable[[dict[str, Any]], None]:
@@ -113,6 +114,35 @@ BAD = {
     "a source over http": (changed("download", "sources", to=["http://h/x"]), ["'http://h/x'", "https URL"]),
     "a short hash": (changed("download", "sha256", to="8424"), ["download.sha256", "64 hexadecimal digits"]),
     "a series too short for its model": (changed("train_ar", "mlp", "num_train", to=118), ["train_ar.mlp", "126"]),
+    "a backtest longer than the series": (
+        changed("backtest", "num_observed", to=115),
+        ["backtest", "= 121", "120"],
+    ),
+    "origins before the series": (
+        changed("backtest", "num_validation", to=64),
+        ["backtest", "num_validation: 64", "below num_observed, 64"],
+    ),
+    "a horizon without room before the first origin": (
+        changed("backtest", "num_validation", to=55),
+        ["backtest", "horizon: 6 is above half", "= 9"],
+    ),
+    "a strategy of an unknown model": (
+        changed("backtest", "trained", to={"cnn": ["direct"]}),
+        ["backtest.trained", "'cnn'", "linear, mlp"],
+    ),
+    "an unknown strategy": (
+        changed("backtest", "trained", to={"mlp": ["best"]}),
+        ["backtest.trained.mlp", "'best'", "'recursive', 'direct', 'multi_output' or 'direct_recursive'"],
+    ),
+    "lags longer than what is known": (changed("choose_tau", "taus", to=[13, 20]), ["choose_tau.taus", "24"]),
+    "intervals of a strategy that needs training": (
+        changed("intervals", "strategies", to=["recursive_mlp"]),
+        ["intervals.strategies", "'recursive_mlp'", "harmonic", "ridge"],
+    ),
+    "a level that past errors are too few for": (
+        changed("intervals", "levels", to=[0.9, 0.99]),
+        ["intervals.levels: 0.99 needs 99 past errors", "there are 35", "backtest.num_validation"],
+    ),
     "a learning rate beyond reason": (changed("train_ar", "mlp", "lr", to=1e300), ["train_ar.mlp.lr", "1000000"]),
     "a study of an unknown model": (
         changed("bptt", "model", to="best"),
@@ -134,6 +164,13 @@ BAD = {
 
 def test_the_shipped_parameters_are_valid() -> None:
     assert len(params.load(ROOT / "params.yaml").train_rnn) == 8
+
+
+def test_every_forecaster_that_needs_no_training_may_have_intervals(tmp_path: Path) -> None:
+    content = tiny_params()
+    content["intervals"]["strategies"] = list(CANDIDATES)
+    write_params(tmp_path, content)
+    assert params.load(tmp_path / "params.yaml").intervals.strategies == list(CANDIDATES)
 
 
 def test_parameters_cannot_be_changed_by_accident() -> None:

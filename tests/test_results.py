@@ -68,6 +68,43 @@ def test_one_step_is_near_the_noise_and_multistep_fails() -> None:
         assert scores["multistep_rmse"] > 0.5
 
 
+def test_the_strategy_that_the_observed_part_prefers_forecasts_down_to_the_noise() -> None:
+    backtest = report("backtest")
+    assert backtest["num_series"] == 20
+    assert backtest["chosen"]["multistep_rmse"] <= 0.22
+    assert backtest["chosen"]["k_step_rmse"]["64"] <= 0.215
+    for name in ("recursive_linear", "recursive_mlp", "recursive_rnn"):
+        assert backtest["strategies"][name]["multistep_rmse"] > 0.5
+
+
+def test_every_strategy_agrees_with_the_recursive_one_at_one_step() -> None:
+    one_step = {name: row["k_step_rmse"]["1"] for name, row in report("backtest")["strategies"].items()}
+    for name in ("linear", "mlp", "rnn", "ridge", "least_squares"):
+        for strategy in ("direct", "direct_recursive"):
+            found = one_step.get(f"{strategy}_{name}", one_step[f"recursive_{name}"])
+            assert found == pytest.approx(one_step[f"recursive_{name}"], rel=1e-4)
+
+
+def test_two_lags_suffice_without_noise_and_many_are_needed_with_it() -> None:
+    tau = report("tau")
+    assert tau["two_lags"]["found"] == pytest.approx(tau["two_lags"]["exact"], abs=1e-8)
+    assert tau["without_noise"]["least_squares"]["rmse"]["2"] < 1e-6
+    by_tau = tau["with_noise"]["ridge"]["rmse"]
+    assert by_tau["2"] > 2 * by_tau["64"]
+    assert min(map(int, tau["with_noise"]["ridge"]["chosen"])) >= 16
+
+
+def test_intervals_cover_what_they_promise_at_every_horizon_where_errors_are_exchangeable() -> None:
+    for name, by_level in report("intervals").items():
+        for level, row in by_level.items():
+            covered = [row["coverage"], *row["k_step_coverage"].values()]
+            # The error of the last value depends on where in its period the sine is.
+            if name != "last_value":
+                assert covered == pytest.approx([float(level)] * len(covered), abs=0.03)
+        widths = [row["width"] for row in by_level.values()]
+        assert widths == sorted(widths)
+
+
 def test_gradients_fade_below_a_spectral_radius_of_one_and_grow_above() -> None:
     norms = report("bptt")["gradient_norm"]
     for radius in (0.9, 1.0, 1.1):

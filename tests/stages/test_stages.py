@@ -282,7 +282,7 @@ BAD = {
     "a training that diverges": (
         lambda f: change(f, "train_ar", "linear", "lr", to=1_000_000.0),
         ["train_ar", "linear"],
-        ["train_ar.linear: the training diverged in epoch", "lower lr"],
+        ["train_ar.linear: the training diverged in epoch", "lower lr, or set standardize: true"],
     ),
     "a text too short for the study": (
         lambda f: change(f, "bptt", "num_warmup", to=400),

@@ -51,7 +51,9 @@ def forecast(predict: Predict, x: Array, tau: int, first: int, max_k: int) -> Fo
     )
     everything = np.concatenate([result.one_step, result.multistep, result.k_steps.ravel()])
     if not (np.abs(everything) < _LARGEST).all():
-        raise ValueError("the predictions grow without bound when they are fed back; lower lr")
+        raise ValueError(
+            "the predictions grow without bound when they are fed back; lower lr, or set standardize: true"
+        )
     return result
 
 

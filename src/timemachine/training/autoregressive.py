@@ -1,5 +1,8 @@
 """Train an autoregressive model by a recipe."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -8,7 +11,7 @@ from torch import Generator, Tensor, nn
 from timemachine.models.autoregressive import Standardized, build_bare
 from timemachine.params import ArRecipe
 from timemachine.series.embedding import embed
-from timemachine.training.loop import Callback, Epoch, Loss, fit
+from timemachine.training.loop import Callback, DivergenceError, Epoch, Loss, fit
 from timemachine.training.optimisers import make_optimizer
 
 
@@ -30,6 +33,16 @@ LOSSES = {"half_mean": half_mean_squared, "sum": summed_squared}
 def location_and_scale(x: NDArray[np.float64]) -> tuple[float, float]:
     """Return mean and standard deviation of a series; the latter is 1 for a constant one."""
     return float(x.mean()), float(x.std()) or 1.0
+
+
+@contextmanager
+def saying_standardize(recipe: ArRecipe) -> Iterator[None]:
+    """Say where a training diverges what helps a series in large units."""
+    try:
+        yield
+    except DivergenceError as error:
+        hint = "" if recipe.standardize else ", or set standardize: true"
+        raise ValueError(f"{error}{hint}") from error
 
 
 def train_autoregressive(
@@ -70,15 +83,16 @@ def train_autoregressive(
     def evaluate() -> dict[str, float]:
         return {"mse": float((model(X)[0] - y).square().mean())}
 
-    history = fit(
-        model,
-        minibatches,
-        LOSSES[recipe.loss],
-        make_optimizer(recipe.optimizer, model.parameters(), recipe.lr),
-        recipe.num_epochs,
-        evaluate=evaluate,
-        callback=callback,
-    )
+    with saying_standardize(recipe):
+        history = fit(
+            model,
+            minibatches,
+            LOSSES[recipe.loss],
+            make_optimizer(recipe.optimizer, model.parameters(), recipe.lr),
+            recipe.num_epochs,
+            evaluate=evaluate,
+            callback=callback,
+        )
     return Standardized(model, mean, std).to(device) if recipe.standardize else model, history
 
 

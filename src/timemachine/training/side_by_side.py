@@ -16,7 +16,7 @@ from timemachine.models.autoregressive import Autoregressive, build_bare
 from timemachine.models.state import State
 from timemachine.params import ArRecipe
 from timemachine.series.regression import Array, Predict, Problem, Regressor
-from timemachine.training.autoregressive import location_and_scale
+from timemachine.training.autoregressive import location_and_scale, saying_standardize
 from timemachine.training.loop import Loss, fit
 from timemachine.training.optimisers import make_optimizer
 
@@ -141,7 +141,8 @@ def _fit_side_by_side(
         return Loss((squared / counts).sum() / 2, total)
 
     optimizer = make_optimizer(recipe.optimizer, model.parameters(), recipe.lr)
-    fit(model, minibatches, loss, optimizer, recipe.num_epochs)
+    with saying_standardize(recipe):
+        fit(model, minibatches, loss, optimizer, recipe.num_epochs)
 
     def predictor(k: int) -> Predict:
         def predict(features: Array) -> Array:
