@@ -37,9 +37,10 @@ from statsmodels.tsa.statespace.sarimax import SARIMAX
 from statsmodels.tsa.statespace.structural import UnobservedComponents
 
 from timemachine import params
+from timemachine.evaluation.lags import choice_of
 from timemachine.params import Params
 from timemachine.series.backtest import choose
-from timemachine.series.candidates import Choice, candidates
+from timemachine.series.candidates import candidates
 from timemachine.series.forecasting import rmse
 from timemachine.series.harmonic import harmonic
 from timemachine.series.regression import Affine, ridge
@@ -82,14 +83,7 @@ Competitor = Callable[[Array, int], Fitted]  # from observed points (n,) and a h
 def our_competitors(checked: Params) -> dict[str, Competitor]:
     """Return the project's forecasters; what they choose, they choose on the observed points."""
     backtest = checked.backtest
-    choice = Choice(
-        first=backtest.first_validation,
-        horizon=backtest.horizon,
-        num_folds=backtest.num_folds,
-        taus=checked.choose_tau.taus,
-        penalties=checked.choose_tau.penalties,
-        max_harmonics=backtest.max_harmonics,
-    )
+    choice = choice_of(checked)
 
     def of(name: str) -> Forecaster:
         return lambda x: candidates(x, choice, backtest.horizon, [name])[name](x)

@@ -121,7 +121,7 @@ def lines(
 
 
 def panels(
-    curves: Mapping[str, Mapping[str, Curve]], xlabel: str, ylabel: str, levels: Mapping[str, float]
+    curves: Mapping[str, Mapping[str, Curve]], xlabel: str, ylabel: str, levels: Mapping[str, Sequence[float]]
 ) -> Figure:
     """Draw labelled curves (x, y) in a panel for each title, all on the same axes, and dashed lines at levels.
 
@@ -137,8 +137,9 @@ def panels(
     for i, (axes, (title, panel)) in enumerate(zip(grid, curves.items(), strict=False)):
         for label, (where, values) in panel.items():
             (drawn[label],) = axes.plot(where, values, color=f"C{labels.index(label)}", lw=1.2)
-        for label, level in levels.items():
-            drawn[label] = axes.axhline(level, color="0.3", ls="--", lw=1)
+        for label, heights in levels.items():
+            for height in heights:
+                drawn[label] = axes.axhline(height, color="0.3", ls="--", lw=1)
         axes.set_title(title, fontsize=10)
         if i % num_columns == 0:
             axes.set_ylabel(ylabel)

@@ -105,9 +105,8 @@ def figures(series: Series, calibrated: Mapping[str, Calibrated], p: Params) -> 
     }
     middle = len(levels) - 1
     wide = {name.replace("_", " "): (steps, one.width()[:, middle]) for name, one in calibrated.items()}
-    nominal = {f"nominal {level:g}": level for level in levels}
     return {
         "fan": plots.fan(series.time, series.x, fans),
-        "coverage": plots.panels(covered, "steps ahead", "coverage", nominal),
+        "coverage": plots.panels(covered, "steps ahead", "coverage", {"nominal": levels}),
         "width": plots.lines(wide, "steps ahead", f"width of {levels[middle]:g} intervals"),
     }

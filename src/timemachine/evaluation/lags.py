@@ -86,13 +86,13 @@ def draw(report: Mapping[str, Any], horizon: int, levels: Mapping[str, float]) -
         for key, steps in (("one_step_rmse", "1 step"), ("rmse", f"1 … {horizon} steps"))
         for model in CLOSED_FORM
     }
-    lowest = min(min(errors) for _, errors in shown.values())
+    lowest, highest = (end(end(errors) for _, errors in shown.values()) for end in (min, max))
     if "without_noise" in report:
         exact = report["without_noise"]["least_squares"]["rmse"]
         shown[f"least squares, 1 … {horizon} steps, no noise"] = _curve(exact)
     figure = plots.lines(shown, "embedding dimension τ", "RMSE", levels, logarithmic=("x", "y"))
     axes = figure.axes[0]
-    axes.set_ylim(bottom=lowest / 2)  # without noise the error is rounding
+    axes.set_ylim(lowest / 2, 1.5 * highest)  # without noise the error is rounding
     axes.xaxis.set_major_locator(LogLocator(base=2))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

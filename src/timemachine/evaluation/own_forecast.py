@@ -164,7 +164,8 @@ def forecast(
         raise ValueError(f"a value of {largest:g} is beyond {_LARGEST_OBSERVATION:g}; choose a larger unit")
     half, calibration = num_points - num_points // 2, params.intervals.num_calibration
     if level is not None:
-        _check_level(level, horizon, half, calibration)
+        _check_level(level, horizon, half)
+        calibration = max(calibration, least_calibration(level))
     num_steps = min(horizon, half, _MOST_STEPS)
     first = num_points - min(half, max(_MOST_ORIGINS, calibration) + num_steps)
     b, lags = params.backtest, params.choose_tau
@@ -199,14 +200,9 @@ def _steps(number: int) -> str:
     return f"{number} step{'s' if number > 1 else ''}"
 
 
-def _check_level(level: float, horizon: int, num_origins: int, num_calibration: int) -> None:
+def _check_level(level: float, horizon: int, num_origins: int) -> None:
     """Check that forecasts from so many origins leave enough errors at the horizon for the level."""
     needed = least_calibration(level)
-    if needed > num_calibration:
-        raise ValueError(
-            f"intervals of level {level:g} need {needed} errors, but params.yaml has intervals.num_calibration: "
-            f"{num_calibration}; raise it, or lower the level"
-        )
     longest = min(_MOST_STEPS, num_origins + 1 - needed)
     if longest < 1:
         raise ValueError(

@@ -254,7 +254,9 @@ def figures(
     forecasts = {name.replace("_", " "): (first, results[name].multistep[0]) for name in shown}
     steps = [*horizon]
     return {
-        "error_by_horizon": plots.panels(panels, "steps ahead", "RMSE", floor),
+        "error_by_horizon": plots.panels(
+            panels, "steps ahead", "RMSE", {n: [level] for n, level in floor.items()}
+        ),
         "multistep": plots.time_series(series.time, {"data": (0, series.x)} | forecasts, first),
         "error_growth": plots.measured_and_predicted(
             {name: (steps, one.measured) for name, one in grown.items()},
