@@ -178,7 +178,7 @@ class TestByDvc:
             with pytest.raises(AssertionError, match="publish: error: MLflow at http://127") as failed:
                 repository.repro()
         ran = re.findall(r"Running stage '(.+?)'", str(failed.value))
-        assert ran == ["check", "train_ar@mlp", "evaluate_forecast", "publish"]
+        assert ran == ["check", "train_ar@mlp", "evaluate_forecast", "backtest", "publish"]
         assert repository.repro() == ["publish"]
 
     def test_an_experiment_in_a_folder_of_its_own_is_in_the_same_store_and_shares_what_it_can(

@@ -32,12 +32,7 @@ def recursive(regress: Regressor, tau: int, output_chunk_length: int = 1) -> For
         tau: embedding dimension τ, past observations in a feature vector.
         output_chunk_length: not used; there for one signature of all strategies.
     """
-
-    def fit(x: Array) -> Forecast:
-        (predict,) = regress(x, [Problem(tau, (1,))])
-        return _forecast(predict, tau)
-
-    return fit
+    return multi_output(regress, tau, 1)
 
 
 def direct(regress: Regressor, tau: int, output_chunk_length: int) -> Forecaster:
