@@ -81,7 +81,7 @@ def test_a_forecast_goes_on_after_the_series_in_a_table_and_a_figure(
         (["own.csv", "--horizon", "3", "--output", "own.csv"], "own.csv: the output would overwrite"),
         (
             ["own.csv", "--horizon", "3", "--strategy", "mean", "--output", "own.csv/f.csv"],
-            "own.csv/f.csv: cannot be written: ",
+            "own.csv/f.png: cannot be written: ",
         ),
     ],
 )

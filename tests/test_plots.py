@@ -34,7 +34,8 @@ def test_a_fan_stands_at_its_times_may_reach_beyond_the_series_and_shows_a_singl
     bands = {0.9: np.full(4, 2.0), 0.5: np.full(4, 1.0)}
     one = (15, np.full(1, 9.0), {0.9: np.full(1, 2.0)})
     axes = plots.fan(t, x, [(4, np.full(4, 5.0), bands), (16, np.full(4, 7.0), bands), one]).axes[0]
-    data, within, beyond, single = axes.lines
+    data, within, first, beyond, _, single, _ = axes.lines
+    assert first.get_xdata() == [14, 14]
     assert data.get_xdata().tolist() == t[:16].tolist()
     assert within.get_xdata().tolist() == [14, 15, 16, 17]
     assert beyond.get_xdata().tolist() == [26, 27, 28, 29]
@@ -45,7 +46,7 @@ def test_a_fan_stands_at_its_times_may_reach_beyond_the_series_and_shows_a_singl
     wider, narrower = (band.get_facecolor().sum() for band in axes.collections[:2])
     assert wider > narrower
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert sorted(labels) == ["50 %", "90 %", "data", "forecast"]
+    assert sorted(labels) == ["50 %", "90 %", "data", "first forecast", "forecast"]
 
 
 def test_a_ranking_has_the_best_on_top_and_intervals_that_may_be_points() -> None:

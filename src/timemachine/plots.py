@@ -30,6 +30,7 @@ def _axes(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
     # Fixed margins: laying out by what the labels need would draw everything twice.
     axes = figure.add_axes((0.1, 0.14, 0.87, 0.82))
     axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.ticklabel_format(axis="y", scilimits=(-3, 4))  # so that numbers of any size fit the margin
     axes.grid(alpha=0.3)
     return figure, axes
 
@@ -64,7 +65,7 @@ def time_series(
     return figure
 
 
-def fan(t: NDArray[np.generic], x: Array, fans: Sequence[Fan]) -> Figure:
+def fan(t: NDArray[np.generic], x: Array, fans: Sequence[Fan], name: str = "forecast") -> Figure:
     """Draw a series, and forecasts of it with their intervals as bands, wider ones lighter.
 
     Args:
@@ -87,7 +88,8 @@ def fan(t: NDArray[np.generic], x: Array, fans: Sequence[Fan]) -> Figure:
             colour = tuple(1 - (1 - shades[level]) * (1 - channel) for channel in to_rgb("C0"))
             label = f"{100 * level:g} %" if i == 0 else None
             axes.fill_between(place, middle - reach, middle + reach, color=colour, lw=0, label=label)
-        axes.plot(place, middle, color="C0", lw=1.2, label="forecast" if i == 0 else None)
+        axes.plot(place, middle, color="C0", lw=1.2, label=name if i == 0 else None)
+        axes.axvline(where[begin], color="0.3", ls=":", lw=0.8, label="first forecast" if i == 0 else None)
     _thin_ticks(axes, t)
     axes.legend(fontsize=8)
     return figure
@@ -121,12 +123,22 @@ def lines(
 
 
 def panels(
-    curves: Mapping[str, Mapping[str, Curve]], xlabel: str, ylabel: str, levels: Mapping[str, Sequence[float]]
+    curves: Mapping[str, Mapping[str, Curve]],
+    xlabel: str,
+    ylabel: str,
+    levels: Mapping[str, Sequence[float]],
+    ylim: tuple[float, float] | None = None,
 ) -> Figure:
     """Draw labelled curves (x, y) in a panel for each title, all on the same axes, and dashed lines at levels.
 
-    A label has the same colour in all panels. Where curves leave every scale, the y axis ends at four times the
-    median of all values.
+    A label has the same colour in all panels.
+
+    Args:
+        curves: by title and label.
+        xlabel: label of the x axes.
+        ylabel: label of the y axes.
+        levels: by label, where dashed lines stand.
+        ylim: ends of the y axes; by default 0 and where all values fit, but at most four times their median.
     """
     num_columns = 2
     num_rows = -(-len(curves) // num_columns)
@@ -154,8 +166,30 @@ def panels(
         [np.asarray(y, dtype=np.float64) for panel in curves.values() for _, y in panel.values()]
     )
     finite = values[np.isfinite(values)]
-    if len(finite):
+    if ylim is not None:
+        grid[0].set_ylim(*ylim)
+    elif len(finite):
         grid[0].set_ylim(0, min(1.05 * finite.max(), 4 * np.median(finite)))
+    return figure
+
+
+def by_lags(panels: Mapping[str, tuple[Mapping[str, Curve], Mapping[str, float]]], ylabel: str) -> Figure:
+    """Draw labelled curves over τ, and dashed lines at levels, in a panel for each title, all logarithmic."""
+    figure = Figure(figsize=(7, 3.5), layout="constrained")
+    for axes, (title, (curves, levels)) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
+    ):
+        for label, (where, values) in curves.items():
+            axes.plot(where, values, label=label, marker=".", lw=1.2)
+        for label, level in levels.items():
+            axes.axhline(level, color="0.3", ls="--", lw=1, label=label)
+        axes.set(xscale="log", yscale="log", xlabel="embedding dimension τ", ylabel=ylabel)
+        axes.set_title(title, fontsize=10)
+        axes.xaxis.set_major_locator(LogLocator(base=2))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
     return figure
 
 

@@ -162,7 +162,7 @@ def test_the_pipeline_takes_a_series_of_the_users_own(project: Path) -> None:
         < backtest["strategies"]["mean"]["multistep_rmse"]
     )
     assert set(read(project, "tau")) == {"with_noise"}
-    assert read(project, "intervals")["harmonic"]["0.9"]["coverage"] > 0.5
+    assert read(project, "intervals")["strategies"]["harmonic"]["0.9"]["coverage"] > 0.5
 
 
 def section(folder: Path, name: str) -> dict[str, Any]:

@@ -58,10 +58,19 @@ def calibrate(p: Params, x: Array) -> dict[str, Calibrated]:
     return calibrated
 
 
+def preferred(calibrated: Mapping[str, Calibrated]) -> str:
+    """Return the strategy that the observed part of the first series prefers."""
+    return min(calibrated, key=lambda name: float(calibrated[name].validation[0]))
+
+
 def report(calibrated: Mapping[str, Calibrated], p: Params) -> dict[str, Any]:
-    """Return coverage and width by strategy and level: over all horizons, and at those of `evaluate_forecast`."""
+    """Return coverage and width by strategy and level: over all horizons, and at those of `evaluate_forecast`.
+
+    `largest_miss` is how far coverage is from the level at the worst of all horizons.
+    """
     ks = [k for k in p.evaluate_forecast.k_steps if k <= p.backtest.horizon]
-    return {name: _summary(one, p.intervals.levels, ks) for name, one in calibrated.items()}
+    summaries = {name: _summary(one, p.intervals.levels, ks) for name, one in calibrated.items()}
+    return {"drawn": preferred(calibrated), "strategies": summaries}
 
 
 def _summary(one: Calibrated, levels: Sequence[float], ks: Sequence[int]) -> dict[str, Any]:
@@ -69,6 +78,7 @@ def _summary(one: Calibrated, levels: Sequence[float], ks: Sequence[int]) -> dic
     return {
         str(level): {
             "coverage": float(covered[:, j].mean()),
+            "largest_miss": float(np.abs(covered[:, j] - level).max()),
             "width": float(width[:, j].mean()),
             "k_step_coverage": {str(k): float(covered[k - 1, j]) for k in ks},
             "k_step_width": {str(k): float(width[k - 1, j]) for k in ks},
@@ -92,21 +102,26 @@ def by_horizon(calibrated: Mapping[str, Calibrated], levels: Sequence[float]) ->
 def figures(series: Series, calibrated: Mapping[str, Calibrated], p: Params) -> dict[str, Figure]:
     """Draw the intervals that the observed part prefers, one after another, and coverage and width by horizon."""
     levels, horizon = p.intervals.levels, p.backtest.horizon
-    best = min(calibrated, key=lambda name: calibrated[name].validation[0])
-    test, widths = calibrated[best].test, calibrated[best].widths[0]
-    fans = [
-        (test.first + i, test.predictions[0, i], dict(zip(levels, widths[i].T, strict=True)))
-        for i in range(0, test.errors.shape[1] - horizon + 1, horizon)
-    ]
+    name = preferred(calibrated)
+    test, widths = calibrated[name].test, calibrated[name].widths[0]
+    fans = []
+    for i in range(0, test.errors.shape[1], horizon):
+        length = min(horizon, test.errors.shape[1] - i)
+        reach = dict(zip(levels, widths[i, :length].T, strict=True))
+        fans.append((test.first + i, test.predictions[0, i, :length], reach))
     steps = [*range(1, horizon + 1)]
-    covered = {
-        name.replace("_", " "): {f"{level:g}": (steps, one.coverage()[:, j]) for j, level in enumerate(levels)}
+    missed = {
+        name.replace("_", " "): {
+            f"{100 * level:g} %": (steps, 100 * (one.coverage()[:, j] - level)) for j, level in enumerate(levels)
+        }
         for name, one in calibrated.items()
     }
-    middle = len(levels) - 1
-    wide = {name.replace("_", " "): (steps, one.width()[:, middle]) for name, one in calibrated.items()}
+    most = max(5.0, 1.1 * max(float(np.abs(y).max()) for panel in missed.values() for _, y in panel.values()))
+    wide = {name.replace("_", " "): (steps, one.width()[:, -1]) for name, one in calibrated.items()}
     return {
-        "fan": plots.fan(series.time, series.x, fans),
-        "coverage": plots.panels(covered, "steps ahead", "coverage", {"nominal": levels}),
-        "width": plots.lines(wide, "steps ahead", f"width of {levels[middle]:g} intervals"),
+        "fan": plots.fan(series.time, series.x, fans, name.replace("_", " ")),
+        "coverage": plots.panels(
+            missed, "steps ahead", "points from nominal", {"3 points": [-3, 0, 3]}, (-most, most)
+        ),
+        "width": plots.lines(wide, "steps ahead", f"width of {100 * levels[-1]:g} % intervals"),
     }

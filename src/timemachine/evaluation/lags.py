@@ -79,26 +79,21 @@ def _by_tau(scores: Mapping[Lags, Array]) -> dict[str, float | None]:
 
 
 def draw(report: Mapping[str, Any], horizon: int, levels: Mapping[str, float]) -> Figure:
-    """Draw what `study` returned, and dashed lines at labelled levels."""
-    noisy = report["with_noise"]
-    shown = {
-        f"{model.replace('_', ' ')}, {steps}": _curve(noisy[model][key])
-        for key, steps in (("one_step_rmse", "1 step"), ("rmse", f"1 … {horizon} steps"))
-        for model in CLOSED_FORM
-    }
-    lowest, highest = (end(end(errors) for _, errors in shown.values()) for end in (min, max))
-    if "without_noise" in report:
-        exact = report["without_noise"]["least_squares"]["rmse"]
-        shown[f"least squares, 1 … {horizon} steps, no noise"] = _curve(exact)
-    figure = plots.lines(shown, "embedding dimension τ", "RMSE", levels, logarithmic=("x", "y"))
-    axes = figure.axes[0]
-    axes.set_ylim(lowest / 2, 1.5 * highest)  # without noise the error is rounding
-    axes.xaxis.set_major_locator(LogLocator(base=2))
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter("{x:g}")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_minor_locator(NullLocator())
+    """Draw what `study` returned, and where there is noise, dashed lines at labelled levels."""
+    panels = {}
+    for noise, at in (("with_noise", levels), ("without_noise", {})):
+        if noise in report:
+            curves = {
+                f"{model.replace('_', ' ')}, {steps}": _curve(report[noise][model][key])
+                for key, steps in (("one_step_rmse", "1 step"), ("rmse", f"1 … {horizon} steps"))
+                for model in (CLOSED_FORM if noise == "with_noise" else CLOSED_FORM[:1])
+            }
+            panels[noise.replace("_", " ")] = (curves, at)
+    figure = plots.by_lags(panels, "RMSE")
+    axis = figure.axes[0].yaxis
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_locator(NullLocator())
     return figure
 
 

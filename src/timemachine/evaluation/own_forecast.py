@@ -67,7 +67,7 @@ class OwnForecast:
         x: (horizon,) the forecast.
         num_origins: number of rolling origins.
         num_steps: how many steps ahead they looked.
-        rmse: of the strategy, over all of them.
+        rmse: of the strategy, over all of them; a little too good, because by these origins it was chosen.
         last_value_rmse: that of repeating the last value.
         intervals: where they were asked for.
     """
@@ -102,11 +102,15 @@ class OwnForecast:
             columns["lower"] = (self.x - self.intervals.half_widths).tolist()
             columns["upper"] = (self.x + self.intervals.half_widths).tolist()
         rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-        try:
-            write_table(path, rows)
-            plots.save(self.figure(series), figure_path(path))
-        except OSError as error:
-            raise ValueError(f"{path}: cannot be written: {error.strerror}") from None
+        figure = self.figure(series)
+        for file, write in (
+            (figure_path(path), lambda file: plots.save(figure, file)),
+            (path, lambda file: write_table(file, rows)),
+        ):
+            try:
+                write(file)
+            except OSError as error:
+                raise ValueError(f"{file}: cannot be written: {error.strerror}") from None
 
     def figure(self, series: Series) -> Figure:
         """Draw the end of the series and what follows."""

@@ -35,11 +35,18 @@ def forecasters(p: params.Params, x: Array) -> dict[str, Forecaster]:
     Args:
         p: the params.
         x: (num_series, num_observed) what choices may look at.
+
+    Raises:
+        ValueError: two of them have the same name.
     """
     found = candidates(x, choice_of(p), p.backtest.horizon)
     for name, regress in regressors(p).items():
         for strategy in p.backtest.trained[name]:
             make = STRATEGIES[strategy]
+            if f"{strategy}_{name}" in found:
+                raise ValueError(
+                    f"trained: {strategy}_{name} is the name of two forecasters; rename train_ar.{name}"
+                )
             found[f"{strategy}_{name}"] = make(regress, p.train_ar[name].tau, p.backtest.horizon)
     return found
 
@@ -108,6 +115,9 @@ def best(results: Mapping[str, Result]) -> tuple[list[str], Result]:
 def report(results: Mapping[str, Result], x: Array, ks: Sequence[int]) -> dict[str, Any]:
     """Return errors of all forecasters and of the best one by rolling origins of the observed part.
 
+    All are means over series; those in `_std` are standard deviations over series, but for `k_step_origins_std`,
+    which is that of the absolute error over origins.
+
     Args:
         results: by name.
         x: (num_series, T).
@@ -132,6 +142,8 @@ def _errors(result: Result, x: Array, ks: Sequence[int]) -> dict[str, Any]:
         "multistep_rmse_std": _number(rmse.std()),
         "multistep_mae": _number(mae.mean()),
         "k_step_rmse": {str(k): _number(once.rmse()[:, k - 1].mean()) for k in ks},
+        "k_step_rmse_std": {str(k): _number(once.rmse()[:, k - 1].std()) for k in ks},
+        "k_step_origins_std": {str(k): _number(once.spread()[:, k - 1].mean()) for k in ks},
         "k_step_mae": {str(k): _number(once.mae()[:, k - 1].mean()) for k in ks},
         "k_step_rmse_refitted": {str(k): _number(refitted.rmse()[:, k - 1].mean()) for k in ks},
     }
@@ -213,16 +225,15 @@ def growth(regress: Regressor, tau: int, x: Array, p: params.Backtest) -> Growth
 
 def growths(p: params.Params, x: Array) -> dict[str, Growth]:
     """Return the growth of errors of trained linear models, and of least squares with as many lags and more."""
-    linear = {name: p.train_ar[name] for name in p.backtest.trained if p.train_ar[name].model == "linear"}
-    found = {name: growth(regressor, linear[name].tau, x, p.backtest) for name, regressor in _only(p, linear)}
-    lags = {recipe.tau for recipe in linear.values()} | {max(tau for tau, _ in choice_of(p).lags("ridge"))}
+    found = {
+        name: growth(regress, p.train_ar[name].tau, x, p.backtest)
+        for name, regress in regressors(p).items()
+        if p.train_ar[name].model == "linear"
+    }
+    lags = {p.train_ar[name].tau for name in found} | {max(tau for tau, _ in choice_of(p).lags("ridge"))}
     for tau in sorted(lags):
         found[f"least_squares_{tau}"] = growth(ridge(0), tau, x, p.backtest)
     return found
-
-
-def _only(p: params.Params, names: Mapping[str, object]) -> list[tuple[str, Regressor]]:
-    return [(name, regressor) for name, regressor in regressors(p).items() if name in names]
 
 
 def figures(

@@ -32,9 +32,11 @@ class Recursion:
 
     @classmethod
     def fitted(cls, errors: Array) -> "Recursion":
-        """Return the recursion of least squares through errors (horizon,) of 1, 2, … steps, at least 3."""
-        pairs = np.stack([np.ones(len(errors) - 1), errors[:-1]], axis=1)
-        added, carried = np.linalg.lstsq(pairs, errors[1:])[0]
+        """Return the recursion of least squares, ε̄ ≥ 0, through errors (horizon,) of 1, 2, … steps, at least 3."""
+        before, after = errors[:-1], errors[1:]
+        added, carried = np.linalg.lstsq(np.stack([np.ones(len(before)), before], axis=1), after)[0]
+        if added < 0:
+            added, carried = 0.0, (before @ after) / (before @ before)
         return cls(float(errors[0]), float(added), float(carried))
 
     def by_horizon(self, horizon: int) -> Array:
@@ -52,7 +54,7 @@ class Autoregression:
     Attributes:
         weights: (num_series, tau), the oldest observation first, as in feature vectors.
         intercept: (num_series,).
-        noise_std: (num_series,) standard deviation of the one-step errors on the pairs they were fitted to.
+        noise_std: (num_series,) standard deviation of the one-step errors.
     """
 
     weights: Array
@@ -61,9 +63,13 @@ class Autoregression:
 
     @classmethod
     def fitted(cls, model: Affine, X: Array, Y: Array) -> "Autoregression":
-        """Return fitted models with the errors on features (num_series, n, tau) and labels (num_series, n, 1)."""
-        errors = Y - model(X)
-        return cls(model.weights[..., 0], model.intercept[:, 0, 0], np.sqrt(np.square(errors).mean((1, 2))))
+        """Return models fitted to features (num_series, n, tau) and labels (num_series, n, 1).
+
+        Their errors there are smaller than elsewhere: of n squares they share out what n − τ − 1 would make.
+        """
+        _, num_pairs, tau = X.shape
+        squares = np.square(Y - model(X)).sum((1, 2)) / max(num_pairs - tau - 1, 1)
+        return cls(model.weights[..., 0], model.intercept[:, 0, 0], np.sqrt(squares))
 
     def impulse_response(self, num_steps: int) -> Array:
         """Return ψ_0 … ψ_{num_steps − 1}: (num_series, num_steps)."""

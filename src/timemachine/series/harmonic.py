@@ -1,7 +1,7 @@
 """Harmonic regression: a sum of sines of one frequency and its multiples, all found from the data.
 
 x_t = c + Σ_{j = 1 … K} a_j cos(jωt) + b_j sin(jωt). The frequency may be lower than one period per series, which
-is the book's case: 604 observations of a sine of period 628.
+is the book's case: 604 observations of a sine of period 628. There is no trend: a series with one wants lags.
 """
 
 import math

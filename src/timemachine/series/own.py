@@ -37,6 +37,8 @@ def read_csv(path: str | Path, time_column: str, value_column: str) -> Series:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", header=None)
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
     except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise ValueError(f"{path}: not a CSV file in UTF-8: {error}") from None
     header = [str(name) for name in table.iloc[0]]
@@ -61,6 +63,8 @@ def _times(column: "pd.Series[str]", path: str | Path) -> NDArray[np.generic]:
     where = f"{path}: column {str(column.name)!r}"
     times = _numbers(column)
     if np.isfinite(times).all():
+        if column.str.fullmatch(r"(19|20)[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])").all():
+            raise ValueError(f"{where}: {column.iloc[0]!r} is a number; write dates with hyphens, as 2024-01-31")
         steps = np.diff(times).astype(np.float64)
         # What rounding does to times far from zero is no gap.
         rounding = 4 * np.finfo(np.float64).eps * float(np.abs(times).max()) if times.dtype.kind == "f" else 0.0
