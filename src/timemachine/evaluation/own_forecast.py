@@ -6,7 +6,7 @@ before says how far its intervals reach.
 """
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from timemachine import plots, stage
+from timemachine.evaluation.lags import choice_of
 from timemachine.files import write_table
 from timemachine.params import Params
 from timemachine.series.backtest import Backtest, backtest
@@ -157,27 +158,17 @@ def forecast(
         ValueError: an unknown strategy, or one that is not possible; a series too short for it, for the horizon or
             for the level; a value beyond 1e280, or a forecast that grows without bound.
     """
-    observed = series.x[-max(_MOST_POINTS, 2 * horizon) :]
+    observed = _last_points(series, horizon)
     num_points = len(observed)
-    if num_points < horizon + _LEAST_MORE_POINTS:
-        raise ValueError(
-            f"{num_points} points are too few for {_steps(horizon)} ahead; at least "
-            f"{horizon + _LEAST_MORE_POINTS} are needed"
-        )
-    if (largest := float(np.abs(observed).max())) > _LARGEST_OBSERVATION:
-        raise ValueError(f"a value of {largest:g} is beyond {_LARGEST_OBSERVATION:g}; choose a larger unit")
-    half, calibration = num_points - num_points // 2, params.intervals.num_calibration
+    calibration = params.intervals.num_calibration
     if level is not None:
-        _check_level(level, horizon, half)
+        _check_level(level, horizon, num_points - num_points // 2)
         calibration = max(calibration, least_calibration(level))
-    num_steps = min(horizon, half, _MOST_STEPS)
-    first = num_points - min(half, max(_MOST_ORIGINS, calibration) + num_steps)
-    b, lags = params.backtest, params.choose_tau
-    choice = Choice(first, num_steps, b.num_folds, lags.taus, lags.penalties, b.max_harmonics)
-    output_chunk_length = max(1, min(horizon, b.horizon, first // 4))
+    choice = _choice(num_points, horizon, calibration, params)
+    output_chunk_length = max(1, min(horizon, params.backtest.horizon, choice.first // 4))
 
     # By a power of 2, which changes no digit, so that no square is too large or too small.
-    exponent = int(np.frexp(largest)[1])
+    exponent = int(np.frexp(np.abs(observed).max())[1])
     x = np.ldexp(observed, -exponent)[None]  # (1, T)
     if strategy is None:
         strategy, forecaster, tested = _best(x, choice, output_chunk_length)
@@ -197,7 +188,29 @@ def forecast(
     if not (finite and (np.abs(predicted) < _LARGEST_FORECAST).all()):
         raise ValueError(f"{strategy}: the forecasts grow without bound; choose another strategy")
     time = future_times(series, horizon)
-    return OwnForecast(strategy, time, values, num_points - first, num_steps, rmse, last_value_rmse, intervals)
+    num_origins = num_points - choice.first
+    return OwnForecast(strategy, time, values, num_origins, choice.horizon, rmse, last_value_rmse, intervals)
+
+
+def _last_points(series: Series, horizon: int) -> Array:
+    """Return the end of a series that a forecast is made from, checked."""
+    observed = series.x[-max(_MOST_POINTS, 2 * horizon) :]
+    needed = horizon + _LEAST_MORE_POINTS
+    if len(observed) < needed:
+        raise ValueError(
+            f"{len(observed)} points are too few for {_steps(horizon)} ahead; at least {needed} are needed"
+        )
+    if (largest := float(np.abs(observed).max())) > _LARGEST_OBSERVATION:
+        raise ValueError(f"a value of {largest:g} is beyond {_LARGEST_OBSERVATION:g}; choose a larger unit")
+    return observed
+
+
+def _choice(num_points: int, horizon: int, num_calibration: int, params: Params) -> Choice:
+    """Return by which rolling origins of the second half, the latest where there are many, to choose."""
+    half = num_points - num_points // 2
+    num_steps = min(horizon, half, _MOST_STEPS)
+    first = num_points - min(half, max(_MOST_ORIGINS, num_calibration) + num_steps)
+    return replace(choice_of(params), first=first, horizon=num_steps)
 
 
 def _steps(number: int) -> str:
