@@ -236,6 +236,11 @@ def growths(p: params.Params, x: Array) -> dict[str, Growth]:
     return found
 
 
+def _within(forecast: Array, x: Array) -> Array:
+    """Return a forecast with NaN where it has left the scale of a series, which a figure is to show."""
+    return np.where(np.abs(forecast - x.mean()) <= 10 * np.ptp(x), forecast, np.nan)
+
+
 def figures(
     series: Series,
     results: Mapping[str, Result],
@@ -262,7 +267,7 @@ def figures(
     panels["no lags"] = {name: curve(result) for name, result in results.items() if name not in in_panels}
     shown = [f"recursive_{model}" for model in models if f"recursive_{model}" in results]
     shown = [*dict.fromkeys([*shown, names[0]])]
-    forecasts = {name.replace("_", " "): (first, results[name].multistep[0]) for name in shown}
+    forecasts = {name.replace("_", " "): (first, _within(results[name].multistep[0], series.x)) for name in shown}
     steps = [*horizon]
     return {
         "error_by_horizon": plots.panels(
