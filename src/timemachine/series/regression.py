@@ -115,9 +115,8 @@ class _Moments:
     def covariances(self, rows: NDArray[np.int64], columns: NDArray[np.int64], num_pairs: int) -> Array:
         """Return the sums of centred products (num_series, len(rows), len(columns))."""
         lag, first = np.abs(rows[:, None] - columns), np.minimum(rows[:, None], columns)
-        total = (
-            self.products[lag, :, first + num_pairs] - self.products[lag, :, first]
-        )  # (rows, columns, num_series)
+        # Both of shape (len(rows), len(columns), num_series).
+        total = self.products[lag, :, first + num_pairs] - self.products[lag, :, first]
         means = self.means(rows, num_pairs)[:, :, None] * self.means(columns, num_pairs)[:, None]
         return np.moveaxis(total, 2, 0) - num_pairs * means
 

@@ -93,41 +93,22 @@ def _fit_side_by_side(
     recipe: ArRecipe, x: Array, problems: Sequence[Problem], device: torch.device
 ) -> list[Predict]:
     """Train a model for each series and problem; a problem with fewer pairs skips those that it lacks."""
-    num_series, num_points = x.shape
-    widths = [problem.width for problem in problems]
-    num_pairs, num_outputs = problems[0].num_pairs(num_points), len(problems[0].ahead)
-    location, scale = np.zeros(num_series), np.ones(num_series)
+    location, scale = np.zeros(len(x)), np.ones(len(x))
     if recipe.standardize:
         location, scale = np.array([location_and_scale(one) for one in x]).T
     location, scale = location[:, None, None], scale[:, None, None]
-
-    # The windows of all problems begin at the same observations, so that the widest hold the others.
-    features = np.zeros((num_series, num_pairs, max(widths)))
-    labels = np.full((num_series, len(problems), num_pairs, num_outputs), np.nan)
-    for k, problem in enumerate(problems):
-        windows, ahead = problem.pairs(x)
-        features[:, : windows.shape[1], : problem.width] = (windows - location) / scale
-        labels[:, k, : ahead.shape[1]] = (ahead - location) / scale
+    features, labels = _pairs((x - location[..., 0]) / scale[..., 0], problems)
     X = torch.tensor(features, dtype=torch.float32, device=device)
-    Y = torch.tensor(
-        labels, dtype=torch.float32, device=device
-    )  # (num_series, num_problems, num_pairs, num_outputs)
+    Y = torch.tensor(labels, dtype=torch.float32, device=device)
 
-    generators = [Generator().manual_seed(recipe.seed + i) for i in range(num_series)]
-    models = []
-    for generator in generators:
-        begin = generator.get_state()
-        row = []
-        # The first problem's last, that minibatches are those of a model of it alone.
-        for width in reversed(widths):
-            generator.set_state(begin)
-            row.append(build_bare(recipe.model_copy(update={"tau": width}), generator, num_outputs))
-        models.append(row[::-1])
-    model = SideBySide(models, widths).to(device)
-    series = torch.arange(num_series, device=device)[:, None]
+    widths, num_outputs = [problem.width for problem in problems], len(problems[0].ahead)
+    generators = [Generator().manual_seed(recipe.seed + i) for i in range(len(x))]
+    rows = [_models(recipe, widths, num_outputs, generator) for generator in generators]
+    model = SideBySide(rows, widths).to(device)
+    series = torch.arange(len(x), device=device)[:, None]
 
     def minibatches() -> list[tuple[Tensor, Tensor]]:
-        orders = torch.stack([torch.randperm(num_pairs, generator=g) for g in generators]).to(device)
+        orders = torch.stack([torch.randperm(X.shape[1], generator=g) for g in generators]).to(device)
         return [(X[series, c], Y[series, :, c].transpose(1, 2)) for c in orders.split(recipe.batch_size, dim=1)]
 
     def loss(predicted: Tensor, Y: Tensor) -> Loss:
@@ -152,3 +133,34 @@ def _fit_side_by_side(
         return predict
 
     return [predictor(k) for k in range(len(problems))]
+
+
+def _pairs(x: Array, problems: Sequence[Problem]) -> tuple[Array, Array]:
+    """Return the pairs of all problems, the first of which has the most.
+
+    Returns:
+        Windows (num_series, num_pairs, widest): those of all problems begin at the same observations, so that the
+        widest hold the others. Labels (num_series, num_problems, num_pairs, num_outputs), NaN where a problem has
+        none.
+    """
+    num_series, num_points = x.shape
+    num_pairs = problems[0].num_pairs(num_points)
+    features = np.zeros((num_series, num_pairs, max(problem.width for problem in problems)))
+    labels = np.full((num_series, len(problems), num_pairs, len(problems[0].ahead)), np.nan)
+    for k, problem in enumerate(problems):
+        windows, ahead = problem.pairs(x)
+        features[:, : windows.shape[1], : problem.width] = windows
+        labels[:, k, : ahead.shape[1]] = ahead
+    return features, labels
+
+
+def _models(
+    recipe: ArRecipe, widths: Sequence[int], num_outputs: int, generator: Generator
+) -> list[Autoregressive]:
+    """Make a series' models, all from one state of its generator, left as the first model alone leaves it."""
+    begin = generator.get_state()
+    models = []
+    for width in reversed(widths):
+        generator.set_state(begin)
+        models.append(build_bare(recipe.model_copy(update={"tau": width}), generator, num_outputs))
+    return models[::-1]
