@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -33,12 +34,14 @@ class Calibrated:
     widths: Array
     validation: Array
 
+    @cached_property
     def coverage(self) -> Array:
-        """Return the share of true values inside, mean over series: (horizon, num_levels)."""
+        """The share of true values inside, mean over series: (horizon, num_levels)."""
         return coverage(self.test.errors, self.widths).mean(0)
 
+    @cached_property
     def width(self) -> Array:
-        """Return the mean width over series and origins with a true value: (horizon, num_levels)."""
+        """The mean width over series and origins with a true value: (horizon, num_levels)."""
         known = ~np.isnan(self.test.errors)[..., None]
         return 2 * np.where(known, self.widths, 0).sum((0, 1)) / known.sum((0, 1))
 
@@ -74,7 +77,7 @@ def report(calibrated: Mapping[str, Calibrated], p: Params) -> dict[str, Any]:
 
 
 def _summary(one: Calibrated, levels: Sequence[float], ks: Sequence[int]) -> dict[str, Any]:
-    covered, width = one.coverage(), one.width()
+    covered, width = one.coverage, one.width
     return {
         str(level): {
             "coverage": float(covered[:, j].mean()),
@@ -91,7 +94,7 @@ def by_horizon(calibrated: Mapping[str, Calibrated], levels: Sequence[float]) ->
     """Return a row of coverage and width for each strategy, level and horizon."""
     rows: list[dict[str, object]] = []
     for name, one in calibrated.items():
-        covered, width = one.coverage(), one.width()
+        covered, width = one.coverage, one.width
         for j, level in enumerate(levels):
             for k in range(len(covered)):
                 values = {"coverage": float(covered[k, j]), "width": float(width[k, j])}
@@ -112,12 +115,12 @@ def figures(series: Series, calibrated: Mapping[str, Calibrated], p: Params) -> 
     steps = [*range(1, horizon + 1)]
     missed = {
         name.replace("_", " "): {
-            f"{100 * level:g} %": (steps, 100 * (one.coverage()[:, j] - level)) for j, level in enumerate(levels)
+            f"{100 * level:g} %": (steps, 100 * (one.coverage[:, j] - level)) for j, level in enumerate(levels)
         }
         for name, one in calibrated.items()
     }
     most = max(5.0, 1.1 * max(float(np.abs(y).max()) for panel in missed.values() for _, y in panel.values()))
-    wide = {name.replace("_", " "): (steps, one.width()[:, -1]) for name, one in calibrated.items()}
+    wide = {name.replace("_", " "): (steps, one.width[:, -1]) for name, one in calibrated.items()}
     return {
         "fan": plots.fan(series.time, series.x, fans, name.replace("_", " ")),
         "coverage": plots.panels(

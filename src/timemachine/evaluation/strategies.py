@@ -136,16 +136,19 @@ def _errors(result: Result, x: Array, ks: Sequence[int]) -> dict[str, Any]:
         multistep = result.multistep - x[:, result.fitted_once.first :]
         rmse, mae = np.sqrt(np.square(multistep).mean(1)), np.abs(multistep).mean(1)
     once, refitted = result.fitted_once, result.refitted
+    by_k = {
+        "k_step_rmse": once.rmse().mean(0),
+        "k_step_rmse_std": once.rmse().std(0),
+        "k_step_origins_std": once.spread().mean(0),
+        "k_step_mae": once.mae().mean(0),
+        "k_step_rmse_refitted": refitted.rmse().mean(0),
+    }
     return {
         "validation_rmse": _number(result.validation.mean()),
         "multistep_rmse": _number(rmse.mean()),
         "multistep_rmse_std": _number(rmse.std()),
         "multistep_mae": _number(mae.mean()),
-        "k_step_rmse": {str(k): _number(once.rmse()[:, k - 1].mean()) for k in ks},
-        "k_step_rmse_std": {str(k): _number(once.rmse()[:, k - 1].std()) for k in ks},
-        "k_step_origins_std": {str(k): _number(once.spread()[:, k - 1].mean()) for k in ks},
-        "k_step_mae": {str(k): _number(once.mae()[:, k - 1].mean()) for k in ks},
-        "k_step_rmse_refitted": {str(k): _number(refitted.rmse()[:, k - 1].mean()) for k in ks},
+        **{name: {str(k): _number(values[k - 1]) for k in ks} for name, values in by_k.items()},
     }
 
 
