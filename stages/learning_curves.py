@@ -1,6 +1,6 @@
-"""Draw perplexity against epoch for every language model, and say what the epoch it was kept from reached.
+"""Draw perplexity against epoch for every language model, say what the epoch it was kept from reached, and where.
 
-Reads `train_rnn` of params.yaml and data/models/rnn/; writes training.json and figures/training/
+Reads `train_rnn` of params.yaml and data/models/rnn/; writes training.json, environment.json and figures/training/
 below data/reports/.
 Run: python stages/learning_curves.py
 """
@@ -8,16 +8,17 @@ Run: python stages/learning_curves.py
 from pathlib import Path
 
 from timemachine import plots, stage
-from timemachine.files import write_json
+from timemachine.files import read_json, write_json
 from timemachine.params import Params
 from timemachine.training.history import kept, read_history
 
 
-def run(params: Params, models: Path, report: Path, figures: Path) -> None:
-    """Write the epochs whose weights were kept, and the figures."""
+def run(params: Params, models: Path, report: Path, environments: Path, figures: Path) -> None:
+    """Write the epochs whose weights were kept, the kinds of machines they come from, and the figures."""
     histories = {name: read_history(models / name / "history.csv") for name in params.train_rnn}
     ends = {name: kept(rows, params.train_rnn[name].patience is not None) for name, rows in histories.items()}
     write_json(report, ends)
+    write_json(environments, {name: read_json(models / name / "environment.json") for name in params.train_rnn})
     for name, rows in histories.items():
         plots.save(plots.perplexity(rows), figures / f"{name}.png")
 
@@ -27,5 +28,6 @@ if __name__ == "__main__":
         run,
         models="data/models/rnn",
         report="data/reports/training.json",
+        environments="data/reports/environment.json",
         figures="data/reports/figures/training",
     )

@@ -7,6 +7,7 @@ Run: python stages/train_ar.py NAME
 from pathlib import Path
 
 from timemachine import stage
+from timemachine.compute import environment
 from timemachine.params import ArConfig, Params
 from timemachine.progress import Progress
 from timemachine.series.source import Series
@@ -15,6 +16,7 @@ from timemachine.training.autoregressive import history_rows, train_autoregressi
 from timemachine.training.checkpoints import save_checkpoint
 from timemachine.training.devices import choose_device
 from timemachine.training.loop import Epoch
+from timemachine.training.resume import Resumable, training_hash
 
 
 def run(params: Params, name: str, series: Path, out: Path) -> None:
@@ -24,17 +26,20 @@ def run(params: Params, name: str, series: Path, out: Path) -> None:
     config = ArConfig(**recipe.model_dump(), family="ar", name=name, data_sha256=observed.sha256)
     with stage.about(f"train_ar.{name}"):
         device = choose_device(recipe.device)
+        machine, root = environment(device), stage.repository_root()
+        key = training_hash(config.model_dump(), params.compute.model_dump(), machine)
         with (
+            Resumable(root / ".timemachine/resume" / key, name, recipe.num_epochs) as resumable,
             Progress(name, recipe.num_epochs) as progress,
-            Live(stage.repository_root(), params.publish.experiment, config.model_dump(), device) as live,
+            Live(root, params.publish.experiment, config.model_dump(), device) as live,
         ):
 
             def tell(epoch: Epoch) -> None:
                 progress.update(epoch.epoch, loss=epoch.loss, mse=epoch.metrics["mse"])
                 live.update(history_rows([epoch])[0])
 
-            model, history = train_autoregressive(recipe, observed.x, device, tell)
-    save_checkpoint(out / name, model, config, history_rows(history))
+            model, history = train_autoregressive(recipe, observed.x, device, tell, resumable)
+            save_checkpoint(out / name, model, config, history_rows(history), machine)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ Run: python stages/train_rnn.py NAME
 from pathlib import Path
 
 from timemachine import stage
+from timemachine.compute import environment
 from timemachine.params import Params, RnnConfig
 from timemachine.progress import Progress
 from timemachine.text.corpus import Corpus
@@ -16,6 +17,7 @@ from timemachine.training.devices import choose_device
 from timemachine.training.history import kept
 from timemachine.training.language import describe, history_rows, train_language_model
 from timemachine.training.loop import Epoch
+from timemachine.training.resume import Resumable, training_hash
 
 
 def run(params: Params, name: str, text: Path, out: Path) -> None:
@@ -24,9 +26,12 @@ def run(params: Params, name: str, text: Path, out: Path) -> None:
     corpus = Corpus.load(text / recipe.corpus)
     with stage.about(f"train_rnn.{name}"):
         device, described = choose_device(recipe.device), describe(recipe, name, corpus)
+        machine, root = environment(device), stage.repository_root()
+        key = training_hash(described, params.compute.model_dump(), machine)
         with (
+            Resumable(root / ".timemachine/resume" / key, name, recipe.num_epochs) as resumable,
             Progress(name, recipe.num_epochs) as progress,
-            Live(stage.repository_root(), params.publish.experiment, described, device) as live,
+            Live(root, params.publish.experiment, described, device) as live,
         ):
 
             def tell(epoch: Epoch) -> None:
@@ -34,11 +39,11 @@ def run(params: Params, name: str, text: Path, out: Path) -> None:
                 progress.update(epoch.epoch, perplexity=row["perplexity"], tokens_per_s=epoch.labels_per_s)
                 live.update(row | {"tokens_per_s": epoch.labels_per_s})
 
-            model, history = train_language_model(recipe, corpus, device, tell)
-    rows = history_rows(history)
-    epoch = int(kept(rows, recipe.patience is not None)["epoch"])
-    save_checkpoint(out / name, model, RnnConfig(**described, epoch=epoch), rows)
-    corpus.vocabulary.save(out / name / "vocabulary.json")
+            model, history = train_language_model(recipe, corpus, device, tell, resumable)
+            rows = history_rows(history)
+            epoch = int(kept(rows, recipe.patience is not None)["epoch"])
+            save_checkpoint(out / name, model, RnnConfig(**described, epoch=epoch), rows, machine)
+            corpus.vocabulary.save(out / name / "vocabulary.json")
 
 
 if __name__ == "__main__":

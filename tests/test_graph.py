@@ -32,7 +32,7 @@ def declared_params(stage: str) -> list[str]:
 
 def test_every_stage_has_a_script_a_section_and_a_description() -> None:
     assert list(PARAMS) == list(Params.model_fields)
-    assert set(STAGES) - {"check", "learning_curves"} == set(PARAMS) - {"retraining"}
+    assert set(STAGES) - {"check", "learning_curves"} == set(PARAMS) - {"compute", "retraining"}
     assert set(STAGES) == {path.stem for path in (ROOT / "stages").glob("*.py")}
     assert all(stage["desc"] for stage in STAGES.values())
 
@@ -59,6 +59,13 @@ def test_declared_params_exist_and_hold_the_stages_own_section(stage: str) -> No
     assert stage in ("check", "learning_curves", "publish") or stage in {
         name.split(".")[0] for name in declared_params(stage)
     }
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_that_multiplies_matrices_depends_on_how_that_is_done(stage: str) -> None:
+    code = "".join(path.read_text() for path in imported(ROOT / "stages" / f"{stage}.py"))
+    multiplies = re.search(r"^import torch|linalg|\w @ \w", code, re.MULTILINE) is not None
+    assert not multiplies or stage in ("check", "publish") or "compute" in declared_params(stage)
 
 
 def test_every_data_dep_has_a_writer() -> None:
@@ -162,6 +169,7 @@ class TestByDvc:
             "perplexity",
             "language_models",
             "training",
+            "environment",
             "bptt",
         )
         assert set(metrics[""]["data"]) == {f"data/reports/{name}.json" for name in reports}

@@ -1,13 +1,16 @@
 """Files that are either whole or absent.
 
 Everything the pipeline writes goes to a temporary name in the same folder, is flushed to disk and then
-renamed, so that no reader ever meets half a file and a failed write leaves the old one in place.
+renamed, so that no reader ever meets half a file, a failed write leaves the old one in place, and a power cut
+one of the two.
 """
 
 import csv
+import glob
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,21 +30,49 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path` that becomes `path` if the block succeeds.
 
     The folder is created when absent. On an exception the temporary file is removed and an older `path`
-    stays as it was.
+    stays as it was. What a process that was killed left behind goes with the next write of the same file.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=f".tmp{path.suffix}")
+    remove_leftovers(path.parent, glob.escape(path.name))
+    prefix = f".{path.name}.{os.getpid()}."
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=f".tmp{path.suffix}")
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+        _flush(temporary)
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
+        _flush(path.parent)  # the new name
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def remove_leftovers(folder: Path, name: str = "*") -> None:
+    """Remove what processes that are gone have left of their writing of files of this name."""
+    for path in folder.glob(f".{name}.*.tmp*"):
+        found = re.search(r"\.(\d+)\.[^.]+\.tmp", path.name)
+        if found and not _is_running(int(found[1])):
+            path.unlink(missing_ok=True)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)  # signal 0 only asks
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True
 
 
 def _umask() -> int:

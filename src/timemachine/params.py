@@ -70,6 +70,13 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
 
+class Compute(Section):
+    """How every stage computes: the last bits of its results depend on it."""
+
+    num_threads: Annotated[int, Field(ge=1, le=1024)]
+    deterministic: bool
+
+
 class Download(Section):
     """Where the text comes from and which bytes it must have."""
 
@@ -110,13 +117,13 @@ class CorpusRecipe(Section):
     level: Level
     order: Literal["frequency", "sorted"] = "frequency"
     min_freq: Natural = 0
-    reserved_tokens: list[Text] = []
+    reserved_tokens: Annotated[list[Text], Distinct] = []
 
     @field_validator("reserved_tokens")
     @classmethod
-    def _distinct_from_unk(cls, tokens: list[str]) -> list[str]:
-        if len({"<unk>", *tokens}) != len(tokens) + 1:
-            raise ValueError("reserved tokens must be distinct and leave out <unk>, which is always there")
+    def _without_unk(cls, tokens: list[str]) -> list[str]:
+        if "<unk>" in tokens:
+            raise ValueError("leave out <unk>, which is always there")
         return tokens
 
 
@@ -448,6 +455,7 @@ class Retraining(Section):
 class Params(Section):
     """All of `params.yaml`, checked as a whole."""
 
+    compute: Compute
     download: Download
     preprocess: Preprocess
     ngrams: Ngrams

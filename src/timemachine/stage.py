@@ -2,13 +2,22 @@
 
 import inspect
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
-from timemachine import params
+from timemachine import compute, params
+
+if TYPE_CHECKING:
+    import psutil
+
+_SECONDS_BETWEEN_LOOKS = 0.2
+_INTERRUPTED = 130  # the exit code that shells give for Ctrl-C
 
 
 def repository_root() -> Path:
@@ -34,15 +43,20 @@ def one_line_errors(name: str) -> Iterator[None]:
         return
     try:
         yield
-    except KeyboardInterrupt:
-        sys.exit(f"{name}: interrupted")
+    except KeyboardInterrupt as stop:
+        print(f"{name}: {_with_notes(stop, 'interrupted')}", file=sys.stderr)
+        sys.exit(_INTERRUPTED)
     except (ValueError, OSError, MemoryError) as error:
-        sys.exit(f"{name}: error: {' '.join(str(error).split()) or 'out of memory'}")
+        sys.exit(f"{name}: error: {_with_notes(error, str(error) or 'out of memory')}")
     except RuntimeError as error:
         # So torch calls what it cannot allocate; everything else is a fault of the program.
         if "memory" not in str(error):
             raise
-        sys.exit(f"{name}: error: out of memory: {str(error).splitlines()[0]}")
+        sys.exit(f"{name}: error: {_with_notes(error, f'out of memory: {str(error).splitlines()[0]}')}")
+
+
+def _with_notes(error: BaseException, text: str) -> str:
+    return " ".join("; ".join([text, *getattr(error, "__notes__", [])]).split())
 
 
 @contextmanager
@@ -51,18 +65,66 @@ def about(what: str) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        raise ValueError(f"{what}: {error}") from error
+        raise ValueError(f"{what}: {_with_notes(error, str(error))}") from error
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let the block end as by Ctrl-C when the process is asked to terminate, or when its DVC is gone.
+
+    A stage that outlives a killed `dvc repro` would go on writing beside the next one.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals reach the main thread only
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    over = threading.Event()
+    if "DVC_STAGE" in os.environ and (dvc := _running_dvc()):
+        threading.Thread(target=_end_with, args=(dvc, over), daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+        signal.signal(signal.SIGTERM, before)
+
+
+def _running_dvc() -> "psutil.Process | None":
+    """Return the DVC that this process was started by; between them there may be a shell."""
+    import psutil  # DVC comes with it
+
+    with suppress(psutil.Error):
+        for parent in psutil.Process().parents():
+            if any(Path(word).name in ("dvc", "timemachine.dvc") for word in parent.cmdline()[:4]):
+                return parent
+    return None
+
+
+def _end_with(dvc: "psutil.Process", over: threading.Event) -> None:
+    import psutil
+
+    while not over.wait(_SECONDS_BETWEEN_LOOKS):
+        with suppress(psutil.NoSuchProcess):
+            if dvc.is_running() and dvc.status() != psutil.STATUS_ZOMBIE:
+                continue
+        os.kill(os.getpid(), signal.SIGTERM)
+        return
 
 
 def main(run: Callable[..., None], **paths: str) -> None:
     """Call a stage's `run` with the checked params, the given paths and the script's own arguments."""
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     script = Path(sys.argv[0])
-    with one_line_errors(script.stem):
+    with one_line_errors(script.stem), interruptible():
         names = [name for name in list(inspect.signature(run).parameters)[1:] if name not in paths]
         if len(arguments) != len(names):
             raise ValueError(f"usage: python {script} {' '.join(names).upper()}".rstrip())
-        run(params.load(), *arguments, **{key: Path(path) for key, path in paths.items()})
+        checked = params.load()
+        compute.set_up(checked.compute)
+        run(checked, *arguments, **{key: Path(path) for key, path in paths.items()})
 
 
 def entry(section: dict[str, Any], name: str, key: str) -> Any:

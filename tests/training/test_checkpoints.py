@@ -80,7 +80,7 @@ def test_a_standardized_model_is_loaded_with_the_unit_of_its_series(
     recipe = RECIPES[model].model_copy(update={"standardize": True})
     trained, history = train_autoregressive(recipe, unit * x, torch.device("cpu"))
     config = ArConfig(**recipe.model_dump(), family="ar", name=model, data_sha256="0" * 64)
-    save_checkpoint(tmp_path, trained, config, history_rows(history))
+    save_checkpoint(tmp_path, trained, config, history_rows(history), {"torch": "any"})
     loaded, _ = load_checkpoint(tmp_path, ArConfig, build_autoregressive)
     X = torch.tensor(unit * embed(x, recipe.tau)[0], dtype=torch.float32)
     with torch.inference_mode():

@@ -6,7 +6,7 @@ from pathlib import Path
 ALIASES = ("champion", "challenger", "previous")
 
 # What a checkpoint folder holds, of any model and of a language model.
-CHECKPOINT = ("model.safetensors", "config.json", "history.csv")
+CHECKPOINT = ("model.safetensors", "config.json", "history.csv", "environment.json")
 LANGUAGE_MODEL = (*CHECKPOINT, "vocabulary.json")
 
 # Where a checkpoint lies in the MLflow model folder around it.

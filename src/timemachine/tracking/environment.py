@@ -8,6 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from timemachine.compute import environment
+
 if TYPE_CHECKING:
     import torch
 
@@ -28,7 +30,8 @@ def git_tags(folder: Path) -> dict[str, str]:
 
 def experiment_tags() -> dict[str, str]:
     """Return the name of the DVC experiment that this process is part of, if it is."""
-    return {name: os.environ[name] for name in ("DVC_EXP_NAME",) if os.environ.get(name)}
+    name = os.environ.get("DVC_EXP_NAME")
+    return {"DVC_EXP_NAME": name} if name else {}
 
 
 def user() -> str:
@@ -43,11 +46,8 @@ def training_tags(device: "torch.device") -> dict[str, str]:
     """Return what a training runs on."""
     import torch
 
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {
-        "timemachine.torch": torch.__version__,
-        "timemachine.python": platform.python_version(),
-        "timemachine.device": f"{device} ({name})",
+        **{f"timemachine.{name}": value for name, value in environment(device).items()},
         "timemachine.host": platform.node(),
         "timemachine.num_threads": str(torch.get_num_threads()),
         "mlflow.user": user(),

@@ -13,6 +13,7 @@ from timemachine.params import ArRecipe
 from timemachine.series.embedding import embed
 from timemachine.training.loop import Callback, DivergenceError, Epoch, Loss, fit
 from timemachine.training.optimisers import make_optimizer
+from timemachine.training.resume import Resumable
 
 
 def half_mean_squared(predicted: Tensor, y: Tensor) -> Loss:
@@ -46,7 +47,11 @@ def saying_standardize(recipe: ArRecipe) -> Iterator[None]:
 
 
 def train_autoregressive(
-    recipe: ArRecipe, x: NDArray[np.float64], device: torch.device, callback: Callback | None = None
+    recipe: ArRecipe,
+    x: NDArray[np.float64],
+    device: torch.device,
+    callback: Callback | None = None,
+    resumable: Resumable | None = None,
 ) -> tuple[nn.Module, list[Epoch]]:
     """Train the model that a recipe describes on the first feature-label pairs of a series.
 
@@ -55,6 +60,7 @@ def train_autoregressive(
         x: (T,) the series; only its first num_train + tau values are read.
         device: where to train.
         callback: takes each epoch as it ends.
+        resumable: takes the state after each epoch, and has that of an interrupted training.
 
     Returns:
         The model, and its history: `loss` is the mean squared error while training, `mse` that after the
@@ -92,6 +98,8 @@ def train_autoregressive(
             recipe.num_epochs,
             evaluate=evaluate,
             callback=callback,
+            generators={"weights and order": generator},
+            resumable=resumable,
         )
     return Standardized(model, mean, std).to(device) if recipe.standardize else model, history
 

@@ -1,4 +1,4 @@
-"""Checkpoints: a folder with `model.safetensors`, `config.json` and `history.csv`; never pickle."""
+"""Checkpoints: a folder with weights, config, history and the kind of machine they come from; never pickle."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,9 +15,17 @@ C = TypeVar("C", bound=Section)
 
 
 def save_checkpoint(
-    folder: Path, model: nn.Module, config: Section, history: Sequence[Mapping[str, float]]
+    folder: Path,
+    model: nn.Module,
+    config: Section,
+    history: Sequence[Mapping[str, float]],
+    environment: Mapping[str, str],
 ) -> None:
-    """Write a trained model, everything needed to rebuild it, and how it came about."""
+    """Write a trained model, everything needed to rebuild it, and how and where it came about.
+
+    That is `model.safetensors`, `config.json`, `history.csv` and `environment.json`.
+    """
+    write_json(folder / "environment.json", environment)
     write_json(folder / "config.json", config.model_dump())
     write_table(folder / "history.csv", history)
     state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}

@@ -23,6 +23,7 @@ from timemachine.training.loop import (
     warmup_cosine,
 )
 from timemachine.training.optimisers import make_optimizer
+from timemachine.training.resume import Resumable
 
 
 def training_range(recipe: RnnRecipe, corpus: Corpus) -> tuple[int, int]:
@@ -89,7 +90,11 @@ def cross_entropy(logits: Tensor, Y: Tensor) -> Loss:
 
 
 def train_language_model(
-    recipe: RnnRecipe, corpus: Corpus, device: torch.device, callback: Callback | None = None
+    recipe: RnnRecipe,
+    corpus: Corpus,
+    device: torch.device,
+    callback: Callback | None = None,
+    resumable: Resumable | None = None,
 ) -> tuple[nn.Module, list[Epoch]]:
     """Train the model that a recipe describes on the first tokens of a corpus.
 
@@ -98,6 +103,7 @@ def train_language_model(
         corpus: what `recipe.corpus` names.
         device: where to train.
         callback: takes each epoch as it ends.
+        resumable: takes the state after each epoch, and has that of an interrupted training.
 
     Returns:
         The model, and its history: `loss` in nats per token, `val_nats` if the recipe has a validation part.
@@ -135,6 +141,8 @@ def train_language_model(
         evaluate=validate if val_begin < val_end else None,
         early_stopping=EarlyStopping("val_nats", recipe.patience) if recipe.patience else None,
         callback=callback,
+        generators={"weights": weights, "order": order},
+        resumable=resumable,
     )
     return model, history
 

@@ -2,20 +2,22 @@
 
 A model maps `(X, state)` to `(output, state)`; the loop decides what happens to the state between
 minibatches, clips gradients and adds up the loss on the device, so that it waits for a GPU once per epoch.
-It may change the learning rate as it goes, stop when a metric no longer falls, and keep the best weights.
+It may change the learning rate as it goes, stop when a metric no longer falls, keep the best weights, and go on
+where a training that was interrupted stopped.
 """
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from timemachine.models.state import State, detach
 from timemachine.training.optimisers import Optimizer
+from timemachine.training.resume import Resumable, Snapshot
 
 # What becomes of the state after a minibatch: dropped, carried over without its history (truncated
 # backpropagation through time), or carried over with the history of the epoch (full).
@@ -115,6 +117,58 @@ class EarlyStopping:
     patience: int
 
 
+class Training:
+    """What changes in a training from epoch to epoch, so that it can be put aside and taken up again.
+
+    Args:
+        model: with its weights.
+        optimizer: with what it remembers.
+        generators: by name, all that the training draws from.
+
+    Attributes:
+        history: of the epochs done.
+        best: the epoch with the lowest value of the metric of early stopping; 0 without one.
+        best_weights: those after it.
+    """
+
+    def __init__(self, model: nn.Module, optimizer: Optimizer, generators: Mapping[str, Generator]) -> None:
+        self.model, self.optimizer, self.generators = model, optimizer, generators
+        self.history: list[Epoch] = []
+        self.best, self.best_weights = 0, dict[str, Tensor]()
+
+    def snapshot(self) -> Snapshot:
+        """Return all of it; the tensors are not copied."""
+        parts = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state(),
+            "generators": {name: generator.get_state() for name, generator in self.generators.items()},
+            "best": self.best_weights,
+        }
+        tensors = {f"{part}/{name}": tensor for part, named in parts.items() for name, tensor in named.items()}
+        facts = {"history": list(self.history), "best": self.best}
+        return Snapshot(len(self.history), tensors, facts)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on from a snapshot of the same training."""
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "generators": {}, "best": {}}
+        for key, tensor in snapshot.tensors.items():
+            part, _, name = key.partition("/")
+            parts[part][name] = tensor
+        self.model.load_state_dict(parts["model"])
+        self.optimizer.restore(parts["optimizer"])
+        for name, generator in self.generators.items():
+            generator.set_state(parts["generators"][name])
+        self.history = [Epoch(**epoch) for epoch in snapshot.facts["history"]]
+        self.best, self.best_weights = snapshot.facts["best"], parts["best"]
+
+    def compare(self, metric: str) -> None:
+        """Keep the weights if the last epoch is the best so far."""
+        history = self.history
+        if not self.best or history[-1].metrics[metric] < history[self.best - 1].metrics[metric]:
+            self.best = history[-1].epoch
+            self.best_weights = {key: value.clone() for key, value in self.model.state_dict().items()}
+
+
 def fit(
     model: nn.Module,
     minibatches: Callable[[], Pairs],
@@ -128,6 +182,8 @@ def fit(
     evaluate: Callable[[], dict[str, float]] | None = None,
     early_stopping: EarlyStopping | None = None,
     callback: Callback | None = None,
+    generators: Mapping[str, Generator] | None = None,
+    resumable: Resumable | None = None,
 ) -> list[Epoch]:
     """Train a model in place and return its history.
 
@@ -143,16 +199,25 @@ def fit(
         clip_norm: largest norm θ of the gradient over all parameters, g ← min(1, θ/‖g‖) g.
         evaluate: called after each epoch.
         early_stopping: without it every epoch is run and the last weights stay.
-        callback: takes each epoch as it ends.
+        callback: takes each epoch as it ends; those of before an interruption again.
+        generators: by name, all that model and minibatches draw from; only `resumable` needs them.
+        resumable: takes the state after each epoch, and has that of an interrupted training, which ends as if it
+            had not been interrupted.
 
     Raises:
         DivergenceError: a loss, a metric or a weight is no longer finite.
     """
     parameters = list(model.parameters())
     lr = optimizer.lr
-    history: list[Epoch] = []
-    best, best_weights = 0, {}
-    for number in range(1, num_epochs + 1):
+    training = Training(model, optimizer, generators or {})
+    if resumable and (snapshot := resumable.load()):
+        training.restore(snapshot)
+        if callback:
+            for epoch in training.history:
+                callback(epoch)
+    for number in range(len(training.history) + 1, num_epochs + 1):
+        if early_stopping and number - 1 - training.best >= early_stopping.patience:
+            break
         begin = time.perf_counter()
         model.train()
         state: State = None
@@ -183,17 +248,14 @@ def fit(
         if not all(map(math.isfinite, (total, largest, *metrics.values()))):
             raise DivergenceError(number)
         epoch = Epoch(number, total / num_labels, num_labels, seconds, metrics)
-        history.append(epoch)
+        training.history.append(epoch)
+        if early_stopping:
+            training.compare(early_stopping.metric)
+        if resumable:
+            resumable.update(training.snapshot())
         if callback:
             callback(epoch)
-        if early_stopping:
-            metric = early_stopping.metric
-            if not best or metrics[metric] < history[best - 1].metrics[metric]:
-                best = number
-                best_weights = {key: value.clone() for key, value in model.state_dict().items()}
-            if number - best >= early_stopping.patience:
-                break
     optimizer.lr = lr
     if early_stopping:
-        model.load_state_dict(best_weights)
-    return history
+        model.load_state_dict(training.best_weights)
+    return training.history

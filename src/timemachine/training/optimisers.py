@@ -1,6 +1,6 @@
 """SGD, Adam and AdamW, as torch's but for the second and a half that importing those costs every stage."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import cast
 
 import torch
@@ -32,6 +32,13 @@ class SGD:
     def step(self) -> None:
         """Update the parameters from their gradients."""
         torch._foreach_add_(self.parameters, gradients(self.parameters), alpha=-self.lr)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return what it remembers between steps: nothing."""
+        return {}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from what `state` returned."""
 
 
 class Adam:
@@ -69,6 +76,20 @@ class Adam:
         torch._foreach_div_(sizes, (1 - beta_2**t) ** 0.5)
         torch._foreach_add_(sizes, _EPSILON)
         torch._foreach_addcdiv_(self.parameters, self.means, sizes, value=-self.lr / (1 - beta_1**t))
+
+    def state(self) -> dict[str, Tensor]:
+        """Return what it remembers between steps: how many there were, and the running means."""
+        named = {"num_steps": torch.tensor(self.num_steps)}
+        named |= {f"means.{i}": mean for i, mean in enumerate(self.means)}
+        return named | {f"squares.{i}": square for i, square in enumerate(self.squares)}
+
+    @torch.no_grad()
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from what `state` returned."""
+        self.num_steps = int(state["num_steps"])
+        for i, (mean, square) in enumerate(zip(self.means, self.squares, strict=True)):
+            mean.copy_(state[f"means.{i}"])
+            square.copy_(state[f"squares.{i}"])
 
 
 Optimizer = SGD | Adam
