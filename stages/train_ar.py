@@ -35,7 +35,8 @@ def run(params: Params, name: str, series: Path, out: Path) -> None:
         ):
 
             def tell(epoch: Epoch) -> None:
-                progress.update(epoch.epoch, loss=epoch.loss, mse=epoch.metrics["mse"])
+                if epoch.epoch > resumable.num_restored:
+                    progress.update(epoch.epoch, loss=epoch.loss, mse=epoch.metrics["mse"])
                 live.update(history_rows([epoch])[0])
 
             model, history = train_autoregressive(recipe, observed.x, device, tell, resumable)

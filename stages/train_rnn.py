@@ -36,7 +36,8 @@ def run(params: Params, name: str, text: Path, out: Path) -> None:
 
             def tell(epoch: Epoch) -> None:
                 row = history_rows([epoch])[0]
-                progress.update(epoch.epoch, perplexity=row["perplexity"], tokens_per_s=epoch.labels_per_s)
+                if epoch.epoch > resumable.num_restored:
+                    progress.update(epoch.epoch, perplexity=row["perplexity"], tokens_per_s=epoch.labels_per_s)
                 live.update(row | {"tokens_per_s": epoch.labels_per_s})
 
             model, history = train_language_model(recipe, corpus, device, tell, resumable)

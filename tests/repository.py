@@ -43,7 +43,7 @@ class Repository:
 
     def dvc(self, *arguments: str) -> str:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        command = [sys.executable, "-m", "dvc", *arguments]
+        command = [sys.executable, "-m", "timemachine.safe_dvc", *arguments]
         environment = os.environ | {"PATH": path, "PYTHONPATH": str(self.folder / "src"), "DVC_NO_ANALYTICS": "1"}
         done = subprocess.run(
             command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False

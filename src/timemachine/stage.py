@@ -98,7 +98,7 @@ def _running_dvc() -> "psutil.Process | None":
 
     with suppress(psutil.Error):
         for parent in psutil.Process().parents():
-            if any(Path(word).name in ("dvc", "timemachine.dvc") for word in parent.cmdline()[:4]):
+            if any(Path(word).name in ("dvc", "timemachine.safe_dvc") for word in parent.cmdline()[:4]):
                 return parent
     return None
 

@@ -1,4 +1,3 @@
-import json
 import os
 import subprocess
 import sys
@@ -6,57 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from timemachine.retraining import pipeline as pipeline_module
 from timemachine.retraining.pipeline import Pipeline
-
-
-@pytest.fixture
-def locked(tmp_path: Path) -> Path:
-    path = tmp_path / ".dvc/tmp/rwlock"
-    path.parent.mkdir(parents=True)
-    return path
-
-
-def write(path: Path, pid: int) -> None:
-    owner = {"pid": pid, "cmd": "dvc repro"}
-    path.write_text(json.dumps({"read": {"data/text": [owner]}, "write": {"data/models": owner}}))
-
-
-def test_the_lock_of_a_living_dvc_stays(locked: Path, tmp_path: Path) -> None:
-    code = "import sys; print(flush=True); sys.stdin.read()"
-    pipe = subprocess.PIPE
-    with subprocess.Popen([sys.executable, "-c", code, "dvc"], stdin=pipe, stdout=pipe) as living:
-        assert living.stdout
-        living.stdout.readline()
-        write(locked, living.pid)
-        Pipeline(tmp_path, 0).forget_the_dead()
-        assert locked.exists()
-        # Dead, and nobody has taken note of it yet.
-        living.kill()
-        while Path(f"/proc/{living.pid}/stat").read_text().split()[2] != "Z":
-            pass
-        Pipeline(tmp_path, 0).forget_the_dead()
-        assert not locked.exists()
-
-
-def test_a_lock_whose_number_somebody_else_has_now_is_taken_away(locked: Path, tmp_path: Path) -> None:
-    write(locked, os.getppid())
-    Pipeline(tmp_path, 0).forget_the_dead()
-    assert not locked.exists()
-
-
-@pytest.mark.parametrize("content", ["", '{"read": {"da', '{"write": 3}', "[]"])
-def test_a_lock_file_cut_off_in_the_middle_is_taken_away(
-    locked: Path, tmp_path: Path, content: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pipeline_module, "_WRITING_S", 0.0)
-    locked.write_text(content)
-    Pipeline(tmp_path, 0).forget_the_dead()
-    assert not locked.exists()
-
-
-def test_without_a_lock_nothing_happens(tmp_path: Path) -> None:
-    Pipeline(tmp_path, 0).forget_the_dead()
 
 
 def test_dvcs_own_words_are_the_error(tmp_path: Path) -> None:

@@ -4,14 +4,8 @@ import json
 import os
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
-
-import psutil
-
-# Longer than any living DVC takes to write a line.
-_WRITING_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -25,33 +19,6 @@ class Pipeline:
 
     root: Path
     lock: int
-
-    def forget_the_dead(self) -> None:
-        """Take away what a DVC that was killed has locked, as its own message advises.
-
-        DVC writes into a file which process uses which paths. It passes over processes that are gone, but not
-        over one that has had its number since then, a restart of the machine for example, nor over a file that
-        it was about to write when it was killed.
-        """
-        path = self.root / ".dvc/tmp/rwlock"
-        deadline_s = time.monotonic() + _WRITING_S
-        while True:
-            try:
-                locked = json.loads(path.read_bytes())
-                owners = [
-                    *locked.get("write", {}).values(),
-                    *(owner for readers in locked.get("read", {}).values() for owner in readers),
-                ]
-                if any(_is_dvc(int(owner["pid"])) for owner in owners):
-                    return
-                break
-            except FileNotFoundError:
-                return
-            except (ValueError, KeyError, TypeError, AttributeError):
-                if time.monotonic() > deadline_s:
-                    break
-                time.sleep(0.1)
-        path.unlink(missing_ok=True)
 
     def changed_stages(self) -> list[str]:
         """Return the stages whose code, params, inputs or outputs are not what they were at their last run.
@@ -105,20 +72,10 @@ class Pipeline:
         return done.stdout
 
     def _command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "dvc", *arguments]
+        return [sys.executable, "-m", "timemachine.safe_dvc", *arguments]
 
 
 def _environment() -> dict[str, str]:
     """Return an environment in which `python`, as stages call it, is this one."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     return os.environ | {"PATH": path, "DVC_NO_ANALYTICS": "1"}
-
-
-def _is_dvc(pid: int) -> bool:
-    try:
-        process = psutil.Process(pid)
-        return process.status() != psutil.STATUS_ZOMBIE and any("dvc" in word for word in process.cmdline())
-    except psutil.AccessDenied:
-        return True
-    except psutil.NoSuchProcess:
-        return False

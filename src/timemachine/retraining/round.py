@@ -181,7 +181,6 @@ class _Round:
         """Do what the round is about; each step finds done what an earlier round did."""
         if (code := self._finish_what_was_begun()) is not None:
             return code
-        self.pipeline.forget_the_dead()
         inbox = Inbox(self.params, self.root)
         for decision in inbox.take():
             self.say(decision.line())

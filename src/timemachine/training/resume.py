@@ -46,7 +46,7 @@ class Snapshot:
 
 
 def training_hash(*depends_on: object) -> str:
-    """Return the hash of what a training depends on: JSON values, and the code that has been imported for it."""
+    """Return a hash of what a training depends on: JSON values, and the code that has been imported for it."""
     digest = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode())
     main = getattr(sys.modules["__main__"], "__file__", None)
     files = {"__main__": main} | {
@@ -55,7 +55,7 @@ def training_hash(*depends_on: object) -> str:
     for name, file in sorted(files.items()):
         if file is not None:
             digest.update(f"{name} {sha256_of(file)}\n".encode())
-    return digest.hexdigest()
+    return digest.hexdigest()[:16]
 
 
 class Resumable:
@@ -69,12 +69,15 @@ class Resumable:
         folder: the states of this training, and of no other; its parent has those of the others.
         name: of the training, for messages.
         num_epochs: of the training, for messages.
+
+    Attributes:
+        num_restored: epochs that an earlier process has done.
     """
 
     def __init__(self, folder: Path, name: str, num_epochs: int) -> None:
         self.folder, self._name, self._num_epochs = folder, name, num_epochs
         self._newest: Snapshot | None = None  # not on disk yet
-        self._saved_epoch = 0
+        self.num_restored = self._num_saved = 0
         self._cost_s = _LEAST_COST_S
         self._last_s = time.monotonic()
 
@@ -96,7 +99,7 @@ class Resumable:
             except (OSError, ValueError, SafetensorError) as error:
                 self._say(f"warning: {path} is of no use ({error})")
                 continue
-            self._saved_epoch = snapshot.epoch
+            self.num_restored = self._num_saved = snapshot.epoch
             self._say(f"goes on after epoch {snapshot.epoch} of {self._num_epochs}")
             return snapshot
         return None
@@ -115,10 +118,10 @@ class Resumable:
             self._remove_all()
             return
         self._write()
-        if self._saved_epoch:
+        if self._num_saved:
             error.add_note(
-                f"the state after epoch {self._saved_epoch} of {self._num_epochs} is kept in {self.folder}, and "
-                "the next `dvc repro` goes on from there"
+                f"{self.folder} keeps the state of {self._name} after epoch {self._num_saved} of "
+                f"{self._num_epochs}, and `dvc repro` goes on from there"
             )
 
     def _write(self) -> None:
@@ -132,7 +135,7 @@ class Resumable:
             write_bytes(self.folder / name, content)
             for path in self._paths()[_NUM_KEPT:]:
                 path.unlink(missing_ok=True)
-            self._saved_epoch = newest.epoch
+            self._num_saved = newest.epoch
         except OSError as error:
             self._say(f"warning: the state after epoch {newest.epoch} cannot be kept: {error}")
         self._last_s = time.monotonic()

@@ -1,0 +1,117 @@
+"""The `dvc` of this project's environment: DVC, but safe to kill.
+
+DVC writes its files in place, and its lock file, which takes it half a second here, after every stage. Whoever
+kills it in that time, or runs out of disk, is left with half a `dvc.lock`, and no command works any more. Its list of
+which process uses which paths is written likewise, and outlives processes. Here both are written as everything else
+in this project is: to a temporary file that then takes the name; and what the dead have locked is set free.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+# Longer than any living DVC that is not this one takes to write a line.
+_WRITING_S = 2.0
+
+
+def main() -> None:
+    """Be DVC."""
+    try:
+        from dvc import rwlock
+        from dvc.cli import main as dvc
+        from dvc.utils.serialize import _common, _yaml
+    except ModuleNotFoundError:
+        sys.exit("dvc: error: DVC is not installed here; `make setup` does it")
+
+    dump, edit = _common._dump_data, rwlock._edit_rwlock
+
+    def dump_whole(path: str, data: Any, dumper: Any, fs: Any = None, **options: Any) -> None:
+        dump(path, data, dumper, _WholeFiles(fs), **options)
+
+    _common._dump_data = _yaml._dump_data = dump_whole
+    rwlock._edit_rwlock = lambda folder, fs, hardlink: edit(folder, _WholeFiles(fs), hardlink)
+    forget_the_dead(_repository())
+    sys.exit(dvc())
+
+
+class _WholeFiles:
+    """One of DVC's file systems, whose files are new and whole, or as they were.
+
+    Args:
+        fs: a file system of this machine; None for Python's own `open`.
+    """
+
+    def __init__(self, fs: Any) -> None:
+        self._fs = fs
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._fs, name)
+
+    @contextmanager
+    def open(self, path: str, mode: str = "r", **options: Any) -> Iterator[IO[str]]:
+        """Open a text file as `open` does."""
+        if not mode.startswith("w"):
+            with (self._fs.open if self._fs else open)(path, mode, **options) as unchanged:
+                yield unchanged
+            return
+        from timemachine.files import replacing  # numpy takes a while, and most commands write nothing
+
+        with replacing(os.path.realpath(path)) as temporary, temporary.open(mode, **options) as file:
+            yield file
+
+
+def _repository() -> Path:
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if (folder / ".dvc").is_dir()), here)
+
+
+def forget_the_dead(root: Path) -> None:
+    """Take away what a DVC that was killed has locked, as its own message advises.
+
+    DVC writes into a file which process uses which paths. It passes over processes that are gone, but not over
+    one that has had its number since then, a restart of the machine for example, nor over a file that it was
+    about to write when it was killed.
+
+    Args:
+        root: the repository root.
+    """
+    path = root / ".dvc/tmp/rwlock"
+    deadline_s = time.monotonic() + _WRITING_S
+    while True:
+        try:
+            locked = json.loads(path.read_bytes())
+            owners = [
+                *locked.get("write", {}).values(),
+                *(owner for readers in locked.get("read", {}).values() for owner in readers),
+            ]
+            if any(_is_dvc(int(owner["pid"])) for owner in owners):
+                return
+            break
+        except FileNotFoundError:
+            return
+        except (ValueError, KeyError, TypeError, AttributeError):
+            if time.monotonic() > deadline_s:
+                break
+            time.sleep(0.1)
+    path.unlink(missing_ok=True)
+
+
+def _is_dvc(pid: int) -> bool:
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return process.status() != psutil.STATUS_ZOMBIE and any("dvc" in word for word in process.cmdline())
+    except psutil.AccessDenied:
+        return True
+    except psutil.NoSuchProcess:
+        return False
+
+
+if __name__ == "__main__":
+    main()

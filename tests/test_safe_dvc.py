@@ -1,0 +1,79 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from timemachine import safe_dvc
+from timemachine.safe_dvc import forget_the_dead
+
+
+@pytest.fixture
+def locked(tmp_path: Path) -> Path:
+    path = tmp_path / ".dvc/tmp/rwlock"
+    path.parent.mkdir(parents=True)
+    return path
+
+
+def write(path: Path, pid: int) -> None:
+    owner = {"pid": pid, "cmd": "dvc repro"}
+    path.write_text(json.dumps({"read": {"data/text": [owner]}, "write": {"data/models": owner}}))
+
+
+def test_the_lock_of_a_living_dvc_stays(locked: Path, tmp_path: Path) -> None:
+    code = "import sys; print(flush=True); sys.stdin.read()"
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", code, "dvc"], stdin=pipe, stdout=pipe) as living:
+        assert living.stdout
+        living.stdout.readline()
+        write(locked, living.pid)
+        forget_the_dead(tmp_path)
+        assert locked.exists()
+        # Dead, and nobody has taken note of it yet.
+        living.kill()
+        while Path(f"/proc/{living.pid}/stat").read_text().split()[2] != "Z":
+            pass
+        forget_the_dead(tmp_path)
+        assert not locked.exists()
+
+
+def test_a_lock_whose_number_somebody_else_has_now_is_taken_away(locked: Path, tmp_path: Path) -> None:
+    write(locked, os.getppid())
+    forget_the_dead(tmp_path)
+    assert not locked.exists()
+
+
+@pytest.mark.parametrize("content", ["", '{"read": {"da', '{"write": 3}', "[]"])
+def test_a_lock_file_cut_off_in_the_middle_is_taken_away(
+    locked: Path, tmp_path: Path, content: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(safe_dvc, "_WRITING_S", 0.0)
+    locked.write_text(content)
+    forget_the_dead(tmp_path)
+    assert not locked.exists()
+
+
+def test_without_a_lock_nothing_happens(tmp_path: Path) -> None:
+    forget_the_dead(tmp_path)
+
+
+def dvc(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "timemachine.safe_dvc", *arguments]
+    environment = os.environ | {"DVC_NO_ANALYTICS": "1"}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_dvc_puts_a_new_lock_file_in_the_place_of_the_old_one(tmp_path: Path) -> None:
+    (tmp_path / "dvc.yaml").write_text("stages: {a: {cmd: echo a > a, outs: [a]}}\n")
+    assert dvc(tmp_path, "init", "--no-scm").returncode == 0
+    assert dvc(tmp_path, "repro").returncode == 0
+    lock = tmp_path / "dvc.lock"
+    (tmp_path / "same").hardlink_to(lock)
+    before = lock.read_text()
+    (tmp_path / "dvc.yaml").write_text("stages: {a: {cmd: echo b > a, outs: [a]}}\n")
+    assert dvc(tmp_path, "repro").returncode == 0
+    assert "echo b" in lock.read_text()
+    assert (tmp_path / "same").read_text() == before
+    assert dvc(tmp_path, "status").stdout.startswith("Data and pipelines are up to date")
