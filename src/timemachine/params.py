@@ -7,6 +7,7 @@ one line that names the key, what was found and what is allowed, before any work
 import difflib
 import math
 import re
+import reprlib
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -586,7 +587,7 @@ class Params(Section):
         allowed = recurrent | {f"{name}_dynamic" for name in self.dynamic_evaluation.models}
         for mixture, recipe in self.compare_models.mixtures.items():
             for name in recipe.models:
-                if name not in allowed and not _KNESER_NEY_NAME.match(name):
+                if name not in allowed and not _KNESER_NEY_NAME.fullmatch(name):
                     raise ValueError(
                         f"compare_models.mixtures.{mixture}: no model {name!r} {of_corpus}; it has "
                         f"{', '.join(sorted(allowed))}, kneser_ney_<order> and kneser_ney_<order>_adaptive"
@@ -630,7 +631,7 @@ def validate(section: type[S], content: Any, path: str | Path) -> S:
 def _sentence(section: type[Section], error: dict[str, Any]) -> str:
     """Say in a few words which key is wrong, what was found and what is allowed."""
     location, found, context = error["loc"], error["input"], error.get("ctx", {})
-    key = ".".join(str(part) for part in location if part != "[key]")
+    key = ".".join(_readable(part) for part in location if part != "[key]")
     kind = error["type"]
     if kind == "value_error":
         message = str(context["error"])
@@ -643,16 +644,31 @@ def _sentence(section: type[Section], error: dict[str, Any]) -> str:
     if kind == "missing":
         return f"{key}: missing"
     if kind == "string_pattern_mismatch":
-        return f"{key}: {found!r} is not {_PATTERNS[context['pattern']]}"
+        return f"{key}: {_short(found)} is not {_PATTERNS[context['pattern']]}"
     message = error["msg"].removeprefix("Input ").replace("valid ", "")
     if kind.startswith("float") and isinstance(found, str):
         message += " (write 0.001, not 1e-3)"
-    return f"{key}: {_short(found)} {message}"
+    return f"{key}: {_short(found)} {message}" if key else f"{_short(found)} {message}"
+
+
+# YAML's aliases make of nine short lines a list that it takes days to write out.
+_REPR = reprlib.Repr()
+_REPR.maxlevel = 3
+_REPR.maxstring = _REPR.maxlong = _REPR.maxother = 60
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    """Return what was found, in one line and not much more than 60 characters."""
+    try:
+        text = _REPR.repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _readable(part: Any) -> str:
+    """Return a part of a key, quoted where it is not printable, or too long."""
+    return part if isinstance(part, str) and part.isprintable() and 0 < len(part) <= 64 else _short(part)
 
 
 def _fields_at(section: Any, location: tuple[Any, ...]) -> list[str]:
