@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 from graph import stages
 from repository import Repository
-from tiny import make_project, run_stage
+from tiny import make_project, run_stage, tiny_params, write_params
+
+from timemachine import params
 
 
 def test_no_command_of_the_graph_holds_anything_from_params() -> None:
@@ -56,3 +58,22 @@ def test_a_stage_takes_its_name_from_dvc_unless_one_is_given(
     run_stage(tmp_path, "train_ar")
     run_stage(tmp_path, "train_ar", "mlp")
     assert sorted(path.name for path in (tmp_path / "data/models/ar").iterdir()) == ["linear", "mlp"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("sources", ["https://ann:hunter2@example.org/text"]),
+        ("sources", ["http://ann:hunter/hunter2@example.org/text"]),
+        ("sources", "https://ann:hunter2@example.org/text"),
+        ("sha256", f"https://ann:hunter2{'x' * 100}@example.org/text"),
+        ("https://ann:hunter2@example.org/text", True),
+    ],
+)
+def test_a_password_in_params_is_refused_and_not_said_again(tmp_path: Path, key: str, value: object) -> None:
+    content = tiny_params()
+    content["download"][key] = value
+    write_params(tmp_path, content)
+    with pytest.raises(ValueError, match=r"params\.yaml: download\.") as refused:
+        params.load(tmp_path / "params.yaml")
+    assert "hunter2" not in str(refused.value)

@@ -83,6 +83,9 @@ class Download(Section):
     @classmethod
     def _https_or_path(cls, sources: list[str]) -> list[str]:
         for source in sources:
+            # Params are shown in MLflow, in errors and in git. A password may hold a slash: any @ is too many.
+            if "://" in source and "@" in source:
+                raise ValueError("a URL must hold no user and no password; write %40 for an @ that means neither")
             if "\0" in source or ("://" in source and not source.startswith("https://")):
                 raise ValueError(f"{source!r} is neither an https URL nor a path")
         return sources
@@ -598,7 +601,7 @@ def load(path: str | Path = "params.yaml") -> Params:
         raise ValueError(f"{path}: no such file; run this in the repository root") from None
     except (yaml.YAMLError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         # Besides its own errors PyYAML lets through those of the types it makes.
-        raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+        raise ValueError(f"{path}: not YAML: {_without_user(' '.join(str(error).split()))}") from None
     return validate(Params, content, path)
 
 
@@ -622,7 +625,7 @@ def validate(section: type[S], content: Any, path: str | Path) -> S:
 def _sentence(section: type[Section], error: dict[str, Any]) -> str:
     """Say in a few words which key is wrong, what was found and what is allowed."""
     location, found, context = error["loc"], error["input"], error.get("ctx", {})
-    key = ".".join(str(part) for part in location if part != "[key]")
+    key = ".".join(_short(part) for part in location if part != "[key]")
     kind = error["type"]
     if kind == "value_error":
         message = str(context["error"])
@@ -635,16 +638,21 @@ def _sentence(section: type[Section], error: dict[str, Any]) -> str:
     if kind == "missing":
         return f"{key}: missing"
     if kind == "string_pattern_mismatch":
-        return f"{key}: {found!r} is not {_PATTERNS[context['pattern']]}"
+        return f"{key}: {_short(repr(found))} is not {_PATTERNS[context['pattern']]}"
     message = error["msg"].removeprefix("Input ").replace("valid ", "")
     if kind.startswith("float") and isinstance(found, str):
         message += " (write 0.001, not 1e-3)"
-    return f"{key}: {_short(found)} {message}"
+    return f"{key}: {_short(repr(found))} {message}"
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+def _short(part: object) -> str:
+    text = _without_user(str(part) if str(part).isprintable() else repr(part))
+    return text if len(text) <= 70 else text[:67] + "..."
+
+
+def _without_user(text: str) -> str:
+    """Return a text whose URLs show neither user nor password, wherever somebody put them."""
+    return re.sub(r"""://[^'"]*@""", "://", text)
 
 
 def _fields_at(section: Any, location: tuple[Any, ...]) -> list[str]:
