@@ -26,13 +26,13 @@ def seconds(*command: str) -> float:
     return time.perf_counter() - begin
 
 
-def commands() -> list[str]:
-    """Return the commands of all stages as `dvc.lock` has them, in the order of `dvc.yaml`."""
+def scripts() -> list[list[str]]:
+    """Return the script and the name of every stage in `dvc.lock`, in the order of `dvc.yaml`."""
     root = stage.repository_root()
     order = list(yaml.safe_load((root / "dvc.yaml").read_text())["stages"])
     locked = yaml.safe_load((root / "dvc.lock").read_text())["stages"]
     ordered = sorted(locked, key=lambda name: order.index(name.partition("@")[0]))
-    return [locked[name]["cmd"] for name in ordered]
+    return [[f"stages/{name}.py", *key] for name, *key in (addressed.split("@") for addressed in ordered)]
 
 
 def main() -> None:
@@ -43,8 +43,7 @@ def main() -> None:
     options = parser.parse_args()
     print("stage | start-up s | rest s")
     totals = [0.0, 0.0]
-    for command in commands():
-        _, script, *arguments = command.replace("'", "").split()
+    for script, *arguments in scripts():
         if options.without_training and "train_" in script:
             continue
         start_up = statistics.median(

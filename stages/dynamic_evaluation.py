@@ -3,7 +3,7 @@
 Reads `dynamic_evaluation`, `compare_models.corpus` and `evaluate_perplexity.num_warmup` of params.yaml, the
 corpus and the model's checkpoint; writes
 data/scores/dynamic/<name>.safetensors, what the model made of every held-out token.
-Run: python stages/dynamic_evaluation.py NAME
+Run: python stages/dynamic_evaluation.py NAME (from DVC_STAGE where DVC runs it)
 """
 
 from pathlib import Path

@@ -20,7 +20,7 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 @pytest.fixture(autouse=True)
 def _own_store(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test writes to a store, or a repository, that the caller's environment names."""
-    for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "TIMEMACHINE_DEBUG"):
+    for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_STAGE", "TIMEMACHINE_DEBUG"):
         monkeypatch.delenv(name, raising=False)
 
 

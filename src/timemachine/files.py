@@ -45,6 +45,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
         _flush(path.parent)  # the new name
+    except OSError as error:
+        error.add_note(f"while {path} was written, which is as it was before")
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

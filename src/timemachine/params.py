@@ -91,6 +91,9 @@ class Download(Section):
     @classmethod
     def _https_or_path(cls, sources: list[str]) -> list[str]:
         for source in sources:
+            # Params are shown in MLflow, in errors and in git. A password may hold a slash: any @ is too many.
+            if "://" in source and "@" in source:
+                raise ValueError("a URL must hold no user and no password; write %40 for an @ that means neither")
             if "\0" in source or ("://" in source and not source.startswith("https://")):
                 raise ValueError(f"{source!r} is neither an https URL nor a path")
         return sources
@@ -607,7 +610,7 @@ def load(path: str | Path = "params.yaml") -> Params:
         raise ValueError(f"{path}: no such file; run this in the repository root") from None
     except (yaml.YAMLError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         # Besides its own errors PyYAML lets through those of the types it makes.
-        raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+        raise ValueError(f"{path}: not YAML: {_without_user(' '.join(str(error).split()))}") from None
     return validate(Params, content, path)
 
 
@@ -651,8 +654,13 @@ def _sentence(section: type[Section], error: dict[str, Any]) -> str:
     return f"{key}: {_short(found)} {message}" if key else f"{_short(found)} {message}"
 
 
+class _Repr(reprlib.Repr):
+    def repr_str(self, x: str, level: int) -> str:
+        return super().repr_str(_without_user(x), level)
+
+
 # YAML's aliases make of nine short lines a list that it takes days to write out.
-_REPR = reprlib.Repr()
+_REPR = _Repr()
 _REPR.maxlevel = 3
 _REPR.maxstring = _REPR.maxlong = _REPR.maxother = 60
 
@@ -666,9 +674,15 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
+def _without_user(text: str) -> str:
+    """Return a text whose URLs show neither user nor password, wherever somebody put them."""
+    return re.sub(r"""://[^'"]*@""", "://", text)
+
+
 def _readable(part: Any) -> str:
     """Return a part of a key, quoted where it is not printable, or too long."""
-    return part if isinstance(part, str) and part.isprintable() and 0 < len(part) <= 64 else _short(part)
+    plain = isinstance(part, str) and part.isprintable() and 0 < len(part) <= 64
+    return _without_user(part) if plain else _short(part)
 
 
 def _fields_at(section: Any, location: tuple[Any, ...]) -> list[str]:

@@ -1,9 +1,9 @@
 """The `dvc` of this project's environment: DVC, but safe to kill.
 
 DVC writes its files in place, and its lock file, which takes it half a second here, after every stage. Whoever
-kills it in that time, or runs out of disk, is left with half a `dvc.lock`, and no command works any more. Its list of
-which process uses which paths is written likewise, and outlives processes. Here both are written as everything else
-in this project is: to a temporary file that then takes the name; and what the dead have locked is set free.
+kills it in that time, or runs out of disk, is left with half a `dvc.lock`, and no command works any more. Its list
+of which process uses which paths is written likewise, and outlives processes. Here both are written as everything
+else in this project is: to a temporary file that then takes the name; and what the dead have locked is set free.
 """
 
 import json

@@ -115,10 +115,16 @@ def _end_with(dvc: "psutil.Process", over: threading.Event) -> None:
 
 
 def main(run: Callable[..., None], **paths: str) -> None:
-    """Call a stage's `run` with the checked params, the given paths and the script's own arguments."""
+    """Call a stage's `run` with the checked params, the given paths and the script's own arguments.
+
+    Without arguments a stage of a foreach takes its name from `DVC_STAGE`, for example `train_rnn@lstm`, so that
+    no name from params.yaml stands in a command that a shell runs.
+    """
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     script = Path(sys.argv[0])
     with one_line_errors(script.stem), interruptible():
+        if not arguments and (name := os.environ.get("DVC_STAGE", "").partition(f"{script.stem}@")[2]):
+            arguments = [name]
         names = [name for name in list(inspect.signature(run).parameters)[1:] if name not in paths]
         if len(arguments) != len(names):
             raise ValueError(f"usage: python {script} {' '.join(names).upper()}".rstrip())

@@ -19,7 +19,8 @@ def git_tags(folder: Path) -> dict[str, str]:
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(folder), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - git, no shell
+        return done.stdout.strip()
 
     try:
         commit, changes = git("rev-parse", "HEAD"), git("status", "--porcelain")

@@ -142,7 +142,7 @@ class Live:
         patience = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
         try:
             # In a session of its own, so that Ctrl-C ends the training alone; it ends with its standard input.
-            self._sender = subprocess.Popen(
+            self._sender = subprocess.Popen(  # noqa: S603 - our own module, no shell
                 command,
                 env=os.environ | patience,
                 stdin=pipe,

@@ -95,7 +95,7 @@ def serve(root: Path, experiment: str, alias: str, port: int) -> NoReturn:
     environment = {"OMP_NUM_THREADS": "1"} | os.environ
     # It has no need of the store, nor of its password.
     environment = {key: value for key, value in environment.items() if not key.startswith("MLFLOW_TRACKING_")}
-    os.execve(sys.executable, command, environment)
+    os.execve(sys.executable, command, environment)  # noqa: S606 - uvicorn, and no shell is meant
 
 
 def _kept(store: Store, version: Version, served: Path) -> Path:

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
-from timemachine.files import read_arrays, read_json, replacing, write_json, write_table
+from timemachine.files import read_arrays, read_json, write_bytes, write_json, write_table
 from timemachine.params import Section, validate
 
 C = TypeVar("C", bound=Section)
@@ -29,8 +29,7 @@ def save_checkpoint(
     write_json(folder / "config.json", config.model_dump())
     write_table(folder / "history.csv", history)
     state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-    with replacing(folder / "model.safetensors") as temporary:
-        save_file(state, temporary)
+    write_bytes(folder / "model.safetensors", save(state))
 
 
 def load_checkpoint(

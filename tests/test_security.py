@@ -1,0 +1,79 @@
+"""What SECURITY.md promises."""
+
+from pathlib import Path
+
+import pytest
+from graph import stages
+from repository import Repository
+from tiny import make_project, run_stage, tiny_params, write_params
+
+from timemachine import params
+
+
+def test_no_command_of_the_graph_holds_anything_from_params() -> None:
+    assert [stage["cmd"] for stage in stages().values() if "$" in stage["cmd"]] == []
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    """A repository in a folder of its own, in which the stages before a training seem to have run."""
+    (tmp_path / "repository/data/text/whole").mkdir(parents=True)
+    repository = Repository(tmp_path / "repository")
+    (repository.folder / "data/checked.txt").write_text("will do")
+    (repository.folder / "data/text/whole/tokens.npy").write_text("tokens")
+    return repository
+
+
+def test_a_name_in_params_is_no_command_even_where_no_check_runs_before(repository: Repository) -> None:
+    name = "'; touch taken; $(touch taken) '"
+    repository.change(lambda content: content["train_rnn"].update({name: content["train_rnn"]["gated"]}))
+    with pytest.raises(
+        AssertionError, match=r"train_rnn: error: params\.yaml: train_rnn\..* is not a name of up to"
+    ):
+        repository.dvc("repro", "--single-item", f"train_rnn@{name}")
+    assert list(repository.folder.rglob("taken")) == []
+
+
+@pytest.mark.parametrize("name", ["../../../..", "a" * 10_000])
+def test_a_name_that_leads_out_of_the_repository_stops_before_dvc_touches_anything(
+    repository: Repository, name: str
+) -> None:
+    victims = [repository.folder.parent / "config.json", repository.folder.parent / "outside/config.json"]
+    for victim in victims:
+        victim.parent.mkdir(exist_ok=True)
+        victim.write_text("somebody's")
+    repository.change(lambda content: content["train_rnn"].update({name: content["train_rnn"]["gated"]}))
+    with pytest.raises(AssertionError, match=r"check: error: params\.yaml: train_rnn\."):
+        repository.dvc("repro")
+    assert [victim.read_text() for victim in victims] == ["somebody's"] * 2
+
+
+def test_a_stage_takes_its_name_from_dvc_unless_one_is_given(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVC_STAGE", "../dvc.yaml:train_ar@linear")
+    make_project(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/series").symlink_to(finished / "data/series")
+    run_stage(tmp_path, "train_ar")
+    run_stage(tmp_path, "train_ar", "mlp")
+    assert sorted(path.name for path in (tmp_path / "data/models/ar").iterdir()) == ["linear", "mlp"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("sources", ["https://ann:hunter2@example.org/text"]),
+        ("sources", ["http://ann:hunter/hunter2@example.org/text"]),
+        ("sources", "https://ann:hunter2@example.org/text"),
+        ("sha256", f"https://ann:hunter2{'x' * 100}@example.org/text"),
+        ("https://ann:hunter2@example.org/text", True),
+    ],
+)
+def test_a_password_in_params_is_refused_and_not_said_again(tmp_path: Path, key: str, value: object) -> None:
+    content = tiny_params()
+    content["download"][key] = value
+    write_params(tmp_path, content)
+    with pytest.raises(ValueError, match=r"params\.yaml: download\.") as refused:
+        params.load(tmp_path / "params.yaml")
+    assert "hunter2" not in str(refused.value)
