@@ -3,6 +3,7 @@
 Source: B. Krause, E. Kahembwe, I. Murray, S. Renals, Dynamic Evaluation of Neural Sequence Models, 2018.
 """
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -30,7 +31,7 @@ def read_and_learn(
         lr: learning rate.
 
     Raises:
-        ValueError: fewer than `num_rms` + 2 tokens before `first`.
+        ValueError: fewer than `num_rms` + 2 tokens before `first`, or steps so large that the model diverged.
     """
     if first < num_rms + 2:  # the first of them follows another one
         raise ValueError(f"num_rms: {num_rms} is too many: only {first} tokens stand before the held-out text")
@@ -42,7 +43,8 @@ def read_and_learn(
     num_segments = -(-num_rms // num_steps)
     rms = [(s / num_segments).sqrt() for s in squares]
     mean = torch.cat([r.flatten() for r in rms]).mean()
-    sizes = [r + mean for r in rms]
+    # What never moved before, as where all tokens are the same, does not move now.
+    sizes = [r + mean if mean > 0 else torch.full_like(r, math.inf) for r in rms]
     scored = []
     for log_P, gradients in _segments(model, tokens, first, num_steps):
         scored.append(log_P)

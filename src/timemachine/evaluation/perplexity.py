@@ -25,10 +25,17 @@ class Reading:
     Attributes:
         nats: (num_tokens,) −log P of each token given all before it.
         log_P: (num_tokens, vocab) log P of every token in its place, in float32; None where nobody asked.
+
+    Raises:
+        ValueError: one of them is no finite number, as of a model whose training ended where it diverged.
     """
 
     nats: NDArray[np.float64]
     log_P: NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        if not all(np.isfinite(made).all() for made in (self.nats, self.log_P) if made is not None):
+            raise ValueError("the model diverged: a log P is no finite number; lower lr")
 
 
 @torch.inference_mode()
@@ -47,6 +54,9 @@ def read_streams(
         streams: 1-D indices, at least two each.
         num_warmup: tokens of each stream that are read and not scored, at least 1: nothing predicts the first.
         with_log_P: streams, by number, whose whole distributions are kept.
+
+    Raises:
+        ValueError: the model gives a token a log P that is no finite number.
     """
     model.eval()
     chosen = sorted(with_log_P)
@@ -87,7 +97,7 @@ def read_parts(
         num_streams: into how many streams a part is cut; 1 carries the state through all of it.
 
     Raises:
-        ValueError: `train_range` is not within the train part.
+        ValueError: `train_range` is not within the train part, or a log P is no finite number.
     """
     ranges = corpus.split | {"train": train_range}
     if not 0 <= train_range[0] < train_range[1] <= corpus.split["train"][1]:
