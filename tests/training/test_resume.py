@@ -1,0 +1,185 @@
+"""Trainings that are interrupted, and what they leave on disk."""
+
+import itertools
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny import tiny_params, tiny_text
+
+from timemachine.params import ArRecipe, RnnRecipe
+from timemachine.series.source import noisy_sine
+from timemachine.text.prepare import build_corpus
+from timemachine.training import resume
+from timemachine.training.autoregressive import train_autoregressive
+from timemachine.training.language import train_language_model
+from timemachine.training.loop import Epoch
+from timemachine.training.resume import Resumable, training_hash
+
+CPU = torch.device("cpu")
+OPTIONS: dict[str, Any] = tiny_params()["preprocess"]["corpora"]["whole"]
+CORPUS = build_corpus(tiny_text(), **OPTIONS, fractions=(0.8, 0.1, 0.1))
+NUM_EPOCHS = 5
+# Each draws, decays, remembers and stops in another way.
+RECIPES = {
+    "sgd from scratch": ("carried", {"sampling": "random"}),
+    "shuffled windows": ("windowed", {"optimizer": "adam", "lr": 0.01}),
+    "lstm with dropout, schedule and early stopping": ("gated", {"dropout": 0.5, "patience": 2, "lr": 0.3}),
+}
+
+
+def recipe(name: str, **changes: Any) -> RnnRecipe:
+    return RnnRecipe(**tiny_params()["train_rnn"][name] | {"num_epochs": NUM_EPOCHS} | changes)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the states lie; every epoch is worth one."""
+    monkeypatch.setattr(resume, "_SHARE", 1e9)
+    return tmp_path / "resume/this"
+
+
+def train(chosen: RnnRecipe, folder: Path, stop_after: int | None = None) -> tuple[dict[str, Any], list[Any]]:
+    """Return weights and history; the power is cut at the end of the epoch `stop_after`."""
+
+    def callback(epoch: Epoch) -> None:
+        if epoch.epoch == stop_after:
+            raise KeyboardInterrupt
+
+    with Resumable(folder, "it", chosen.num_epochs) as resumable:
+        model, history = train_language_model(chosen, CORPUS, CPU, callback, resumable)
+    weights = {key: tensor.tolist() for key, tensor in model.state_dict().items()}
+    return weights, [(epoch.epoch, epoch.loss, epoch.metrics) for epoch in history]
+
+
+@pytest.mark.parametrize(("name", "changes"), RECIPES.values(), ids=RECIPES)
+def test_a_training_interrupted_again_and_again_ends_in_the_same_bytes(
+    name: str, changes: dict[str, Any], folder: Path
+) -> None:
+    chosen = recipe(name, **changes)
+    expected = train(chosen, folder)
+    for epoch in (1, 2, len(expected[1])):
+        with pytest.raises(KeyboardInterrupt):
+            train(chosen, folder, stop_after=epoch)
+    assert train(chosen, folder) == expected
+    assert not folder.exists()
+
+
+def test_an_autoregressive_training_goes_on_too(folder: Path) -> None:
+    chosen = ArRecipe(**tiny_params()["train_ar"]["mlp"])
+    x = noisy_sine(120, 0.01, 0.2, 0).x
+    expected = train_autoregressive(chosen, x, CPU)[0].state_dict()
+
+    def stop(epoch: Epoch) -> None:
+        if epoch.epoch == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), Resumable(folder, "it", 5) as resumable:
+        train_autoregressive(chosen, x, CPU, stop, resumable)
+    with Resumable(folder, "it", 5) as resumable:
+        found = train_autoregressive(chosen, x, CPU, None, resumable)[0].state_dict()
+        assert resumable.num_restored == 3
+    assert all(torch.equal(found[key], value) for key, value in expected.items())
+
+
+def damage_nothing(path: Path) -> None:
+    pass
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def turn_one_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    ("damages", "num_restored"),
+    [
+        ([damage_nothing, damage_nothing], 3),
+        ([damage_nothing, cut], 2),
+        ([damage_nothing, turn_one_bit], 2),
+        ([damage_nothing, empty], 2),
+        ([empty, cut], 0),
+    ],
+)
+def test_a_damaged_state_falls_back_to_the_one_before(
+    damages: list[Any], num_restored: int, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = recipe("gated")
+    expected = train(chosen, folder)
+    with pytest.raises(KeyboardInterrupt):
+        train(chosen, folder, stop_after=3)
+    for damage, path in zip(damages, sorted(folder.iterdir()), strict=True):
+        damage(path)
+    capsys.readouterr()
+    with pytest.raises(KeyboardInterrupt):
+        train(chosen, folder, stop_after=num_restored or 1)  # told of at once, if it was restored
+    said = capsys.readouterr().err
+    assert said.count("is of no use") == sum(damage is not damage_nothing for damage in damages)
+    assert (f"goes on after epoch {num_restored} of" in said) == bool(num_restored)
+    assert train(chosen, folder) == expected
+
+
+def test_an_interruption_says_where_it_stopped_and_leaves_two_states(folder: Path) -> None:
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        train(recipe("gated"), folder, stop_after=4)
+    (note,) = stopped.value.__notes__
+    assert note.endswith(f"{folder} keeps the state of it after epoch 4 of 5, and `dvc repro` goes on from there")
+    assert [path.name[:15] for path in sorted(folder.iterdir())] == ["epoch-000000003", "epoch-000000004"]
+
+
+def test_a_training_that_diverges_keeps_its_last_good_epoch(folder: Path) -> None:
+    wild = tiny_params()["train_ar"]["linear"] | {"lr": 100.0, "batch_size": 60, "num_epochs": 50}
+    x = noisy_sine(120, 0.01, 0.2, 0).x
+    with (
+        pytest.raises(ValueError, match=r"diverged in epoch \d+") as diverged,
+        Resumable(folder, "it", 50) as resumable,
+    ):
+        train_autoregressive(ArRecipe(**wild), x, CPU, None, resumable)
+    epoch = int(re.search(r"epoch (\d+)", str(diverged.value))[1])
+    assert epoch > 2
+    assert f"after epoch {epoch - 1} of 50" in diverged.value.__notes__[0]
+    kept = Resumable(folder, "it", 50).load()
+    assert kept is not None
+    assert all(tensor.isfinite().all() for tensor in kept.tensors.values())
+
+
+def test_a_folder_that_cannot_be_written_costs_a_warning_and_no_training(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected = train(recipe("gated"), folder)
+    (tmp_path / "file").write_text("in the way")
+    assert train(recipe("gated"), tmp_path / "file/resume") == expected
+    assert "it: warning: the state after epoch 1 cannot be kept" in capsys.readouterr().err
+
+
+def test_states_of_trainings_never_finished_make_room_oldest_first(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resume, "_MAX_BYTES", 250)
+    for age, name in enumerate(["newest", "middle", "oldest"]):
+        other = folder.parent / name
+        other.mkdir(parents=True)
+        (other / "epoch-1-x.safetensors").write_bytes(b"x" * 100)
+        os.utime(other, (1000 - age, 1000 - age))
+    with Resumable(folder, "it", 1):
+        assert sorted(path.name for path in folder.parent.iterdir()) == ["middle", "newest"]
+
+
+def test_another_config_or_other_code_is_another_training(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    hashes = [training_hash({"seed": 0}, {"threads": 1}), training_hash({"seed": 1}, {"threads": 1})]
+    (tmp_path / "rnn.py").write_text("# other code\n")
+    monkeypatch.setattr(resume, "__file__", str(tmp_path / "rnn.py"))
+    hashes.append(training_hash({"seed": 0}, {"threads": 1}))
+    assert all(first != second for first, second in itertools.combinations(hashes, 2))
