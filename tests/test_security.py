@@ -1,5 +1,6 @@
-"""What SECURITY.md promises."""
+"""What SECURITY.md promises and no other test shows."""
 
+import traceback
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ from repository import Repository
 from tiny import make_project, run_stage, tiny_params, write_params
 
 from timemachine import params
+from timemachine.text.prepare import read_accepted
+from timemachine.tracking.store import open_store
 
 
 def test_no_command_of_the_graph_holds_anything_from_params() -> None:
@@ -77,3 +80,33 @@ def test_a_password_in_params_is_refused_and_not_said_again(tmp_path: Path, key:
     with pytest.raises(ValueError, match=r"params\.yaml: download\.") as refused:
         params.load(tmp_path / "params.yaml")
     assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("password", ["hunter2", "hun/hunter2", "hun ter hunter2"])
+def test_a_password_in_the_address_of_a_store_is_not_even_in_a_traceback(
+    tmp_path: Path, password: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://ann:{password}@127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with (
+        pytest.raises(ValueError, match=r"^MLflow at http://127\.0\.0\.1:9: ") as refused,
+        open_store(tmp_path, "x"),
+    ):
+        pass
+    assert "hunter2" not in "".join(traceback.format_exception(refused.value))
+
+
+def test_a_link_below_own_or_accepted_that_leads_elsewhere_is_not_followed(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "private.txt").write_text("time,value\n1,2\n")
+    content = tiny_params()
+    content["series"]["csv"] = "data/own/folder/private.txt"
+    write_params(project, content)
+    for folder in ("data/own", "data/accepted"):
+        (project / folder).mkdir()
+    (project / "data/own/folder").symlink_to(tmp_path)
+    for stage in ("check", "series"):
+        with pytest.raises(SystemExit, match=r"private\.txt: a link that leads out of data/own/"):
+            run_stage(project, stage)
+    (project / "data/accepted/linked.txt").symlink_to(tmp_path / "private.txt")
+    with pytest.raises(ValueError, match=r"linked\.txt: a link"):
+        read_accepted(project / "data/accepted")
