@@ -8,7 +8,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := true
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup repro test check format ui serve bench profile exercises lock clean
+.PHONY: help setup repro test check format ui serve bench profile exercises lock audit clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -66,6 +66,14 @@ lock: ## Pin the newest versions that pyproject.toml allows in requirements.txt
 	$(VENV)-lock/bin/pip install --quiet torch==2.13.0 '.[pipeline,dev]' 'setuptools>=77'
 	$(VENV)-lock/bin/pip freeze --all --exclude timemachine --exclude pip | sed 's/+cpu$$//' > requirements.txt
 	rm -rf $(VENV)-lock
+
+audit: ## Look up whether anything in requirements.txt has a known vulnerability
+	$(PYTHON) -m venv $(VENV)-audit
+	$(VENV)-audit/bin/pip install --quiet pip-audit
+	@# Strict: a package that the database does not know, or a database that says nothing, is no good news.
+	$(VENV)-audit/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner off -r requirements.txt; code=$$?; \
+	rm -rf $(VENV)-audit; \
+	test $$code = 0 || { echo "audit: failed: above stands what is vulnerable, or why the database did not tell" >&2; exit 1; }
 
 clean: ## Remove the environment, caches and everything the pipeline made outside git; MLflow's runs stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dvc_plots build src/*.egg-info
