@@ -48,12 +48,13 @@ ui: setup ## Show the runs in MLflow on http://127.0.0.1:5000
 serve: setup ## Let MLflow's model server answer with the champion on http://127.0.0.1:5001
 	timemachine serve
 
-bench: setup ## Compare speed with the plain loops of the book, and forecasts with statsmodels
+bench: setup ## Compare speed with the plain loops of the book, forecasts with statsmodels; put the server under load
 	python benchmarks/training.py
 	python benchmarks/bptt.py
 	python benchmarks/generation.py
 	python benchmarks/ngrams.py
 	python benchmarks/forecasting.py
+	python benchmarks/serving.py
 
 profile: setup ## Time every stage of a finished pipeline, start-up apart
 	python benchmarks/stages.py
