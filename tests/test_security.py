@@ -1,15 +1,22 @@
 """What SECURITY.md promises and no other test shows."""
 
+import os
+import pickle
+import re
 import traceback
 from pathlib import Path
 
+import numpy as np
 import pytest
-from graph import stages
+from graph import ROOT, stages
 from repository import Repository
 from tiny import make_project, run_stage, tiny_params, write_params
 
 from timemachine import params
+from timemachine.evaluation.trained import LanguageModel
+from timemachine.text.corpus import Corpus
 from timemachine.text.prepare import read_accepted
+from timemachine.tracking import server
 from timemachine.tracking.store import open_store
 
 
@@ -49,6 +56,40 @@ def test_a_name_that_leads_out_of_the_repository_stops_before_dvc_touches_anythi
     with pytest.raises(AssertionError, match=r"check: error: params\.yaml: train_rnn\."):
         repository.dvc("repro")
     assert [victim.read_text() for victim in victims] == ["somebody's"] * 2
+
+
+class Code:
+    """What makes a folder where it is unpickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (str(self.folder),)
+
+
+def test_code_in_files_that_are_read_does_not_run(tmp_path: Path, project: Path) -> None:
+    taken = tmp_path / "taken"
+    np.save(project / "data/text/lines/tokens.npy", np.array([Code(taken)], dtype=object), allow_pickle=True)
+    (project / "data/models/rnn/gated/model.safetensors").write_bytes(pickle.dumps(Code(taken)))
+    (project / "params.yaml").write_text(f"download: !!python/object/apply:os.mkdir ['{taken}']\n")
+    with pytest.raises(ValueError, match=r"params\.yaml: not YAML"):
+        params.load(project / "params.yaml")
+    with pytest.raises(ValueError, match=r"tokens\.npy"):
+        Corpus.load(project / "data/text/lines")
+    with pytest.raises(ValueError, match=r"model\.safetensors"):
+        LanguageModel.load(project / "data/models/rnn/gated")
+    assert not taken.exists()
+
+
+def test_what_starts_a_server_keeps_it_to_this_machine() -> None:
+    files = [ROOT / "Makefile", *(ROOT / "deploy").iterdir()]
+    lines = [
+        line for file in files for line in file.read_text().splitlines() if re.search("mlflow (ui|server) ", line)
+    ]
+    assert len(lines) >= 2
+    assert [line for line in lines if "--host 127.0.0.1 " not in line] == []
+    assert server.HOST == "127.0.0.1"
 
 
 def test_a_stage_takes_its_name_from_dvc_unless_one_is_given(
