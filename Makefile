@@ -8,7 +8,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := true
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup repro test check format ui serve bench profile exercises lock clean
+.PHONY: help setup repro test check format ui serve bench profile exercises lock audit clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -48,12 +48,13 @@ ui: setup ## Show the runs in MLflow on http://127.0.0.1:5000
 serve: setup ## Let MLflow's model server answer with the champion on http://127.0.0.1:5001
 	timemachine serve
 
-bench: setup ## Compare speed with the plain loops of the book, and forecasts with statsmodels
+bench: setup ## Compare speed with the plain loops of the book, forecasts with statsmodels; put the server under load
 	python benchmarks/training.py
 	python benchmarks/bptt.py
 	python benchmarks/generation.py
 	python benchmarks/ngrams.py
 	python benchmarks/forecasting.py
+	python benchmarks/serving.py
 
 profile: setup ## Time every stage of a finished pipeline, start-up apart
 	python benchmarks/stages.py
@@ -66,6 +67,14 @@ lock: ## Pin the newest versions that pyproject.toml allows in requirements.txt
 	$(VENV)-lock/bin/pip install --quiet torch==2.13.0 '.[pipeline,dev]' 'setuptools>=77'
 	$(VENV)-lock/bin/pip freeze --all --exclude timemachine --exclude pip | sed 's/+cpu$$//' > requirements.txt
 	rm -rf $(VENV)-lock
+
+audit: ## Look up whether anything in requirements.txt has a known vulnerability
+	$(PYTHON) -m venv $(VENV)-audit
+	$(VENV)-audit/bin/pip install --quiet pip-audit
+	@# Strict: a package that the database does not know, or a database that says nothing, is no good news.
+	$(VENV)-audit/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner off -r requirements.txt; code=$$?; \
+	rm -rf $(VENV)-audit; \
+	test $$code = 0 || { echo "audit: failed: above stands what is vulnerable, or why the database did not tell" >&2; exit 1; }
 
 clean: ## Remove the environment, caches and everything the pipeline made outside git; MLflow's runs stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dvc_plots build src/*.egg-info

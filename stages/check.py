@@ -10,14 +10,14 @@ from pathlib import Path
 from timemachine import stage
 from timemachine.files import write_text
 from timemachine.params import Params
-from timemachine.series.own import read_csv
+from timemachine.series.own import read_csv_within
 
 
 def run(params: Params, out: Path) -> None:
     """Say that the params, which are checked by being here, the series and the devices will do."""
     p = params.series
     if p.csv is not None:
-        own = read_csv(p.csv, p.time_column, p.value_column)
+        own = read_csv_within("data/own", p.csv, p.time_column, p.value_column)
         with stage.about(p.csv):
             params.check_length(len(own.x))
     devices = {f"train_ar.{name}": recipe.device for name, recipe in params.train_ar.items()}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from timemachine import plots, stage
 from timemachine.params import Params
-from timemachine.series.own import read_csv
+from timemachine.series.own import read_csv_within
 from timemachine.series.source import noisy_sine
 
 
@@ -19,7 +19,7 @@ def run(params: Params, out: Path, figures: Path) -> None:
     if p.csv is None:
         series = noisy_sine(p.num_points, p.frequency, p.noise_std, p.seed)
     else:
-        series = read_csv(p.csv, p.time_column, p.value_column)
+        series = read_csv_within("data/own", p.csv, p.time_column, p.value_column)
     series.save(out)
     plots.save(plots.time_series(series.time, {"data": (0, series.x)}), figures / "series.png")
 

@@ -1,13 +1,23 @@
-"""What SECURITY.md promises."""
+"""What SECURITY.md promises and no other test shows."""
 
+import os
+import pickle
+import re
+import traceback
 from pathlib import Path
 
+import numpy as np
 import pytest
-from graph import stages
+from graph import ROOT, stages
 from repository import Repository
 from tiny import make_project, run_stage, tiny_params, write_params
 
 from timemachine import params
+from timemachine.evaluation.trained import LanguageModel
+from timemachine.text.corpus import Corpus
+from timemachine.text.prepare import read_accepted
+from timemachine.tracking import server
+from timemachine.tracking.store import open_store
 
 
 def test_no_command_of_the_graph_holds_anything_from_params() -> None:
@@ -48,6 +58,40 @@ def test_a_name_that_leads_out_of_the_repository_stops_before_dvc_touches_anythi
     assert [victim.read_text() for victim in victims] == ["somebody's"] * 2
 
 
+class Code:
+    """What makes a folder where it is unpickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (str(self.folder),)
+
+
+def test_code_in_files_that_are_read_does_not_run(tmp_path: Path, project: Path) -> None:
+    taken = tmp_path / "taken"
+    np.save(project / "data/text/lines/tokens.npy", np.array([Code(taken)], dtype=object), allow_pickle=True)
+    (project / "data/models/rnn/gated/model.safetensors").write_bytes(pickle.dumps(Code(taken)))
+    (project / "params.yaml").write_text(f"download: !!python/object/apply:os.mkdir ['{taken}']\n")
+    with pytest.raises(ValueError, match=r"params\.yaml: not YAML"):
+        params.load(project / "params.yaml")
+    with pytest.raises(ValueError, match=r"tokens\.npy"):
+        Corpus.load(project / "data/text/lines")
+    with pytest.raises(ValueError, match=r"model\.safetensors"):
+        LanguageModel.load(project / "data/models/rnn/gated")
+    assert not taken.exists()
+
+
+def test_what_starts_a_server_keeps_it_to_this_machine() -> None:
+    files = [ROOT / "Makefile", *(ROOT / "deploy").iterdir()]
+    lines = [
+        line for file in files for line in file.read_text().splitlines() if re.search("mlflow (ui|server) ", line)
+    ]
+    assert len(lines) >= 2
+    assert [line for line in lines if "--host 127.0.0.1 " not in line] == []
+    assert server.HOST == "127.0.0.1"
+
+
 def test_a_stage_takes_its_name_from_dvc_unless_one_is_given(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,3 +121,33 @@ def test_a_password_in_params_is_refused_and_not_said_again(tmp_path: Path, key:
     with pytest.raises(ValueError, match=r"params\.yaml: download\.") as refused:
         params.load(tmp_path / "params.yaml")
     assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("password", ["hunter2", "hun/hunter2", "hun ter hunter2"])
+def test_a_password_in_the_address_of_a_store_is_not_even_in_a_traceback(
+    tmp_path: Path, password: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://ann:{password}@127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with (
+        pytest.raises(ValueError, match=r"^MLflow at http://127\.0\.0\.1:9: ") as refused,
+        open_store(tmp_path, "x"),
+    ):
+        pass
+    assert "hunter2" not in "".join(traceback.format_exception(refused.value))
+
+
+def test_a_link_below_own_or_accepted_that_leads_elsewhere_is_not_followed(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "private.txt").write_text("time,value\n1,2\n")
+    content = tiny_params()
+    content["series"]["csv"] = "data/own/folder/private.txt"
+    write_params(project, content)
+    for folder in ("data/own", "data/accepted"):
+        (project / folder).mkdir()
+    (project / "data/own/folder").symlink_to(tmp_path)
+    for stage in ("check", "series"):
+        with pytest.raises(SystemExit, match=r"private\.txt: a link that leads out of data/own/"):
+            run_stage(project, stage)
+    (project / "data/accepted/linked.txt").symlink_to(tmp_path / "private.txt")
+    with pytest.raises(ValueError, match=r"linked\.txt: a link"):
+        read_accepted(project / "data/accepted")

@@ -11,6 +11,10 @@ from timemachine.tracking.address import without_password
         ("http://ann:secret@host:5000", "http://host:5000"),
         ("https://ann:se/cr@et@host", "https://host"),
         ("postgresql+psycopg2://ann:secret@host/mlflow", "postgresql+psycopg2://host/mlflow"),
+        (
+            "postgresql://host/mlflow?user=ann&password=secret&x=1",
+            "postgresql://host/mlflow?user=ann&password=...&x=1",
+        ),
         ("sqlite:////home/ann@host/mlflow.db", "sqlite:////home/ann@host/mlflow.db"),
     ],
 )

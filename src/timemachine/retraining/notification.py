@@ -20,7 +20,7 @@ def parse_command(command: str) -> list[str]:
     try:
         return shlex.split(command)
     except ValueError as error:
-        raise ValueError(f"--notify {command!r}: {error}") from None
+        raise ValueError(f"--notify: {error}; the command is not shown, as it may hold a secret") from None
 
 
 def notify(command: Sequence[str], report: Mapping[str, Any], root: Path, timeout_s: float = _TIMEOUT_S) -> None:
@@ -39,7 +39,10 @@ def notify(command: Sequence[str], report: Mapping[str, Any], root: Path, timeou
             command, input=json.dumps(report), text=True, cwd=root, timeout=timeout_s, check=False
         )
         failure = f"exit code {done.returncode}" if done.returncode else ""
+    except subprocess.TimeoutExpired:
+        failure = f"timed out after {timeout_s:g} seconds"
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         failure = str(error)
     if failure:
-        print(f"timemachine: warning: {shlex.join(command)}: {failure}", file=sys.stderr, flush=True)
+        # Its arguments may hold a secret, such as the address of a webhook.
+        print(f"timemachine: warning: {command[0]}: {failure}", file=sys.stderr, flush=True)

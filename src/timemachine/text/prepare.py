@@ -16,9 +16,11 @@ def read_accepted(folder: Path) -> dict[str, str]:
     """Return the texts that extend the train part, by file name; hidden files are those of editors.
 
     Raises:
-        ValueError: one is not a text.
+        ValueError: one is not a text, or a link, which may lead anywhere.
     """
     paths = sorted(path for path in folder.glob("*.txt") if not path.name.startswith("."))
+    if links := [path for path in paths if path.is_symlink()]:
+        raise ValueError(f"{links[0]}: a link; put the text itself here")
     return {path.name: decode(path.read_bytes(), str(path)) for path in paths}
 
 

@@ -11,8 +11,14 @@ def tracking_uri(root: Path) -> str:
 
 
 def without_password(text: str) -> str:
-    """Return a text whose URLs show neither user nor password."""
-    return re.sub(r"\b(?!sqlite:)(\w+://)\S*@", r"\1", text)
+    """Return a text whose URLs show neither user nor password, nor what is secret in their queries."""
+    # A password with blanks is found as a whole only where it is known.
+    if own := re.match(r"(?!sqlite:)[\w+]+://(.+)@", os.environ.get("MLFLOW_TRACKING_URI", "")):
+        text = text.replace(f"{own[1]}@", "")
+    text = re.sub(r"\b(?!sqlite:)(\w+://)\S*@", r"\1", text)
+    return re.sub(
+        r"([?&]\w*(?:pass|pwd|token|secret|key|connect)\w*=)[^&\s]*", r"\1...", text, flags=re.IGNORECASE
+    )
 
 
 def sqlite_file(uri: str) -> Path | None:

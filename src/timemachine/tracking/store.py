@@ -81,7 +81,9 @@ def open_store(root: Path, experiment: str, *, alone: bool = True, create: bool 
         # What the database was told, and with which values, is for nobody who reads one line.
         said = str(error).split("[SQL:")[0].strip()
         kind = ConflictError if _CONFLICT in str(error) else ValueError
-        raise kind(without_password(f"MLflow at {uri}: {said}")) from error
+        # Nor is a password, which MLflow's own errors may say, for who reads a traceback.
+        cause = error if without_password(uri) == uri else None
+        raise kind(without_password(f"MLflow at {uri}: {said}")) from cause
 
 
 def _experiment_id(client: MlflowClient, experiment: str, uri: str, root: Path) -> str:
