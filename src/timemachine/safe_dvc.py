@@ -1,9 +1,12 @@
-"""The `dvc` of this project's environment: DVC, but safe to kill.
+"""The `dvc` of this project's environment: DVC, but safe to kill, and at home in its repository.
 
 DVC writes its files in place, and its lock file, which takes it half a second here, after every stage. Whoever
 kills it in that time, or runs out of disk, is left with half a `dvc.lock`, and no command works any more. Its list
 of which process uses which paths is written likewise, and outlives processes. Here both are written as everything
 else in this project is: to a temporary file that then takes the name; and what the dead have locked is set free.
+
+DVC also removes the outputs of a stage before it runs, wherever a name in params.yaml leads. Here it removes none
+outside the repository.
 """
 
 import json
@@ -24,15 +27,23 @@ def main() -> None:
     try:
         from dvc import rwlock
         from dvc.cli import main as dvc
+        from dvc.exceptions import DvcException
+        from dvc.output import Output
         from dvc.utils.serialize import _common, _yaml
     except ModuleNotFoundError:
         sys.exit("dvc: error: DVC is not installed here; `make setup` does it")
 
-    dump, edit = _common._dump_data, rwlock._edit_rwlock
+    dump, edit, remove = _common._dump_data, rwlock._edit_rwlock, Output.remove
 
     def dump_whole(path: str, data: Any, dumper: Any, fs: Any = None, **options: Any) -> None:
         dump(path, data, dumper, _WholeFiles(fs), **options)
 
+    def remove_inside(out: Any, *arguments: Any, **options: Any) -> None:
+        if not Path(out.fs_path).resolve().is_relative_to(Path(out.repo.root_dir).resolve()):
+            raise DvcException(f"{out.fs_path} lies outside the repository; it stays")
+        remove(out, *arguments, **options)
+
+    Output.remove = remove_inside
     _common._dump_data = _yaml._dump_data = dump_whole
     rwlock._edit_rwlock = lambda folder, fs, hardlink: edit(folder, _WholeFiles(fs), hardlink)
     forget_the_dead(_repository())
