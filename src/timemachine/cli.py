@@ -1,5 +1,6 @@
 """The console script `timemachine`."""
 
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -135,6 +136,40 @@ def serve(
 
     root = stage.repository_root()
     become_server(root, params.load(root / "params.yaml").publish.experiment, model, port)
+
+
+@app.command()
+def verify(
+    tolerance: Annotated[
+        float, typer.Option(help="Part of its size by which a number may differ on another kind of machine.")
+    ] = 0.01,
+) -> None:
+    """Run the whole pipeline again in a clean copy, and compare every output with dvc.lock.
+
+    Exit codes: 0 the same to the byte, or on another kind of machine all numbers agree; 1 not so.
+    """
+    if not 0 <= tolerance < 1:
+        raise ValueError(f"--tolerance: {tolerance} is not from 0 to 1")
+    from timemachine.provenance.verify import verify as verify_all
+
+    raise typer.Exit(0 if verify_all(stage.repository_root(), tolerance, typer.echo) else 1)
+
+
+@app.command()
+def trace(
+    target: Annotated[str, typer.Argument(help="An output of the pipeline, or the id of an MLflow run.")],
+) -> None:
+    """Say from which text, params, commit and machine a result came, and whether it can be made again now."""
+    root = stage.repository_root()
+    if re.fullmatch(r"[0-9a-f]{32}", target) and not Path(target).exists():
+        from timemachine.tracking.provenance import trace_run
+
+        experiment = params.load(root / "params.yaml").publish.experiment
+        typer.echo("\n".join(trace_run(root, experiment, target)))
+    else:
+        from timemachine.provenance.trace import trace_output
+
+        typer.echo("\n".join(trace_output(root, target)))
 
 
 @app.command()

@@ -1,0 +1,138 @@
+"""Where two files that should be the same differ first, and by how much."""
+
+import csv
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from timemachine.files import read_arrays
+
+
+def difference(expected: Path, found: Path) -> str:
+    """Say in a few words where a file differs from what was expected of it: the first key, array, cell or line.
+
+    Files of another kind, or that cannot be read as what their name says, are compared byte by byte.
+    """
+    try:
+        match expected.suffix if expected.suffix else found.suffix:
+            case ".json":
+                return _of_json(json.loads(expected.read_bytes()), json.loads(found.read_bytes()))
+            case ".safetensors":
+                return _of_arrays(read_arrays(expected), read_arrays(found))
+            case ".npy":
+                arrays = [{"array": np.load(path, allow_pickle=False)} for path in (expected, found)]
+                return _of_arrays(*arrays)
+            case ".csv":
+                return _of_rows(*(list(csv.reader(path.read_text().splitlines())) for path in (expected, found)))
+            case ".png":
+                return _of_pictures(expected, found)
+    except (ValueError, OSError):
+        pass
+    return _of_bytes(expected.read_bytes(), found.read_bytes())
+
+
+def numbers(content: Any, key: str = "") -> Iterator[tuple[str, float]]:
+    """Yield the numbers in JSON content under their dotted keys."""
+    for inner, value in _leaves(content, key):
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            yield inner, float(value)
+
+
+def distance(expected: float, found: float) -> float:
+    """Return how far apart two numbers are, as a part of the larger."""
+    return abs(expected - found) / max(abs(expected), abs(found), 1e-300)
+
+
+def _leaves(content: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(content, (dict, list)):
+        items = content.items() if isinstance(content, dict) else enumerate(content)
+        for name, value in items:
+            yield from _leaves(value, f"{key}.{name}" if key else str(name))
+    else:
+        yield key, content
+
+
+def _of_json(expected: Any, found: Any) -> str:
+    wanted, got = dict(_leaves(expected)), dict(_leaves(found))
+    differing = [
+        key for key in [*wanted, *(key for key in got if key not in wanted)] if not _same(key, wanted, got)
+    ]
+    if not differing:
+        return "the same values, written in another way"
+    key = differing[0]
+    both = [dict(numbers(content)) for content in (expected, found)]
+    largest = max(
+        (distance(both[0][k], both[1][k]) for k in differing if k in both[0] and k in both[1]), default=0
+    )
+    return (
+        f"{key} is {_shown(key, got)}, not {_shown(key, wanted)}; {len(differing)} of {len(wanted)} values "
+        f"differ, numbers by at most {largest:.1g} of their size"
+    )
+
+
+def _same(key: str, wanted: Mapping[str, Any], got: Mapping[str, Any]) -> bool:
+    return key in wanted and key in got and repr(wanted[key]) == repr(got[key])
+
+
+def _shown(key: str, leaves: Mapping[str, Any]) -> str:
+    return repr(leaves[key])[:60] if key in leaves else "absent"
+
+
+def _of_arrays(expected: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    for name in [*expected, *(name for name in found if name not in expected)]:
+        if name not in expected or name not in found:
+            return f"array {name} is {'absent' if name in expected else 'new'}"
+        wanted, got = expected[name], found[name]
+        if (wanted.shape, wanted.dtype) != (got.shape, got.dtype):
+            return f"array {name} is {got.dtype} {got.shape}, not {wanted.dtype} {wanted.shape}"
+        differing = np.argwhere((wanted != got) & ~((wanted != wanted) & (got != got)))
+        if len(differing):
+            at = tuple(differing[0].tolist())
+            apart = np.abs(wanted.astype(float) - got.astype(float))
+            return (
+                f"{name}{list(at)} is {got[at]}, not {wanted[at]}; {len(differing)} of {wanted.size} elements "
+                f"of this array differ, by at most {np.nanmax(apart):.3g}"
+            )
+    return "the same arrays, written in another way"
+
+
+def _of_rows(expected: list[list[str]], found: list[list[str]]) -> str:
+    for i, (wanted, got) in enumerate(zip(expected, found, strict=False), 1):
+        for column, (a, b) in enumerate(zip(wanted, got, strict=False)):
+            if a != b:
+                name = expected[0][column] if column < len(expected[0]) else column
+                return f"row {i}, column {name} is {b[:40]}, not {a[:40]}{_apart(a, b)}"
+        if len(wanted) != len(got):
+            return f"row {i} has {len(got)} cells, not {len(wanted)}"
+    return f"{len(found)} rows, not {len(expected)}"
+
+
+def _apart(expected: str, found: str) -> str:
+    try:
+        apart = distance(float(expected), float(found))
+    except ValueError:
+        return ""
+    return f"; {apart:.1g} of its size apart" if math.isfinite(apart) else ""
+
+
+def _of_pictures(expected: Path, found: Path) -> str:
+    from matplotlib.image import imread
+
+    wanted, got = imread(expected), imread(found)
+    if wanted.shape != got.shape:
+        return f"a picture of {got.shape[1]} × {got.shape[0]} pixels, not {wanted.shape[1]} × {wanted.shape[0]}"
+    differing = (wanted != got).any(-1)
+    if not differing.any():
+        return "the same picture, written in another way"
+    return f"{int(differing.sum())} of {differing.size} pixels differ"
+
+
+def _of_bytes(expected: bytes, found: bytes) -> str:
+    pairs = zip(expected, found, strict=False)
+    at = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(expected), len(found)))
+    line = expected[:at].count(b"\n") + 1
+    return f"byte {at}, in line {line}, is the first that differs; {len(found)} bytes, not {len(expected)}"

@@ -1,0 +1,189 @@
+"""Run the whole pipeline again in a clean copy, and compare every output with `dvc.lock`."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from timemachine import params
+from timemachine.files import read_json, write_bytes, write_text
+from timemachine.provenance.differences import difference, distance, numbers
+from timemachine.provenance.lock import locked_files, md5_of, read_lock
+from timemachine.text.fetch import fetch
+
+_ENVIRONMENT = "data/reports/environment.json"
+_RAW = "data/raw/timemachine.txt"
+# Most lines about figures that do not agree; a report may have thousands.
+_NUM_SHOWN = 20
+
+
+@dataclass
+class Verdict:
+    """What came out of a second run.
+
+    Attributes:
+        num_outputs: of all stages.
+        differing: outputs that have not the bytes of the lock, and what is different about their files.
+        same_machine: whether the second run was on the kind of machine of the first.
+        num_numbers: in the reports that both runs have.
+        apart: those of them that are further apart than the tolerance, by report and key.
+    """
+
+    num_outputs: int
+    differing: dict[str, list[str]] = field(default_factory=dict)
+    same_machine: bool = True
+    num_numbers: int = 0
+    apart: dict[str, float] = field(default_factory=dict)
+
+
+def verify(root: Path, tolerance: float, say: Callable[[str], None]) -> bool:
+    """Run the pipeline of a repository again and say what is different.
+
+    Args:
+        root: the repository root; nothing in it is changed.
+        tolerance: by which part of its size a number of a report may differ on another kind of machine.
+        say: takes one line.
+
+    Returns:
+        Whether all is the same to the byte; on another kind of machine, whether all numbers agree.
+
+    Raises:
+        ValueError: there is no lock, no git, or the pipeline fails.
+    """
+    read_lock(root / "dvc.lock")
+    folder = Path(tempfile.mkdtemp(prefix="timemachine-verify-"))
+    copy = folder / root.resolve().name
+    keep = False
+    try:
+        make_clean_copy(root, copy)
+        _reproduce(copy)
+        verdict = compare(root, copy, tolerance)
+        keep = bool(verdict.differing)
+        for line in _lines(verdict, tolerance):
+            say(line)
+        if keep:
+            say(f"the second run is kept in {copy}")
+        return not verdict.differing or (not verdict.same_machine and not verdict.apart)
+    finally:
+        if not keep:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def make_clean_copy(root: Path, copy: Path) -> None:
+    """Copy what git knows, or would take, of a working tree: no lock, no cache, no results but the text at hand.
+
+    Raises:
+        ValueError: the folder is no git repository.
+    """
+    command = ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - git, no shell
+    if listed.returncode:
+        raise ValueError(f"{root}: git does not know what belongs to it: {listed.stderr.decode().strip()}")
+    for name in set(listed.stdout.decode().split("\0")) - {"", "dvc.lock"}:
+        if (root / name).is_file() and not name.startswith("data/reports/"):
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(root / name, copy / name)
+    # A cache shared by several repositories would give back what is to be computed.
+    local = f"[core]\n    no_scm = true\n    analytics = false\n[cache]\n    dir = {copy}/.dvc/cache\n"
+    write_text(copy / ".dvc/config.local", local)
+    wanted = params.load(root / "params.yaml").download
+    at_hand = [_RAW, *(source for source in wanted.sources if "://" not in source)]
+    options = wanted.model_dump(include={"sha256", "max_bytes", "timeout_s", "retries"})
+    with suppress(ValueError):  # then from the internet
+        write_bytes(copy / _RAW, fetch(at_hand, root=root, report=lambda _: None, **options))
+
+
+def _reproduce(copy: Path) -> None:
+    """Run everything, without what the caller's environment says of DVC, of stores and of other code."""
+    own = {
+        "PYTHONPATH": str(copy / "src"),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
+    others = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "MLFLOW_", "TIMEMACHINE_"))}
+    command = [sys.executable, "-m", "timemachine.safe_dvc", "repro"]
+    sys.stdout.flush()
+    done = subprocess.run(command, cwd=copy, env=others | own, check=False)  # noqa: S603 - DVC, no shell
+    if done.returncode:
+        raise ValueError("the second run failed; what it said stands above")
+
+
+def compare(root: Path, copy: Path, tolerance: float) -> Verdict:
+    """Compare what a lock says, and as far as it is at hand what it speaks of, with the results of another run.
+
+    Args:
+        root: the repository with the lock.
+        copy: the one with the other run.
+        tolerance: largest distance of two numbers, as a part of the larger.
+    """
+    wanted = {out: md5 for stage in read_lock(root / "dvc.lock").values() for out, md5 in stage.outs.items()}
+    verdict = Verdict(len(wanted))
+    for out, md5 in wanted.items():
+        if md5_of(copy / out) != md5:
+            verdict.differing[out] = list(_differences(root, copy, out, md5))
+    if verdict.differing:
+        verdict.same_machine = _json(root, wanted, _ENVIRONMENT) == read_json(copy / _ENVIRONMENT)
+        for out in wanted:
+            if (
+                out.endswith(".json")
+                and out != _ENVIRONMENT
+                and (expected := _json(root, wanted, out)) is not None
+            ):
+                _compare_numbers(
+                    verdict, out, dict(numbers(expected)), dict(numbers(read_json(copy / out))), tolerance
+                )
+    return verdict
+
+
+def _json(root: Path, wanted: Mapping[str, str], out: str) -> object:
+    files = locked_files(root, out, wanted[out]) if out in wanted else None
+    return json.loads(files[out].read_bytes()) if files else None
+
+
+def _differences(root: Path, copy: Path, out: str, md5: str) -> Iterator[str]:
+    path = copy / out
+    found = {str(p.relative_to(copy)): p for p in sorted([path, *path.rglob("*")]) if p.is_file()}
+    expected = locked_files(root, out, md5)
+    if expected is None:
+        yield f"{out}: other bytes; those of the lock are not at hand, neither here nor in DVC's cache"
+        return
+    for name in sorted(expected.keys() | found.keys()):
+        if name not in found:
+            yield f"{name}: absent in the second run"
+        elif name not in expected:
+            yield f"{name}: only in the second run"
+        elif md5_of(expected[name]) != md5_of(found[name]):
+            yield f"{name}: {difference(expected[name], found[name])}"
+
+
+def _compare_numbers(
+    verdict: Verdict, out: str, expected: Mapping[str, float], found: Mapping[str, float], tolerance: float
+) -> None:
+    for key, value in expected.items():
+        verdict.num_numbers += 1
+        apart = distance(value, found[key]) if key in found else float("inf")
+        if apart > tolerance:
+            verdict.apart[f"{out}: {key}"] = apart
+
+
+def _lines(verdict: Verdict, tolerance: float) -> Iterator[str]:
+    num_same = verdict.num_outputs - len(verdict.differing)
+    yield f"{num_same} of {verdict.num_outputs} outputs have the bytes of dvc.lock"
+    if not verdict.differing:
+        return
+    for lines in verdict.differing.values():
+        yield from lines
+    kind = "the kind of machine of the lock" if verdict.same_machine else "another kind of machine than the lock's"
+    num_agree = verdict.num_numbers - len(verdict.apart)
+    yield f"this is {kind} ({_ENVIRONMENT})"
+    yield f"{num_agree} of {verdict.num_numbers} numbers in reports agree within {100 * tolerance:g} %"
+    worst = sorted(verdict.apart.items(), key=lambda item: -item[1])
+    for name, apart in worst[:_NUM_SHOWN]:
+        yield f"{name}: {100 * apart:.3g} % apart"
+    if len(worst) > _NUM_SHOWN:
+        yield f"and {len(worst) - _NUM_SHOWN} more"

@@ -1,0 +1,88 @@
+"""From which text, params, commit and machine a run in MLflow came, and whether it can be made again now."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+
+from timemachine.tracking.store import Store, open_store
+
+_MACHINE = ("python", "torch", "numpy", "system", "processor", "device", "num_threads", "host")
+
+
+def trace_run(root: Path, experiment: str, run_id: str) -> list[str]:
+    """Return what is known of a run, one line for each thing.
+
+    Args:
+        root: the repository root.
+        experiment: name of the MLflow experiment.
+        run_id: 32 hexadecimal digits.
+
+    Raises:
+        ValueError: there is no such run, or the store cannot be read.
+    """
+    with open_store(root, experiment, alone=False, create=False) as store:
+        run = _run(store, run_id)
+        if run is None:
+            raise ValueError(f"{run_id}: no such run in {store.uri}")
+        # A model knows its own params; those of text and pipeline stand in the run of the whole state.
+        parent = _run(store, run.data.tags.get("mlflow.parentRunId", ""))
+        return list(_lines(root, run, parent or run))
+
+
+def _run(store: Store, run_id: str) -> Run | None:
+    try:
+        return store.client.get_run(run_id) if run_id else None
+    except MlflowException:
+        return None
+
+
+def _lines(root: Path, run: Run, state: Run) -> Iterator[str]:
+    tags = run.data.tags
+    stage = tags.get("DVC_STAGE")
+    yield f"run          {run.info.run_name}, {run.info.status}" + (f", of stage {stage}" if stage else "")
+    yield f"text         SHA-256 {state.data.params.get('download.sha256', 'unknown')}"
+    yield f"data         SHA-256 {tags.get('timemachine.data_sha256', 'unknown')}, of what it was trained on"
+    for key, value in sorted(run.data.params.items()):
+        yield f"params       {key}: {value}"
+    of_state = state.data.tags
+    commit = tags.get("mlflow.source.git.commit") or of_state.get("mlflow.source.git.commit")
+    dirty = "true" in (tags.get("timemachine.git_dirty"), of_state.get("timemachine.git_dirty"))
+    yield f"commit       {commit or 'unknown'}" + (", with changes that were not committed" if dirty else "")
+    machine = [f"{name} {tags[f'timemachine.{name}']}" for name in _MACHINE if f"timemachine.{name}" in tags]
+    yield f"machine      {', '.join(machine) or 'unknown: the run was filled in from files'}"
+    yield f"again        {_again(root, run, commit, dirty)}"
+
+
+def _again(root: Path, run: Run, commit: str | None, dirty: bool) -> str:
+    """Say whether the commit is at hand and has the params of the run."""
+    if not commit:
+        return "unknown: the run names no commit"
+    content = _params_at(root, commit)
+    if content is None:
+        return f"not from here: this repository has no commit {commit[:12]}; `git fetch` may bring it"
+    stage = run.data.tags.get("DVC_STAGE", "")
+    section, _, name = stage.partition("@")
+    recipe = content.get(section, {}).get(name, {}) if name else {}
+    differing = [key for key, value in recipe.items() if run.data.params.get(key, str(value)) != str(value)]
+    if differing or (name and not recipe):
+        what = ", ".join(differing) or name
+        return f"by hand: its params are not those of the commit ({section}: {what}); they stand above"
+    doubt = ", if the changes that were not committed did not matter" if dirty else ""
+    return f"yes{doubt}: `git checkout {commit[:12]}`, then `dvc repro{f' {stage}' if stage else ''}`"
+
+
+def _params_at(root: Path, commit: str) -> dict[str, Any] | None:
+    command = ["git", "-C", str(root), "show", f"{commit}:params.yaml"]
+    done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - git, no shell
+    if done.returncode:
+        return None
+    try:
+        content = yaml.safe_load(done.stdout)
+    except yaml.YAMLError:
+        return None
+    return content if isinstance(content, dict) else None

@@ -1,0 +1,74 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.image import imsave
+
+from timemachine.files import write_arrays, write_json
+from timemachine.provenance.differences import difference
+
+W = np.arange(6.0, dtype=np.float32).reshape(2, 3)
+CHANGED = W + np.float32([[0, 0, 0], [0, 0.5, 0]])
+
+
+PAIRS: dict[str, tuple[str, Callable[[Path], object], Callable[[Path], object], list[str]]] = {
+    "a number in a report": (
+        "a.json",
+        lambda path: write_json(path, {"lstm": {"bits": [1.0, 2.0]}, "n": 3}),
+        lambda path: write_json(path, {"lstm": {"bits": [1.0, 2.5]}, "n": 3}),
+        ["lstm.bits.1 is 2.5, not 2.0", "1 of 3 values differ", "at most 0.2 of their size"],
+    ),
+    "a key that is new": (
+        "a.json",
+        lambda path: write_json(path, {"a": 1}),
+        lambda path: write_json(path, {"a": 1, "b": 2}),
+        ["b is 2, not absent"],
+    ),
+    "a weight": (
+        "a.safetensors",
+        lambda path: write_arrays(path, {"b": W, "w": W}),
+        lambda path: write_arrays(path, {"b": W, "w": CHANGED}),
+        ["w[1, 1] is 4.5, not 4.0", "1 of 6 elements", "at most 0.5"],
+    ),
+    "a shape": (
+        "a.safetensors",
+        lambda path: write_arrays(path, {"w": W}),
+        lambda path: write_arrays(path, {"w": W.T}),
+        ["array w is float32 (3, 2), not float32 (2, 3)"],
+    ),
+    "a cell": (
+        "a.csv",
+        lambda path: path.write_text("t,x\n0,1.0\n1,2.0\n"),
+        lambda path: path.write_text("t,x\n0,1.0\n1,2.2\n"),
+        ["row 3, column x is 2.2, not 2.0; 0.09 of its size apart"],
+    ),
+    "a line of text": (
+        "a.txt",
+        lambda path: path.write_text("one\ntwo\n"),
+        lambda path: path.write_text("one\ntoo\n"),
+        ["byte 5, in line 2"],
+    ),
+    "a picture": (
+        "a.png",
+        lambda path: imsave(path, W),
+        lambda path: imsave(path, CHANGED),
+        ["1 of 6 pixels differ"],
+    ),
+    "what is not what its name says": (
+        "a.json",
+        lambda path: path.write_text("{"),
+        lambda path: path.write_text("[]"),
+        ["byte 0"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", PAIRS)
+def test_the_first_difference_is_named_with_both_values(case: str, tmp_path: Path) -> None:
+    name, expected, found, words = PAIRS[case]
+    for folder, write in (("expected", expected), ("found", found)):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder / name)
+    said = difference(tmp_path / "expected" / name, tmp_path / "found" / name)
+    assert [word for word in words if word not in said] == [], said
