@@ -20,6 +20,7 @@ def run(params: Params, out: Path) -> None:
         own = read_csv_within("data/own", p.csv, p.time_column, p.value_column)
         with stage.about(p.csv):
             params.check_length(len(own.x))
+            own.check_unit()
     devices = {f"train_ar.{name}": recipe.device for name, recipe in params.train_ar.items()}
     devices |= {f"train_rnn.{name}": recipe.device for name, recipe in params.train_rnn.items()}
     if any(device.startswith("cuda") for device in devices.values()):

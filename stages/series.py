@@ -20,6 +20,8 @@ def run(params: Params, out: Path, figures: Path) -> None:
         series = noisy_sine(p.num_points, p.frequency, p.noise_std, p.seed)
     else:
         series = read_csv_within("data/own", p.csv, p.time_column, p.value_column)
+    with stage.about(p.csv or "series"):
+        series.check_unit()
     series.save(out)
     plots.save(plots.time_series(series.time, {"data": (0, series.x)}), figures / "series.png")
 

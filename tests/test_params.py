@@ -203,6 +203,16 @@ def test_a_file_that_is_no_parameter_file_is_named(content: bytes, tmp_path: Pat
         params.load(path)
 
 
+def test_a_value_that_would_take_days_to_write_out_is_refused_in_one_short_line(tmp_path: Path) -> None:
+    aliases = "\n".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 13))
+    content = yaml.safe_dump(tiny_params(), sort_keys=False)
+    for value in ("*a12", "0x" + "f" * 6000):
+        text = f"a0: &a0 [x]\n{aliases}\n{content}".replace("csv: null", f"csv: {value}")
+        (tmp_path / "params.yaml").write_text(text)
+        with pytest.raises(ValueError, match=r"params\.yaml: series\.csv: .{,70} should be a string"):
+            params.load(tmp_path / "params.yaml")
+
+
 def test_a_missing_parameter_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no such file"):
         params.load(tmp_path / "params.yaml")

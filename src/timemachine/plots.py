@@ -168,13 +168,16 @@ def panels(
     finite = values[np.isfinite(values)]
     if ylim is not None:
         grid[0].set_ylim(*ylim)
-    elif len(finite):
-        grid[0].set_ylim(0, min(1.05 * finite.max(), 4 * np.median(finite)))
+    elif len(finite) and (top := min(1.05 * finite.max(), 4 * np.median(finite))) > 0:
+        grid[0].set_ylim(0, top)
     return figure
 
 
 def by_lags(panels: Mapping[str, tuple[Mapping[str, Curve], Mapping[str, float]]], ylabel: str) -> Figure:
-    """Draw labelled curves over τ, and dashed lines at levels, in a panel for each title, all logarithmic."""
+    """Draw labelled curves over τ, and dashed lines at levels, in a panel for each title, all logarithmic.
+
+    Where all curves are at 0, as the errors of a constant are, their axis is linear.
+    """
     figure = Figure(figsize=(7, 3.5), layout="constrained")
     for axes, (title, (curves, levels)) in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
@@ -183,7 +186,9 @@ def by_lags(panels: Mapping[str, tuple[Mapping[str, Curve], Mapping[str, float]]
             axes.plot(where, values, label=label, marker=".", lw=1.2)
         for label, level in levels.items():
             axes.axhline(level, color="0.3", ls="--", lw=1, label=label)
-        axes.set(xscale="log", yscale="log", xlabel="embedding dimension τ", ylabel=ylabel)
+        positive = any(np.max(values, initial=0) > 0 for _, values in curves.values())
+        yscale = "log" if positive else "linear"
+        axes.set(xscale="log", yscale=yscale, xlabel="embedding dimension τ", ylabel=ylabel)
         axes.set_title(title, fontsize=10)
         axes.xaxis.set_major_locator(LogLocator(base=2))
         axes.xaxis.set_major_formatter("{x:g}")

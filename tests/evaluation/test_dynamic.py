@@ -34,6 +34,17 @@ def test_no_token_changes_what_is_made_of_those_before_it() -> None:
     assert not np.array_equal(first.nats[20:], second.nats[20:])
 
 
+def test_a_text_of_one_token_moves_no_weight() -> None:
+    model = RNN(1, 3, generator=torch.Generator().manual_seed(0))
+    assert not read_and_learn(model, torch.zeros(60, dtype=torch.int64), 20, 40, 7, 0.01).nats.any()
+
+
+def test_steps_that_are_too_large_are_an_error_not_nan() -> None:
+    model = RNN(4, 8, activation="relu", generator=torch.Generator().manual_seed(0))
+    with pytest.raises(ValueError, match="diverged"):
+        read_and_learn(model, TOKENS, num_rms=20, first=60, num_steps=7, lr=1e30)
+
+
 def test_too_few_tokens_before_the_held_out_text_is_an_error() -> None:
     assert len(read_and_learn(network(), TOKENS, num_rms=58, first=60, num_steps=7, lr=0.01).nats) == 60
     with pytest.raises(ValueError, match="num_rms: 59 is too many: only 60 tokens"):

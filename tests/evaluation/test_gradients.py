@@ -29,6 +29,18 @@ def tanh_window(num_steps: int = 8) -> tuple[RNNScratch, Window]:
     return model, read_window(model, *text(num_steps))
 
 
+@pytest.mark.parametrize("radius", [0.0, 1e300])
+def test_gradients_that_vanish_at_once_or_explode_have_nothing_to_compare(radius: float) -> None:
+    model = linear(1.0)
+    with torch.no_grad():
+        model.W_hh.mul_(radius)
+        model.W_hq.mul_(radius)
+    window = read_window(model, *text(8))
+    for compare in (norms_by_lag, lambda window: estimates(window, torch.ones(8, 1))):
+        with pytest.raises(ValueError, match="the gradient is 0 or no finite number"):
+            compare(window)
+
+
 def test_an_orthogonal_network_keeps_the_gradients_norm() -> None:
     model = linear(1.0)
     with torch.no_grad():

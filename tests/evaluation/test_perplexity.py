@@ -56,6 +56,12 @@ def test_streams_side_by_side_score_what_each_scores_alone_token_by_token(length
         assert reading.nats == pytest.approx(alone.numpy(), rel=1e-4, abs=1e-5)
 
 
+def test_a_model_that_ended_where_it_diverged_has_no_scores() -> None:
+    model = Cycle(math.inf)
+    with pytest.raises(ValueError, match="the model diverged"):
+        score_parts(model, 96, 10, 2)
+
+
 def test_the_state_is_carried_from_the_text_before() -> None:
     model = RNN(4, 3, generator=torch.Generator().manual_seed(0))
     stream = torch.arange(40) % 4

@@ -28,6 +28,11 @@ def test_the_error_of_a_first_order_autoregression_grows_as_the_closed_form_says
     assert autoregression([1.0], 0, 0.3).by_horizon(20)[0] == pytest.approx(0.3 * np.sqrt(k))
 
 
+def test_errors_without_bound_follow_no_recursion_and_their_models_have_no_roots() -> None:
+    assert np.isnan(Recursion.fitted(np.array([1.0, np.inf, np.inf])).carried)
+    assert np.isnan(autoregression([np.inf, 1.0]).largest_root()).all()
+
+
 def test_an_exact_autoregression_errs_as_much_as_it_predicts() -> None:
     model = autoregression([-0.5, 0.2, 1.1], 2.0, 0.7)  # the oldest first: turned round it would explode
     x = simulated(model, 4000, 12)

@@ -24,3 +24,14 @@ def test_a_saved_series_comes_back_exactly(tmp_path: Path) -> None:
     loaded = Series.load(tmp_path / "s.csv")
     assert np.array_equal(loaded.x, series.x)
     assert np.array_equal(loaded.time, series.time)
+
+
+@pytest.mark.parametrize("largest", [0.0, 1e-15, 1.0, 1e15])
+def test_a_unit_in_which_models_can_work_is_taken(largest: float) -> None:
+    Series(np.arange(3), np.array([0.0, -largest, 0.0])).check_unit()
+
+
+@pytest.mark.parametrize("largest", [5e-324, 1e-16, 1e16, 1e308])
+def test_another_unit_is_an_error_that_says_so(largest: float) -> None:
+    with pytest.raises(ValueError, match="choose a unit in which it is 1e-15 to 1e"):
+        Series(np.arange(3), np.array([0.0, -largest, 0.0])).check_unit()

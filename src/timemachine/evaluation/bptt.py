@@ -7,7 +7,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Generator, Tensor
 
-from timemachine import plots
+from timemachine import plots, stage
 from timemachine.evaluation.gradients import cost, estimates, linear_rnn, norms_by_lag, rate, read_window
 from timemachine.models.rnn_scratch import RNNScratch
 from timemachine.params import Bptt
@@ -44,7 +44,7 @@ def study(
         train_range: first index, and one past the last, of the tokens it was trained on.
 
     Raises:
-        ValueError: too few tokens.
+        ValueError: too few tokens, or a network whose gradients are 0 or no finite numbers.
     """
     p = params
     state_bytes = p.batch_size * model.W_hh[0].nbytes
@@ -57,10 +57,11 @@ def study(
     for radius in p.radii:
         networks[f"linear_{radius}"] = (linear_rnn(len(corpus.vocabulary), p.num_hiddens, radius, generator), None)
     drawn = torch.stack([randomised_gates(p.num_steps, p.tau, generator) for _ in range(p.num_draws)], 1)
-    norms = {}
+    norms, compared = {}, {}
     for name, (network, state) in networks.items():
-        norms[name] = norms_by_lag(read_window(network, *_pair(rows, p.num_lags + 1), state))
-    compared = {name: compare(p, network, rows, state, drawn) for name, (network, state) in networks.items()}
+        with stage.about(name):
+            norms[name] = norms_by_lag(read_window(network, *_pair(rows, p.num_lags + 1), state))
+            compared[name] = compare(p, network, rows, state, drawn)
     gates = {"full": torch.ones(p.num_steps, 1), "truncated": truncated_gates(p.num_steps, p.tau)[:, None]}
     curves = learning(p, corpus)
     report = {

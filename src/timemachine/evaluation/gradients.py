@@ -17,6 +17,7 @@ from timemachine.models.rnn_scratch import RNNScratch
 
 # Draws whose δ are in memory at once.
 _CHUNK_DRAWS = 20
+_NO_GRADIENT = "the gradient is 0 or no finite number: the states saturate, or grow without bound"
 
 
 @dataclass(frozen=True)
@@ -74,11 +75,17 @@ def norms_by_lag(window: Window) -> Tensor:
     """Return ‖∂L_T/∂H_{T−k}‖ / ‖∂L_T/∂H_T‖ for k = 0 … num_steps − 1, meant over the batch, (num_steps,).
 
     L_T is the loss of the last step alone, so that all of it flows back from there.
+
+    Raises:
+        ValueError: the gradient is 0 from the start, or no finite number somewhere.
     """
     sent = window.sent(window.losses[-1].sum())
     delta = flow_back(sent, window.slope, window.W_hh)
     norms = torch.cat([delta[1:] @ window.W_hh.T, sent[-1:]]).norm(dim=-1).flip(0)  # (num_steps, batch)
-    return (norms / norms[0]).mean(1)
+    relative = (norms / norms[0]).mean(1)
+    if not relative.isfinite().all():
+        raise ValueError(_NO_GRADIENT)
+    return relative
 
 
 def rate(norms: Tensor) -> float | None:
@@ -137,6 +144,9 @@ def estimates(window: Window, gates: Tensor) -> dict[str, Estimate]:
 
     Returns:
         The estimate of `W_hh` alone, and that of `recurrent`, W_hh, W_xh and b_h together.
+
+    Raises:
+        ValueError: the full gradient is 0, or no finite number.
     """
     num_draws = gates.shape[1]
     sent, slope = window.sent(window.losses.mean())[:, None], window.slope[:, None]  # (T, 1, batch, num_hiddens)
@@ -145,6 +155,8 @@ def estimates(window: Window, gates: Tensor) -> dict[str, Estimate]:
     products = {"W_hh": before @ before.T}  # (T × batch, T × batch)
     products["recurrent"] = products["W_hh"] + inputs @ inputs.T + 1
     sizes = {name: float((full * (product @ full)).sum()) for name, product in products.items()}  # ‖g‖²
+    if not all(0 < size < math.inf for size in sizes.values()):
+        raise ValueError(_NO_GRADIENT)
     lengths: dict[str, list[Tensor]] = {name: [] for name in products}  # ‖ĝ‖² / ‖g‖²
     projections: dict[str, list[Tensor]] = {name: [] for name in products}
     mean = torch.zeros_like(full)

@@ -91,9 +91,10 @@ def draw(report: Mapping[str, Any], horizon: int, levels: Mapping[str, float]) -
             panels[noise.replace("_", " ")] = (curves, at)
     figure = plots.by_lags(panels, "RMSE")
     axis = figure.axes[0].yaxis
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.set_major_formatter("{x:g}")
-    axis.set_minor_locator(NullLocator())
+    if axis.get_scale() == "log":
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_locator(NullLocator())
     return figure
 
 

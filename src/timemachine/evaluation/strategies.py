@@ -135,21 +135,21 @@ def _errors(result: Result, x: Array, ks: Sequence[int]) -> dict[str, Any]:
     with np.errstate(over="ignore", invalid="ignore"):
         multistep = result.multistep - x[:, result.fitted_once.first :]
         rmse, mae = np.sqrt(np.square(multistep).mean(1)), np.abs(multistep).mean(1)
-    once, refitted = result.fitted_once, result.refitted
-    by_k = {
-        "k_step_rmse": once.rmse().mean(0),
-        "k_step_rmse_std": once.rmse().std(0),
-        "k_step_origins_std": once.spread().mean(0),
-        "k_step_mae": once.mae().mean(0),
-        "k_step_rmse_refitted": refitted.rmse().mean(0),
-    }
-    return {
-        "validation_rmse": _number(result.validation.mean()),
-        "multistep_rmse": _number(rmse.mean()),
-        "multistep_rmse_std": _number(rmse.std()),
-        "multistep_mae": _number(mae.mean()),
-        **{name: {str(k): _number(values[k - 1]) for k in ks} for name, values in by_k.items()},
-    }
+        once, refitted = result.fitted_once, result.refitted
+        by_k = {
+            "k_step_rmse": once.rmse().mean(0),
+            "k_step_rmse_std": once.rmse().std(0),
+            "k_step_origins_std": once.spread().mean(0),
+            "k_step_mae": once.mae().mean(0),
+            "k_step_rmse_refitted": refitted.rmse().mean(0),
+        }
+        return {
+            "validation_rmse": _number(result.validation.mean()),
+            "multistep_rmse": _number(rmse.mean()),
+            "multistep_rmse_std": _number(rmse.std()),
+            "multistep_mae": _number(mae.mean()),
+            **{name: {str(k): _number(values[k - 1]) for k in ks} for name, values in by_k.items()},
+        }
 
 
 def _number(value: np.floating[Any] | float) -> float | None:
@@ -161,20 +161,21 @@ def by_horizon(results: Mapping[str, Result]) -> list[dict[str, object]]:
     """Return a row for each forecaster, fitted once or anew, and horizon.
 
     RMSE and MAE are over origins; their mean and standard deviation over series. `origins_std` is the standard
-    deviation of the absolute error over origins, its mean over series.
+    deviation of the absolute error over origins, its mean over series. Empty are those of forecasts without bound.
     """
     rows: list[dict[str, object]] = []
     for name, result in results.items():
         for fitted, test in (("once", result.fitted_once), ("anew", result.refitted)):
-            columns = {
-                "rmse": test.rmse().mean(0),
-                "rmse_std": test.rmse().std(0),
-                "mae": test.mae().mean(0),
-                "mae_std": test.mae().std(0),
-                "origins_std": test.spread().mean(0),
-            }
+            with np.errstate(invalid="ignore"):
+                columns = {
+                    "rmse": test.rmse().mean(0),
+                    "rmse_std": test.rmse().std(0),
+                    "mae": test.mae().mean(0),
+                    "mae_std": test.mae().std(0),
+                    "origins_std": test.spread().mean(0),
+                }
             for k in range(test.errors.shape[2]):
-                values = {column: float(value[k]) for column, value in columns.items()}
+                values = {c: float(value[k]) if math.isfinite(value[k]) else "" for c, value in columns.items()}
                 rows.append({"strategy": name, "fitted": fitted, "k": k + 1, **values})
     return rows
 
@@ -202,10 +203,10 @@ class Growth:
         recursion = self.recursion.by_horizon(len(self.measured))
         curves = {"measured": self.measured, "recursion": recursion, "autoregression": self.expected}
         return {
-            "largest_root": self.largest_root,
+            "largest_root": _number(self.largest_root),
             "fixed_point": _number(self.fixed_point),
-            "added": self.recursion.added,
-            "carried": self.recursion.carried,
+            "added": _number(self.recursion.added),
+            "carried": _number(self.recursion.carried),
             **{name: {str(k): _number(curve[k - 1]) for k in ks} for name, curve in curves.items()},
         }
 

@@ -97,6 +97,6 @@ def chain_tables(matrices: Mapping[int, Matrix], corpus: Corpus) -> dict[str, pd
     tables = {}
     for k, matrix in matrices.items():
         table = pd.DataFrame(matrix, columns=tokens)
-        table.insert(0, "from", tokens)
+        table.insert(0, "from", tokens, allow_duplicates=True)  # a reserved token may have this name
         tables[f"transitions_{k}"] = table
     return tables

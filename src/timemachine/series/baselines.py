@@ -56,6 +56,7 @@ def find_period(x: Array) -> int:
     # What is left of an exact line is rounding, which has peaks of its own.
     if np.abs(residual).max() <= 1e-10 * np.abs(x).max():
         return 1
+    residual = np.ldexp(residual, -np.frexp(np.abs(residual).max())[1])  # no square is too small
     power = np.abs(np.fft.rfft(residual, 2 * n)) ** 2
     correlation = np.fft.irfft(power)[: n // 3 + 2]
     correlation /= correlation[0]

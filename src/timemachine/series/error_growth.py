@@ -6,6 +6,7 @@ ahead would have the variance σ² Σ_{i<k} ψ_i², where ψ is the response to 
 ψ_{i−j}.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,7 +33,12 @@ class Recursion:
 
     @classmethod
     def fitted(cls, errors: Array) -> "Recursion":
-        """Return the recursion of least squares, ε̄ ≥ 0, through errors (horizon,) of 1, 2, … steps, at least 3."""
+        """Return the recursion of least squares, ε̄ ≥ 0, through errors (horizon,) of 1, 2, … steps, at least 3.
+
+        Errors without bound have none: its ε̄ and c are NaN.
+        """
+        if not np.isfinite(errors).all():
+            return cls(float(errors[0]), math.nan, math.nan)
         before, after = errors[:-1], errors[1:]
         added, carried = np.linalg.lstsq(np.stack([np.ones(len(before)), before], axis=1), after)[0]
         if added < 0:
@@ -85,12 +91,16 @@ class Autoregression:
         return self.noise_std[:, None] * np.sqrt(np.cumsum(np.square(self.impulse_response(horizon)), axis=1))
 
     def largest_root(self) -> Array:
-        """Return the modulus (num_series,) of the largest root: below 1 forecasts decay to `fixed_point`."""
+        """Return the modulus (num_series,) of the largest root: below 1 forecasts decay to `fixed_point`.
+
+        It is NaN where a weight is not finite.
+        """
         num_series, tau = self.weights.shape
+        known = np.isfinite(self.weights).all(1)
         companion = np.zeros((num_series, tau, tau))
         companion[:, np.arange(tau - 1), np.arange(1, tau)] = 1
-        companion[:, -1] = self.weights
-        return np.abs(np.linalg.eigvals(companion)).max(1)
+        companion[known, -1] = self.weights[known]
+        return np.where(known, np.abs(np.linalg.eigvals(companion)).max(1), np.nan)
 
     def fixed_point(self) -> Array:
         """Return the value (num_series,) that forecasts from it stay at; not finite where the weights sum to 1."""

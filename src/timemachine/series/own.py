@@ -40,7 +40,7 @@ def read_csv(path: str | Path, time_column: str, value_column: str) -> Series:
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
     except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise ValueError(f"{path}: not a CSV file in UTF-8: {error}") from None
+        raise ValueError(f"{path}: not a CSV file in UTF-8: {' '.join(str(error).split())}") from None
     header = [str(name) for name in table.iloc[0]]
     table = table.iloc[1:].set_axis(header, axis=1)
     for column in (time_column, value_column):

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from timemachine.files import read_table, write_table
 from timemachine.params import Series as SeriesParams
 
+# Models see values in float32, and errors are squared and added up.
+_SMALLEST, _LARGEST = 1e-15, 1e15
+
 
 @dataclass(frozen=True)
 class Series:
@@ -29,6 +32,18 @@ class Series:
     def sha256(self) -> str:
         """The hash of all times and values."""
         return hashlib.sha256(json.dumps([self.time.tolist(), self.x.tolist()]).encode()).hexdigest()
+
+    def check_unit(self) -> None:
+        """Check that the values are of a size that all models, and their errors, can be worked out with.
+
+        Raises:
+            ValueError: the largest is too large, or too small without being 0.
+        """
+        largest = float(np.abs(self.x).max())
+        if largest and not _SMALLEST <= largest <= _LARGEST:
+            raise ValueError(
+                f"the largest value is {largest:g}; choose a unit in which it is {_SMALLEST:g} to {_LARGEST:g}"
+            )
 
     def save(self, path: str | Path) -> None:
         """Write the columns `t` and `x` as CSV; the values survive the round trip exactly."""
