@@ -8,10 +8,10 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := true
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup repro test check format ui serve bench profile exercises lock audit clean
+.PHONY: help setup repro test test-faults verify check format ui serve bench profile exercises lock audit clean
 
 help: ## Show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 13
 
 setup: $(VENV)/.installed ## Make .venv with everything pinned in requirements.txt
 
@@ -29,6 +29,12 @@ repro: setup ## Run the pipeline: whatever is not up to date, and publish to MLf
 
 test: setup ## Run the tests
 	pytest -n 2 --dist loadfile
+
+test-faults: setup ## Kill the pipeline a hundred times, and look whether it goes on and ends in the same bytes
+	pytest tests/test_faults.py --kills 100
+
+verify: setup ## Run the whole pipeline again in a clean copy, and compare every output with dvc.lock
+	timemachine verify
 
 check: setup ## Check format, lint and types
 	ruff format --check

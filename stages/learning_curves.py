@@ -8,7 +8,7 @@ Run: python stages/learning_curves.py
 from pathlib import Path
 
 from timemachine import plots, stage
-from timemachine.files import read_json, write_json
+from timemachine.files import read_mapping, write_json
 from timemachine.params import Params
 from timemachine.training.history import kept, read_history
 
@@ -18,7 +18,7 @@ def run(params: Params, models: Path, report: Path, environments: Path, figures:
     histories = {name: read_history(models / name / "history.csv") for name in params.train_rnn}
     ends = {name: kept(rows, params.train_rnn[name].patience is not None) for name, rows in histories.items()}
     write_json(report, ends)
-    write_json(environments, {name: read_json(models / name / "environment.json") for name in params.train_rnn})
+    write_json(environments, {name: read_mapping(models / name / "environment.json") for name in params.train_rnn})
     for name, rows in histories.items():
         plots.save(plots.perplexity(rows), figures / f"{name}.png")
 

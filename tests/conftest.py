@@ -17,6 +17,10 @@ from timemachine.text.fetch import fetch
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kills", type=int, default=5, help="how often `dvc repro` is killed in test_faults.py")
+
+
 @pytest.fixture(autouse=True)
 def _own_store(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test writes to a store, or a repository, that the caller's environment names."""

@@ -119,8 +119,10 @@ def read_table(path: str | Path, what: str, parse: Callable[[Mapping[str, str]],
         ValueError: the file is absent, without rows or damaged.
     """
     try:
-        with Path(path).open(newline="") as file:
-            rows = [parse(row) for row in csv.DictReader(file)]
+        content = Path(path).read_bytes().decode()
+        # A number that was cut short may still be a number, but its line has no end.
+        lines = content.splitlines() if content.endswith("\n") else []
+        rows = [parse(row) for row in csv.DictReader(lines)]
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file; `dvc repro` makes it") from None
     except (KeyError, TypeError, ValueError, csv.Error):
@@ -162,6 +164,18 @@ def read_json(path: str | Path) -> Any:
         raise ValueError(f"{path}: no such file; `dvc repro` makes it") from None
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not JSON ({error}); `dvc repro` makes it again") from None
+
+
+def read_mapping(path: str | Path) -> dict[str, Any]:
+    """Return the object in a JSON file.
+
+    Raises:
+        ValueError: the file is absent, damaged or holds something else.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: holds no keys; `dvc repro` makes it again")
+    return content
 
 
 def sha256_of(path: str | Path) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from timemachine.files import read_json, sha256_of
+from timemachine.files import read_mapping, sha256_of
 from timemachine.provenance.lock import (
     LockedStage,
     before,
@@ -92,7 +92,7 @@ def _environments(root: Path, stages: Mapping[str, LockedStage], lineage: Sequen
         for out, md5 in stages[stage].outs.items():
             files = locked_files(root, out, md5) if out.endswith("/environment.json") else None
             if files:
-                machine = ", ".join(f"{key} {value}" for key, value in read_json(files[out]).items())
+                machine = ", ".join(f"{key} {value}" for key, value in read_mapping(files[out]).items())
                 seen.setdefault(machine, []).append(stage)
     for machine, names in seen.items():
         yield f"machine      {machine} ({', '.join(names)})"

@@ -3,13 +3,14 @@
 import hashlib
 import json
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from timemachine.files import read_json, replacing, write_json
+from timemachine.files import read_json, write_bytes, write_json
 from timemachine.params import Level
 from timemachine.text.vocabulary import Tokenizer, Vocabulary
 
@@ -69,8 +70,9 @@ class Corpus:
     def save(self, folder: str | Path) -> None:
         """Write `tokens.npy`, `vocabulary.json` and `split.json` into a folder."""
         folder = Path(folder)
-        with replacing(folder / "tokens.npy") as temporary:
-            np.save(temporary, self.tokens, allow_pickle=False)
+        content = BytesIO()  # into a file, numpy does not notice that the disk is full
+        np.save(content, self.tokens, allow_pickle=False)
+        write_bytes(folder / "tokens.npy", content.getvalue())
         self.vocabulary.save(folder / "vocabulary.json")
         write_json(folder / "split.json", self._layout())
 

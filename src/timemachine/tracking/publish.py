@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from timemachine.evaluation.checkpoint_folders import CHECKPOINT, LANGUAGE_MODEL
-from timemachine.files import read_json, sha256_of
+from timemachine.files import read_mapping, sha256_of
 from timemachine.params import Params, Section
 from timemachine.tracking import registry
 from timemachine.tracking.environment import experiment_tags, git_tags, user
@@ -108,7 +108,7 @@ def _name_challenger(
 
 
 def _ar_runs(params: Params, data: Path) -> Iterator[RunContent]:
-    scores = read_json(data / "reports/forecast.json")
+    scores = read_mapping(data / "reports/forecast.json")
     for name, recipe in params.train_ar.items():
         figure = data / f"reports/figures/forecast/k_step_{name}.png"
         checkpoint = [data / "models/ar" / name / file for file in CHECKPOINT]
@@ -117,7 +117,7 @@ def _ar_runs(params: Params, data: Path) -> Iterator[RunContent]:
 
 
 def _rnn_runs(params: Params, data: Path) -> Iterator[RunContent]:
-    scores = read_json(data / "reports/perplexity.json")
+    scores = read_mapping(data / "reports/perplexity.json")
     for name, recipe in params.train_rnn.items():
         generated = data / f"generated/{name}.txt"
         artifacts = [("figures", data / f"reports/figures/training/{name}.png"), ("generated", generated)]
@@ -149,7 +149,7 @@ def _model_run(
         ValueError: the model was not trained by this recipe, or is not in the report.
     """
     folder = data / "models" / family / name
-    config = read_json(folder / "config.json")
+    config = read_mapping(folder / "config.json")
     if scores is None or any(config.get(key) != value for key, value in recipe.model_dump().items()):
         raise ValueError(f"{folder}: not what params.yaml describes now; run `dvc repro` first")
     for _, path in artifacts:
@@ -177,7 +177,7 @@ def _state_run(params: Params, data: Path, models: Sequence[RunContent]) -> RunC
     """Return the parent run: all params, all metrics, all reports and figures, commit and data hash."""
     files = sorted(path for path in (data / "reports").rglob("*") if path.is_file())
     flat = _flatten(params.model_dump())
-    reports = {path.stem: read_json(path) for path in files if path.suffix == ".json"}
+    reports = {path.stem: read_mapping(path) for path in files if path.suffix == ".json"}
     relative = {str(path.relative_to(data)): _hash(path) for path in files}
     key = _key_of([flat, relative, [model.key for model in models]])
     tags = {

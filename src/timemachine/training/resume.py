@@ -79,6 +79,7 @@ class Resumable:
         self._newest: Snapshot | None = None  # not on disk yet
         self.num_restored = self._num_saved = 0
         self._cost_s = _LEAST_COST_S
+        self._has_failed = False
         self._last_s = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -137,7 +138,9 @@ class Resumable:
                 path.unlink(missing_ok=True)
             self._num_saved = newest.epoch
         except OSError as error:
-            self._say(f"warning: the state after epoch {newest.epoch} cannot be kept: {error}")
+            if not self._has_failed:
+                self._say(f"warning: the state after epoch {newest.epoch} cannot be kept: {error}")
+            self._has_failed = True
         self._last_s = time.monotonic()
         self._cost_s = max(_LEAST_COST_S, self._last_s - begin)
 

@@ -1,0 +1,284 @@
+"""What is left when things break: `dvc repro` killed at random moments, a full disk, a clock that jumps back.
+
+`--kills N` sets how often the pipeline is killed; each run in between goes on where the one before was killed, and
+every fifth ends.
+"""
+
+import ctypes
+import itertools
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from filelock import FileLock
+from graph import ROOT
+from repository import Repository
+from tiny import ALL_STAGES, make_project, run_stage, tiny_params, write_params
+
+KILLS_PER_RUN = 5
+# How long processes that were asked to end, or whose DVC is gone, may take.
+PATIENCE_S = 30
+# About as long as the tiny pipeline takes here; the moments of the kills are drawn from it.
+PIPELINE_S = 50
+
+
+def longer_training(content: dict[str, Any]) -> None:
+    """Make one of the trainings long enough to be interrupted, and to have states to go on from."""
+    content["train_rnn"]["gated"].update(num_epochs=150, patience=150)
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    """Return the content of everything that stages wrote but what says where it was published."""
+    files = sorted(path for path in (folder / "data").rglob("*") if path.is_file())
+    own = ("data/own", "data/accepted", "data/inbox", "data/published.json")
+    named = {str(path.relative_to(folder)): path for path in files}
+    return {
+        name: path.read_bytes()
+        for name, path in named.items()
+        if not name.startswith(own) and not path.name.startswith(".")
+    }
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What an uninterrupted run writes."""
+    folder = tmp_path_factory.mktemp("expected")
+    make_project(folder)
+    content = tiny_params()
+    longer_training(content)
+    write_params(folder, content)
+    for stage in ALL_STAGES:
+        run_stage(folder, *stage)
+    return results(folder)
+
+
+class Victim:
+    """A repository in which `dvc repro` is run and killed."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self.repository = Repository(folder)
+        self.repository.change(longer_training)
+        self.folder = folder
+        python = Path(sys.executable).parent
+        self.environment = os.environ | {
+            "PATH": f"{python}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(folder / "src"),
+            "DVC_NO_ANALYTICS": "1",
+        }
+
+    def start(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "timemachine.safe_dvc", "repro"]
+        # Into a file: with a pipe one would wait for stages that outlive their DVC.
+        with (self.folder.parent / "said").open("w") as said:
+            return subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env=self.environment,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def run_to_the_end(self) -> None:
+        assert self.start().wait() == 0, (self.folder.parent / "said").read_text()
+
+    def is_sound(self, expected: dict[str, bytes]) -> None:
+        """Check that what is there is whole, readable and free."""
+        self.repository.dvc("status")
+        for name, content in results(self.folder).items():
+            assert content == expected[name], f"{name} is not what it will be"
+        database = self.folder / "mlflow.db"
+        if database.exists():
+            with sqlite3.connect(database) as store:
+                assert store.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+            store.close()
+        for lock in [*self.folder.glob(".timemachine/**/*.lock"), *self.folder.glob("mlflow.lock")]:
+            with FileLock(lock, timeout=PATIENCE_S):
+                pass
+
+    def is_finished(self, expected: dict[str, bytes]) -> None:
+        self.is_sound(expected)
+        assert results(self.folder) == expected
+        assert "up to date" in self.repository.dvc("status")
+        assert [path for path in self.folder.rglob(".*.tmp*") if ".dvc" not in path.parts] == []
+        assert list((self.folder / ".timemachine/resume").glob("*")) == []
+        models = json.loads((self.folder / "data/published.json").read_text())["models"]
+        with sqlite3.connect(self.folder / "mlflow.db") as store:
+            (status,) = store.execute(
+                "SELECT group_concat(DISTINCT status) FROM runs WHERE lifecycle_stage = 'active'"
+            ).fetchone()
+            (number,) = store.execute("SELECT count(*) FROM runs WHERE lifecycle_stage = 'active'").fetchone()
+        store.close()
+        assert (status, number) == ("FINISHED", len(models) + 1)
+
+
+def stage_of(dvc: int) -> psutil.Process | None:
+    """The stage that a DVC is running, if it is."""
+    with_stage = [child for child in psutil.Process(dvc).children() if "stages/" in " ".join(child.cmdline())]
+    return with_stage[0] if with_stage else None
+
+
+def cut_the_power(dvc: int) -> None:
+    os.killpg(dvc, signal.SIGKILL)
+
+
+def kill_dvc(dvc: int) -> None:
+    os.kill(dvc, signal.SIGKILL)
+
+
+def terminate_dvc(dvc: int) -> None:
+    os.kill(dvc, signal.SIGTERM)
+
+
+def terminate_all(dvc: int) -> None:
+    os.killpg(dvc, signal.SIGTERM)
+
+
+def press_ctrl_c(dvc: int) -> None:
+    os.killpg(dvc, signal.SIGINT)
+
+
+def kill_the_stage(dvc: int) -> None:
+    stage = stage_of(dvc)
+    (stage.kill if stage else lambda: kill_dvc(dvc))()
+
+
+WAYS = [cut_the_power, kill_dvc, terminate_dvc, terminate_all, press_ctrl_c, kill_the_stage]
+
+
+def test_a_pipeline_killed_at_random_moments_goes_on_and_ends_in_the_same_bytes(
+    expected: dict[str, bytes], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    kills = request.config.getoption("--kills")
+    drawn = random.Random(0)
+    for number in range(kills):
+        if number % KILLS_PER_RUN == 0:
+            victim = Victim(tmp_path / str(number))
+        way, moment_s = drawn.choice(WAYS), drawn.uniform(0.5, 2 * PIPELINE_S / KILLS_PER_RUN)
+        dvc = victim.start()
+        try:
+            dvc.wait(moment_s)
+        except subprocess.TimeoutExpired:
+            way(dvc.pid)
+            dvc.wait(PATIENCE_S)
+        print(f"{number}: {way.__name__} after {moment_s:.1f} s")
+        victim.is_sound(expected)
+        if number % KILLS_PER_RUN == KILLS_PER_RUN - 1 or number == kills - 1:
+            victim.run_to_the_end()
+            victim.is_finished(expected)
+
+
+def said_by(folder: Path, *stage: str, limit: Callable[[], None]) -> list[str]:
+    """Run a stage that must fail in a process of its own, under a limit, and return what it says."""
+    command = [sys.executable, str(ROOT / "stages" / f"{stage[0]}.py"), *stage[1:]]
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=limit,
+    )
+    assert done.returncode == 1, done.stderr
+    return [line for line in done.stderr.splitlines() if ": epoch " not in line]
+
+
+def no_large_files() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+
+
+def no_rights_of_root() -> None:
+    """Let permissions count for root too: drop what overrides them from what a program can get."""
+    drop_from_bounding_set, dac_override, dac_read_search = 24, 1, 2
+    libc = ctypes.CDLL(None)
+    for capability in (dac_override, dac_read_search):
+        libc.prctl(drop_from_bounding_set, capability, 0, 0, 0)
+
+
+@pytest.mark.parametrize("stage", [("preprocess",), ("train_rnn", "gated"), ("learning_curves",)], ids="_".join)
+def test_a_full_disk_ends_in_one_line_and_leaves_what_was_there(stage: tuple[str, ...], project: Path) -> None:
+    before = results(project)
+    said = said_by(project, *stage, limit=no_large_files)[-1]
+    assert said.startswith(f"{stage[0]}: error: [Errno 27] File too large")
+    assert "is as it was before" in said
+    assert results(project) == before
+    assert list(project.rglob(".*.tmp*")) == []
+
+
+def test_a_folder_that_may_only_be_read_ends_in_one_line(project: Path) -> None:
+    before = results(project)
+    folder = project / "data/reports"
+    folder.chmod(0o555)
+    (said,) = said_by(project, "learning_curves", limit=no_rights_of_root)
+    folder.chmod(0o755)
+    assert said.startswith("learning_curves: error: [Errno 13] Permission denied: ")
+    assert "data/reports" in said
+    assert results(project) == before
+
+
+def test_a_clock_that_jumps_back_changes_nothing(
+    project: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(empty_store, project / "mlflow.db")
+    before, hours = results(project), itertools.count()
+    begin = time.time()
+    monkeypatch.setattr(time, "time", lambda: begin - 3600 * next(hours))
+    monkeypatch.setattr(time, "time_ns", lambda: int(1e9 * (begin - 3600 * next(hours))))
+    for stage in [("train_rnn", "windowed"), ("evaluate_perplexity",), ("publish",), ("publish",)]:
+        run_stage(project, *stage)
+    assert next(hours) > 10
+    assert results(project) == before
+    with sqlite3.connect(project / "mlflow.db") as store:
+        found = store.execute("SELECT status, count(*) FROM runs GROUP BY status").fetchall()
+    store.close()
+    assert found == [("FINISHED", 6)]
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda content: b"",
+    "cut": lambda content: content[:-9],
+    "noise": lambda content: random.Random(0).randbytes(len(content)),
+    "another kind": lambda content: b"null\n",
+}
+READERS = {
+    "data/text/lines/tokens.npy": ("train_rnn", "carried"),
+    "data/text/lines/vocabulary.json": ("train_rnn", "carried"),
+    "data/text/lines/split.json": ("train_rnn", "carried"),
+    "data/series/series.csv": ("train_ar", "linear"),
+    "data/models/rnn/carried/model.safetensors": ("evaluate_perplexity",),
+    "data/models/rnn/carried/config.json": ("evaluate_perplexity",),
+    "data/models/rnn/carried/history.csv": ("learning_curves",),
+    "data/models/rnn/carried/environment.json": ("learning_curves",),
+    "data/models/ar/mlp/model.safetensors": ("evaluate_forecast",),
+    "data/scores/ngram/whole.safetensors": ("compare_models",),
+    "data/reports/perplexity.json": ("publish",),
+}
+
+
+@pytest.mark.parametrize("file", READERS)
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_is_named_in_one_line_and_nothing_is_overwritten(
+    file: str, damage: str, project: Path, empty_store: Path
+) -> None:
+    shutil.copy(empty_store, project / "mlflow.db")
+    (project / file).write_bytes(DAMAGES[damage]((project / file).read_bytes()))
+    before = results(project)
+    with pytest.raises(SystemExit) as stopped:
+        run_stage(project, *READERS[file])
+    said = str(stopped.value)
+    assert "\n" not in said
+    assert Path(file).parent.name in said
+    assert results(project) == before
