@@ -57,6 +57,7 @@ serve: setup ## Let MLflow's model server answer with the champion on http://127
 bench: setup ## Compare speed with the plain loops of the book, forecasts with statsmodels; put the server under load
 	python benchmarks/training.py
 	python benchmarks/bptt.py
+	python benchmarks/resume.py
 	python benchmarks/generation.py
 	python benchmarks/ngrams.py
 	python benchmarks/forecasting.py

@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -167,7 +168,7 @@ def test_a_pipeline_killed_at_random_moments_goes_on_and_ends_in_the_same_bytes(
     for number in range(kills):
         if number % KILLS_PER_RUN == 0:
             victim = Victim(tmp_path / str(number))
-        way, moment_s = drawn.choice(WAYS), drawn.uniform(0.5, 2 * PIPELINE_S / KILLS_PER_RUN)
+        way, moment_s = WAYS[number % len(WAYS)], drawn.uniform(0.5, 2 * PIPELINE_S / KILLS_PER_RUN)
         dvc = victim.start()
         try:
             dvc.wait(moment_s)
@@ -179,6 +180,31 @@ def test_a_pipeline_killed_at_random_moments_goes_on_and_ends_in_the_same_bytes(
         if number % KILLS_PER_RUN == KILLS_PER_RUN - 1 or number == kills - 1:
             victim.run_to_the_end()
             victim.is_finished(expected)
+
+
+def test_ctrl_c_says_where_a_training_stopped_and_the_next_one_goes_on_from_there(project: Path) -> None:
+    content = tiny_params()
+    content["train_rnn"]["carried"].update(num_epochs=100_000)
+    write_params(project, content)
+    command = [sys.executable, str(ROOT / "stages/train_rnn.py"), "carried"]
+    stopped_after = [0]
+    for _ in range(2):
+        training = subprocess.Popen(command, cwd=project, stderr=subprocess.PIPE, text=True)
+        while len(list(project.glob(".timemachine/resume/*/epoch-*"))) < len(stopped_after):
+            assert training.poll() is None
+            time.sleep(0.05)
+        training.send_signal(signal.SIGINT)
+        *said, last = training.communicate()[1].splitlines()
+        assert training.returncode == 130
+        found = re.fullmatch(
+            r"train_rnn: interrupted; .*/resume/[0-9a-f]{16} keeps the state of carried after epoch (\d+) of 100000, "
+            r"and `dvc repro` goes on from there",
+            last,
+        )
+        assert found, last
+        assert (f"carried: goes on after epoch {stopped_after[-1]} of 100000" in said) == (len(stopped_after) > 1)
+        stopped_after.append(int(found[1]))
+    assert sorted(set(stopped_after)) == stopped_after
 
 
 def said_by(folder: Path, *stage: str, limit: Callable[[], None]) -> list[str]:
