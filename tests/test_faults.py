@@ -197,8 +197,8 @@ def test_ctrl_c_says_where_a_training_stopped_and_the_next_one_goes_on_from_ther
         *said, last = training.communicate()[1].splitlines()
         assert training.returncode == 130
         found = re.fullmatch(
-            r"train_rnn: interrupted; .*/resume/[0-9a-f]{16} keeps the state of carried after epoch (\d+) of 100000, "
-            r"and `dvc repro` goes on from there",
+            r"train_rnn: interrupted; .*/resume/[0-9a-f]{16} keeps the state of carried after epoch (\d+) "
+            r"of 100000, and `dvc repro` goes on from there",
             last,
         )
         assert found, last

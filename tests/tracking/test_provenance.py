@@ -1,0 +1,64 @@
+from pathlib import Path
+
+import pytest
+import yaml
+from tiny import git, run_stage, write_params
+
+from timemachine.tracking.provenance import trace_run
+from timemachine.tracking.runs import KEY
+from timemachine.tracking.store import open_store
+
+
+@pytest.fixture
+def published(root: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The ids of the runs of a state that was committed, by name."""
+    (root / ".gitignore").write_text("/data\n/mlflow*\n/mlartifacts\n/.timemachine\n")
+    git(root, "init", "--quiet")
+    git(root, "add", ".")
+    git(root, "commit", "--quiet", "--message", "all")
+    run_stage(root, "publish")
+    with open_store(root, "timemachine") as store:
+        runs = [run for run in store.client.search_runs([store.experiment_id]) if KEY in run.data.tags]
+    return {run.info.run_name.split()[0]: run.info.run_id for run in runs}
+
+
+def told(root: Path, run_id: str) -> dict[str, list[str]]:
+    lines: dict[str, list[str]] = {}
+    for line in trace_run(root, "timemachine", run_id):
+        lines.setdefault(line[:13].strip(), []).append(line[13:])
+    return lines
+
+
+def test_a_run_is_traced_to_text_params_and_commit_and_can_be_made_again(
+    root: Path, published: dict[str, str]
+) -> None:
+    trace = told(root, published["carried"])
+    content = yaml.safe_load((root / "params.yaml").read_text())
+    head = git(root, "rev-parse", "HEAD").strip()
+    assert trace["run"] == ["carried, FINISHED, of stage train_rnn@carried"]
+    assert trace["text"] == [f"SHA-256 {content['download']['sha256']}"]
+    assert "num_hiddens: 8" in trace["params"]
+    assert trace["commit"] == [head]
+    assert trace["again"] == [f"yes: `git checkout {head[:12]}`, then `dvc repro train_rnn@carried`"]
+    assert told(root, published["pipeline"])["again"] == [f"yes: `git checkout {head[:12]}`, then `dvc repro`"]
+
+
+def test_a_run_whose_params_or_commit_are_not_here_says_so(root: Path, published: dict[str, str]) -> None:
+    (root / ".git").rename(root / "away")
+    assert told(root, published["mlp"])["again"][0].startswith("not from here: this repository has no commit")
+    (root / "away").rename(root / ".git")
+    content = yaml.safe_load((root / "params.yaml").read_text())
+    content["train_ar"]["mlp"]["seed"] = 7
+    write_params(root, content)
+    git(root, "commit", "--quiet", "--all", "--message", "another seed")
+    with open_store(root, "timemachine") as store:
+        head = git(root, "rev-parse", "HEAD").strip()
+        store.client.set_tag(published["mlp"], "mlflow.source.git.commit", head)
+    assert told(root, published["mlp"])["again"] == [
+        "by hand: its params are not those of the commit (train_ar: seed); they stand above"
+    ]
+
+
+def test_a_run_that_is_not_there_is_an_error_that_names_the_store(root: Path) -> None:
+    with pytest.raises(ValueError, match=f"{'0' * 32}: no such run in sqlite:///"):
+        trace_run(root, "timemachine", "0" * 32)
