@@ -93,8 +93,11 @@ class Victim:
                 start_new_session=True,
             )
 
+    def said(self) -> str:
+        return (self.folder.parent / "said").read_text()
+
     def run_to_the_end(self) -> None:
-        assert self.start().wait() == 0, (self.folder.parent / "said").read_text()
+        assert self.start().wait() == 0, self.said()
 
     def is_sound(self, expected: dict[str, bytes]) -> None:
         """Check that what is there is whole, readable and free."""
@@ -106,6 +109,12 @@ class Victim:
             with sqlite3.connect(database) as store:
                 assert store.execute("PRAGMA integrity_check").fetchone() == ("ok",)
             store.close()
+        deadline_s = time.monotonic() + PATIENCE_S
+        while left := [
+            process for process in psutil.process_iter(["cwd"]) if process.info["cwd"] == str(self.folder)
+        ]:
+            assert time.monotonic() < deadline_s, f"{left} outlived their DVC"
+            time.sleep(0.1)
         for lock in [*self.folder.glob(".timemachine/**/*.lock"), *self.folder.glob("mlflow.lock")]:
             with FileLock(lock, timeout=PATIENCE_S):
                 pass
@@ -164,22 +173,24 @@ def test_a_pipeline_killed_at_random_moments_goes_on_and_ends_in_the_same_bytes(
     expected: dict[str, bytes], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     kills = request.config.getoption("--kills")
-    drawn = random.Random(0)
+    drawn, num_resumed = random.Random(0), 0
     for number in range(kills):
         if number % KILLS_PER_RUN == 0:
             victim = Victim(tmp_path / str(number))
         way, moment_s = WAYS[number % len(WAYS)], drawn.uniform(0.5, 2 * PIPELINE_S / KILLS_PER_RUN)
         dvc = victim.start()
         try:
-            dvc.wait(moment_s)
+            assert dvc.wait(moment_s) == 0, victim.said()
         except subprocess.TimeoutExpired:
             way(dvc.pid)
             dvc.wait(PATIENCE_S)
+        num_resumed += victim.said().count("goes on after epoch")
         print(f"{number}: {way.__name__} after {moment_s:.1f} s")
         victim.is_sound(expected)
         if number % KILLS_PER_RUN == KILLS_PER_RUN - 1 or number == kills - 1:
             victim.run_to_the_end()
             victim.is_finished(expected)
+    assert num_resumed or kills < 50
 
 
 def test_ctrl_c_says_where_a_training_stopped_and_the_next_one_goes_on_from_there(project: Path) -> None:
@@ -187,10 +198,14 @@ def test_ctrl_c_says_where_a_training_stopped_and_the_next_one_goes_on_from_ther
     content["train_rnn"]["carried"].update(num_epochs=100_000)
     write_params(project, content)
     command = [sys.executable, str(ROOT / "stages/train_rnn.py"), "carried"]
+
+    def states() -> list[Path]:
+        return list(project.glob(".timemachine/resume/*/epoch-*"))
+
     stopped_after = [0]
     for _ in range(2):
         training = subprocess.Popen(command, cwd=project, stderr=subprocess.PIPE, text=True)
-        while len(list(project.glob(".timemachine/resume/*/epoch-*"))) < len(stopped_after):
+        while not any(int(path.name[6:15]) > stopped_after[-1] for path in states()):
             assert training.poll() is None
             time.sleep(0.05)
         training.send_signal(signal.SIGINT)

@@ -42,7 +42,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         _flush(temporary)
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())
         temporary.replace(path)
         _flush(path.parent)  # the new name
     except OSError as error:

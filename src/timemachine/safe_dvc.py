@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+# What DVC is called among the first words of a command.
+DVC = ("dvc", "timemachine.safe_dvc")
 # Longer than any living DVC that is not this one takes to write a line.
 _WRITING_S = 2.0
 
@@ -39,13 +41,17 @@ def main() -> None:
         dump(path, data, dumper, _WholeFiles(fs), **options)
 
     def remove_inside(out: Any, *arguments: Any, **options: Any) -> None:
-        if not Path(out.fs_path).resolve().is_relative_to(Path(out.repo.root_dir).resolve()):
+        path = Path(out.fs_path)
+        # A link is removed, not what it leads to; other protocols are no paths.
+        inside = (path.parent.resolve() / path.name).is_relative_to(Path(out.repo.root_dir).resolve())
+        if out.protocol == "local" and not inside:
             raise DvcException(f"{out.fs_path} lies outside the repository; it stays")
         remove(out, *arguments, **options)
 
     Output.remove = remove_inside
     _common._dump_data = _yaml._dump_data = dump_whole
     rwlock._edit_rwlock = lambda folder, fs, hardlink: edit(folder, _WholeFiles(fs), hardlink)
+    os.environ["TIMEMACHINE_DVC"] = "1"  # a stage that finds no DVC above it knows that there was one
     forget_the_dead(_repository())
     sys.exit(dvc())
 
@@ -117,7 +123,8 @@ def _is_dvc(pid: int) -> bool:
 
     try:
         process = psutil.Process(pid)
-        return process.status() != psutil.STATUS_ZOMBIE and any("dvc" in word for word in process.cmdline())
+        names = {Path(word).name for word in process.cmdline()[:4]}
+        return process.status() != psutil.STATUS_ZOMBIE and not names.isdisjoint(DVC)
     except psutil.AccessDenied:
         return True
     except psutil.NoSuchProcess:

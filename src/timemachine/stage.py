@@ -83,9 +83,12 @@ def interruptible() -> Iterator[None]:
 
     before = signal.signal(signal.SIGTERM, interrupt)
     over = threading.Event()
-    if "DVC_STAGE" in os.environ and (dvc := _running_dvc()):
-        threading.Thread(target=_end_with, args=(dvc, over), daemon=True).start()
     try:
+        if "DVC_STAGE" in os.environ:
+            if dvc := _running_dvc():
+                threading.Thread(target=_end_with, args=(dvc, over), daemon=True).start()
+            elif "TIMEMACHINE_DVC" in os.environ:
+                raise KeyboardInterrupt  # killed while this process was still starting
         yield
     finally:
         over.set()

@@ -23,7 +23,7 @@ from torch import Tensor
 from timemachine.files import remove_leftovers, sha256_of, write_bytes
 
 _NUM_KEPT = 2
-# The states of all trainings together; of others that were never finished the oldest go first.
+# Of trainings that were never finished; the oldest go first, and that under way does not count.
 _MAX_BYTES = 2**30
 # Saving may take this part of the time of a training, and is not worth it for one that ends within a second.
 _SHARE = 0.02
@@ -77,7 +77,7 @@ class Resumable:
     def __init__(self, folder: Path, name: str, num_epochs: int) -> None:
         self.folder, self._name, self._num_epochs = folder, name, num_epochs
         self._newest: Snapshot | None = None  # not on disk yet
-        self.num_restored = self._num_saved = 0
+        self.num_restored = 0
         self._cost_s = _LEAST_COST_S
         self._has_failed = False
         self._last_s = time.monotonic()
@@ -90,17 +90,16 @@ class Resumable:
     def load(self) -> Snapshot | None:
         """Return the newest state that is whole, if there is one."""
         for path in self._paths():
-            epoch, _, sha256 = path.stem.removeprefix("epoch-").partition("-")
             try:
-                if sha256_of(path) != sha256:
+                if sha256_of(path) != path.stem.rpartition("-")[2]:
                     raise ValueError("its content does not have the hash of its name")
                 with safe_open(path, "pt") as file:
                     keys, facts = file.keys(), json.loads(file.metadata()["facts"])
-                    snapshot = Snapshot(int(epoch), {key: file.get_tensor(key) for key in keys}, facts)
+                    snapshot = Snapshot(_epoch_of(path), {key: file.get_tensor(key) for key in keys}, facts)
             except (OSError, ValueError, SafetensorError) as error:
                 self._say(f"warning: {path} is of no use ({error})")
                 continue
-            self.num_restored = self._num_saved = snapshot.epoch
+            self.num_restored = snapshot.epoch
             self._say(f"goes on after epoch {snapshot.epoch} of {self._num_epochs}")
             return snapshot
         return None
@@ -119,24 +118,24 @@ class Resumable:
             self._remove_all()
             return
         self._write()
-        if self._num_saved:
-            error.add_note(
-                f"{self.folder} keeps the state of {self._name} after epoch {self._num_saved} of "
-                f"{self._num_epochs}, and `dvc repro` goes on from there"
-            )
+        for path in self._paths()[:1]:
+            # With the same learning rate a training that diverged would do so again.
+            further = "" if isinstance(error, ValueError) else ", and `dvc repro` goes on from there"
+            epoch = f"epoch {_epoch_of(path)} of {self._num_epochs}"
+            error.add_note(f"{self.folder} keeps the state of {self._name} after {epoch}{further}")
 
     def _write(self) -> None:
         if self._newest is None:
             return
         begin = time.monotonic()
-        newest, self._newest = self._newest, None
+        newest = self._newest
         content = save(dict(newest.tensors), {"facts": json.dumps(newest.facts, default=asdict)})
         name = f"epoch-{newest.epoch:09}-{hashlib.sha256(content).hexdigest()}.safetensors"
         try:
             write_bytes(self.folder / name, content)
             for path in self._paths()[_NUM_KEPT:]:
                 path.unlink(missing_ok=True)
-            self._num_saved = newest.epoch
+            self._newest = None
         except OSError as error:
             if not self._has_failed:
                 self._say(f"warning: the state after epoch {newest.epoch} cannot be kept: {error}")
@@ -168,6 +167,10 @@ class Resumable:
 
     def _say(self, text: str) -> None:
         print(f"{self._name}: {text}", file=sys.stderr, flush=True)
+
+
+def _epoch_of(path: Path) -> int:
+    return int(path.stem.split("-")[1])
 
 
 def _remove(folder: Path) -> None:
