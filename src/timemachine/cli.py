@@ -152,7 +152,9 @@ def verify(
         raise ValueError(f"--tolerance: {tolerance} is not from 0 to 1")
     from timemachine.provenance.verify import verify as verify_all
 
-    raise typer.Exit(0 if verify_all(stage.repository_root(), tolerance, typer.echo) else 1)
+    with stage.interruptible():
+        good = verify_all(stage.repository_root(), tolerance, typer.echo)
+    raise typer.Exit(0 if good else 1)
 
 
 @app.command()

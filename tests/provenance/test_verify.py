@@ -95,7 +95,7 @@ def test_what_differs_on_the_same_machine_is_named_and_fails(
     assert said[0] == "2 of 4 outputs have the bytes of dvc.lock"
     assert any(line.startswith("data/folder/b.json: 0 is 1e-09, not 0.0") for line in said)
     assert any(line.startswith("data/reports/a.json: rmse is 0.200000001, not 0.2") for line in said)
-    assert "2 of 2 numbers in reports agree within 1 %" in said
+    assert "2 of 2 numbers in reports agree within 1 %, or 1e-09" in said
     assert json.loads((Path(said[-1].split()[-1]) / "data/folder/b.json").read_text()) == [1e-9]
 
 
@@ -156,6 +156,7 @@ def test_a_trace_names_params_commit_and_how_to_make_it_again(
     assert trace["params"] == "series.seed: 0"
     assert trace["commit"].endswith(" all")
     assert trace["again"] == "yes: code, params and data are those of dvc.lock: `dvc repro --force work`"
+    assert told(repository, "reports")["output"].startswith("data/reports/a.json, MD5")
 
 
 def test_a_trace_says_what_has_changed_since(repository: Path) -> None:

@@ -62,3 +62,10 @@ def test_a_run_whose_params_or_commit_are_not_here_says_so(root: Path, published
 def test_a_run_that_is_not_there_is_an_error_that_names_the_store(root: Path) -> None:
     with pytest.raises(ValueError, match=f"{'0' * 32}: no such run in sqlite:///"):
         trace_run(root, "timemachine", "0" * 32)
+
+
+def test_a_store_that_refuses_is_named_without_its_password(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://bob:hunter2@127.0.0.1:9")
+    with pytest.raises(ValueError, match=r"MLflow at http://127\.0\.0\.1:9") as refused:
+        trace_run(root, "timemachine", "0" * 32)
+    assert "hunter2" not in str(refused.value)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,13 @@ class LockedStage:
     """One stage as it ran last.
 
     Attributes:
+        cmd: the command.
         deps: by path, the MD5 of what it read; that of a folder ends in `.dir`.
         params: by dotted key, what it was told.
         outs: by path, the MD5 of what it wrote.
     """
 
+    cmd: str
     deps: Mapping[str, str]
     params: Mapping[str, Any]
     outs: Mapping[str, str]
@@ -52,19 +54,25 @@ def _locked(stage: Mapping[str, Any]) -> LockedStage:
         kind: {entry["path"]: str(entry["md5"]) for entry in stage.get(kind, [])} for kind in ("deps", "outs")
     }
     params = {key: value for file in stage.get("params", {}).values() for key, value in file.items()}
-    return LockedStage(hashes["deps"], params, hashes["outs"])
+    return LockedStage(str(stage["cmd"]), hashes["deps"], params, hashes["outs"])
 
 
 def stage_that_wrote(stages: Mapping[str, LockedStage], path: str) -> tuple[str, str]:
     """Return the name of the stage that wrote a file or folder, and the output that holds it.
 
+    Of a folder with several outputs of one stage, such as a checkpoint, it is the first.
+
     Raises:
-        ValueError: none did.
+        ValueError: none did, or several.
     """
-    for name, stage in stages.items():
-        for out in stage.outs:
-            if path == out or path.startswith(f"{out}/"):
-                return name, out
+    found = [
+        (name, out) for name, stage in stages.items() for out in stage.outs if f"{path}/".startswith(f"{out}/")
+    ]
+    below = [(name, out) for name, stage in stages.items() for out in stage.outs if out.startswith(f"{path}/")]
+    if len({name for name, _ in found or below}) == 1:
+        return (found or below)[0]
+    if below:
+        raise ValueError(f"{path}: of several stages; name one of {', '.join(out for _, out in below[:5])}, …")
     raise ValueError(f"{path}: no output of any stage in dvc.lock")
 
 
@@ -79,6 +87,55 @@ def before(stages: Mapping[str, LockedStage], name: str) -> list[str]:
                 if other not in found and any(overlap(dep, out) for out in content.outs):
                     todo.append(other)
     return [*(stage for stage in stages if stage in found and stage != name), name]
+
+
+def is_output(stages: Mapping[str, LockedStage], path: str) -> bool:
+    """Return whether a stage wrote a path, or something below or above it."""
+    return any(overlap(path, out) for stage in stages.values() for out in stage.outs)
+
+
+def told(stages: Mapping[str, LockedStage], names: Sequence[str]) -> dict[str, Any]:
+    """Return the params of stages; the check reads all of them, and changes nothing by it."""
+    return {key: value for name in names if name != "check" for key, value in stages[name].params.items()}
+
+
+def changed_since(root: Path, stages: Mapping[str, LockedStage], names: Sequence[str]) -> list[str]:
+    """Return what of a working tree is not what stages of the lock were run with: code, data from outside, params.
+
+    Raises:
+        ValueError: params.yaml is absent or not YAML.
+    """
+    deps = {dep: md5 for name in names for dep, md5 in stages[name].deps.items() if not is_output(stages, dep)}
+    changed = sorted(dep for dep, md5 in deps.items() if md5_of(root / dep) != md5)
+    content = read_yaml(root / "params.yaml")
+    for key, value in told(stages, names).items():
+        now: Any = content
+        for part in key.split("."):
+            now = now.get(part) if isinstance(now, dict) else None
+        if now != value:
+            changed.append(f"{key} in params.yaml")
+    graph = read_yaml(root / "dvc.yaml")
+    commands = graph.get("stages", {}) if isinstance(graph, dict) else {}
+    for name in names:
+        body = commands.get(name.split("@")[0])
+        body = body.get("do", body) if isinstance(body, dict) else {}
+        if body.get("cmd") != stages[name].cmd:
+            changed.append(f"the command of {name} in dvc.yaml")
+    return changed
+
+
+def read_yaml(path: Path) -> Any:
+    """Return the content of a YAML file.
+
+    Raises:
+        ValueError: it is absent, or not YAML.
+    """
+    try:
+        return yaml.safe_load(path.read_bytes())
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
 
 
 def overlap(first: str, second: str) -> bool:
@@ -100,11 +157,17 @@ def _listing(folder: Path) -> bytes:
     files = {
         path.relative_to(folder).as_posix(): path
         for path in folder.rglob("*")
-        if path.is_file() and ".tmp" not in path.suffixes and path.name != ".gitignore"
+        if path.is_file() and not _is_ignored(path.relative_to(folder))
     }
     # DVC sorts by the parts of a path, not by its text.
     names = sorted(files, key=lambda name: name.split("/"))
     return json.dumps([{"md5": md5_of(files[name]), "relpath": name} for name in names]).encode()
+
+
+def _is_ignored(path: Path) -> bool:
+    """Return whether `.dvcignore` leaves a file out of its folder."""
+    leftover = path.name.startswith(".") and ".tmp" in path.name
+    return leftover or path.name == ".gitignore" or path.suffix == ".pyc" or "__pycache__" in path.parts
 
 
 def locked_files(root: Path, out: str, md5: str) -> dict[str, Path] | None:
@@ -114,7 +177,8 @@ def locked_files(root: Path, out: str, md5: str) -> dict[str, Path] | None:
     """
     path = root / out
     if md5_of(path) == md5:
-        return {name.relative_to(root).as_posix(): name for name in [path, *path.rglob("*")] if name.is_file()}
+        kept = [name for name in [path, *path.rglob("*")] if name.is_file() and not _is_ignored(name)]
+        return {name.relative_to(root).as_posix(): name for name in kept}
     cached = _cached(root, md5)
     if not cached.is_file():
         return None

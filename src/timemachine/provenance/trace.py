@@ -7,16 +7,19 @@ from typing import Any
 
 import yaml
 
+from timemachine.compute import environment
 from timemachine.files import read_mapping, sha256_of
 from timemachine.provenance.lock import (
     LockedStage,
     before,
+    changed_since,
+    is_output,
     locked_files,
     md5_of,
-    overlap,
     parse_lock,
     read_lock,
     stage_that_wrote,
+    told,
 )
 
 _RAW = "data/raw/timemachine.txt"
@@ -42,12 +45,12 @@ def trace_output(root: Path, target: str) -> Iterator[str]:
     yield f"output       {out}, MD5 {md5}: {_state(root, out, md5, at_hand)}"
     yield f"stage        {name}, after {', '.join(lineage[:-1]) or 'none'}"
     yield from _inputs(stages, lineage)
-    for key, value in _told(stages, lineage).items():
+    for key, value in told(stages, lineage).items():
         shown = yaml.safe_dump(value, default_flow_style=True, width=10**9, sort_keys=False)
         yield f"params       {key}: {' '.join(shown.removesuffix('...').split()).removesuffix(' ...')}"
     yield f"commit       {commit[1] if commit else 'none yet: the last one has another run of this stage'}"
     environments = list(_environments(root, stages, lineage))
-    yield from environments or ["machine      no model is part of it, and no other output says"]
+    yield from environments or ["machine      not recorded: no model of the lock that it is made from is at hand"]
     yield from _again(root, stages, lineage, name, commit[0] if commit else None)
 
 
@@ -69,33 +72,46 @@ def _state(root: Path, out: str, md5: str, at_hand: str | None) -> str:
 def _inputs(stages: Mapping[str, LockedStage], lineage: Sequence[str]) -> Iterator[str]:
     """Yield what came from outside: the text by its SHA-256, and folders that no stage wrote."""
     if "download" in lineage:
-        yield f"text         {_RAW}, SHA-256 {stages['download'].params['download']['sha256']}"
+        yield f"text         {_RAW}, SHA-256 {_wanted(stages)['sha256']}"
     outside = {
         dep: md5
         for stage in lineage
         for dep, md5 in stages[stage].deps.items()
-        if dep.startswith("data/") and not _is_output(stages, dep)
+        if dep.startswith("data/") and not is_output(stages, dep)
     }
     for dep, md5 in outside.items():
         yield f"also         {dep}, MD5 {md5}"
 
 
-def _told(stages: Mapping[str, LockedStage], lineage: Sequence[str]) -> dict[str, Any]:
-    """Return the params of a lineage; the check reads all of them and changes nothing by it."""
-    return {key: value for stage in lineage if stage != "check" for key, value in stages[stage].params.items()}
+def _wanted(stages: Mapping[str, LockedStage]) -> Mapping[str, Any]:
+    wanted = stages["download"].params.get("download")
+    if not isinstance(wanted, dict) or not {"sha256", "sources"} <= wanted.keys():
+        raise ValueError("dvc.lock: the stage download has no hash of a text; `dvc repro` mends it")
+    return wanted
+
+
+def _recorded(root: Path, stages: Mapping[str, LockedStage], lineage: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Return the kind of machine that each model of a lineage was trained on, as far as it is at hand."""
+    recorded = {}
+    for stage in lineage:
+        for out, md5 in stages[stage].outs.items():
+            if (
+                out.startswith("data/models/")
+                and out.endswith("/environment.json")
+                and (files := locked_files(root, out, md5))
+            ):
+                recorded[stage] = read_mapping(files[out])
+    return recorded
 
 
 def _environments(root: Path, stages: Mapping[str, LockedStage], lineage: Sequence[str]) -> Iterator[str]:
-    """Yield the kinds of machines that the models of a lineage were trained on, each once."""
+    """Yield the kinds of machines, each once with what was trained on it."""
     seen = dict[str, list[str]]()
-    for stage in lineage:
-        for out, md5 in stages[stage].outs.items():
-            files = locked_files(root, out, md5) if out.endswith("/environment.json") else None
-            if files:
-                machine = ", ".join(f"{key} {value}" for key, value in read_mapping(files[out]).items())
-                seen.setdefault(machine, []).append(stage)
-    for machine, names in seen.items():
-        yield f"machine      {machine} ({', '.join(names)})"
+    for stage, recorded in _recorded(root, stages, lineage).items():
+        kind = ", ".join(f"{key} {value}" for key, value in recorded.items())
+        seen.setdefault(kind, []).append(stage)
+    for kind, names in seen.items():
+        yield f"machine      {kind} ({', '.join(names)})"
 
 
 def commit_of(root: Path, name: str, stage: LockedStage) -> tuple[str, str] | None:
@@ -122,19 +138,23 @@ def _git(root: Path, *arguments: str) -> str | None:
     return done.stdout if done.returncode == 0 else None
 
 
+def _other_machine(root: Path, stages: Mapping[str, LockedStage], lineage: Sequence[str]) -> Iterator[str]:
+    """Yield in what this machine is not of the kind that the models were trained on."""
+    import torch  # takes two seconds
+
+    here = environment(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    for recorded in _recorded(root, stages, lineage).values():
+        differing = [f"{key} {here.get(key)}" for key, value in recorded.items() if here.get(key) != value]
+        if differing:
+            yield f"             but not to the byte, as this machine has {', '.join(differing)}"
+            return
+
+
 def _again(
     root: Path, stages: Mapping[str, LockedStage], lineage: Sequence[str], name: str, commit: str | None
 ) -> Iterator[str]:
     """Yield whether the same can be made again from what is at hand, and how."""
-    changed = sorted(
-        {
-            dep
-            for stage in lineage
-            for dep, md5 in stages[stage].deps.items()
-            if not _is_output(stages, dep) and md5_of(root / dep) != md5
-        }
-    )
-    changed += _changed_params(root, _told(stages, lineage))
+    changed = changed_since(root, stages, lineage)
     if changed:
         shown = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
         yield f"again        not as it stands: since then {shown} changed"
@@ -142,25 +162,10 @@ def _again(
             yield f"             `git checkout {commit[:12]}` has all of it as it was; then `dvc repro {name}`"
         return
     if "download" in lineage:
-        wanted = stages["download"].params["download"]
+        wanted = _wanted(stages)
         local = [_RAW, *(source for source in wanted["sources"] if "://" not in source)]
         if not any((root / file).is_file() and sha256_of(root / file) == wanted["sha256"] for file in local):
             yield f"again        yes, with internet, as the text is not at hand: `dvc repro --force {name}`"
             return
     yield f"again        yes: code, params and data are those of dvc.lock: `dvc repro --force {name}`"
-
-
-def _is_output(stages: Mapping[str, LockedStage], dep: str) -> bool:
-    return any(overlap(dep, out) for stage in stages.values() for out in stage.outs)
-
-
-def _changed_params(root: Path, told: Mapping[str, Any]) -> list[str]:
-    content = yaml.safe_load((root / "params.yaml").read_bytes())
-    changed = []
-    for key, value in told.items():
-        now: Any = content
-        for part in key.split("."):
-            now = now.get(part) if isinstance(now, dict) else None
-        if now != value:
-            changed.append(f"{key} in params.yaml")
-    return changed
+    yield from _other_machine(root, stages, lineage)

@@ -1,11 +1,14 @@
 """Run the whole pipeline again in a clean copy, and compare every output with `dvc.lock`."""
 
 import json
+import math
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,11 +17,15 @@ from pathlib import Path
 from timemachine import params
 from timemachine.files import read_json, write_bytes, write_text
 from timemachine.provenance.differences import difference, distance, numbers
-from timemachine.provenance.lock import locked_files, md5_of, read_lock
+from timemachine.provenance.lock import changed_since, locked_files, md5_of, read_lock
 from timemachine.text.fetch import fetch
 
 _ENVIRONMENT = "data/reports/environment.json"
 _RAW = "data/raw/timemachine.txt"
+# How long a run that is asked to end may take to.
+_PATIENCE_S = 15.0
+# Numbers this close are as good as equal: around zero nothing but rounding is left of them.
+_ROUNDING = 1e-9
 # Most lines about figures that do not agree; a report may have thousands.
 _NUM_SHOWN = 20
 
@@ -30,14 +37,14 @@ class Verdict:
     Attributes:
         num_outputs: of all stages.
         differing: outputs that have not the bytes of the lock, and what is different about their files.
-        same_machine: whether the second run was on the kind of machine of the first.
-        num_numbers: in the reports that both runs have.
+        other_machine: whether the second run is known to have been on another kind of machine than the first.
+        num_numbers: in the reports of the lock that are at hand.
         apart: those of them that are further apart than the tolerance, by report and key.
     """
 
     num_outputs: int
     differing: dict[str, list[str]] = field(default_factory=dict)
-    same_machine: bool = True
+    other_machine: bool = False
     num_numbers: int = 0
     apart: dict[str, float] = field(default_factory=dict)
 
@@ -56,20 +63,22 @@ def verify(root: Path, tolerance: float, say: Callable[[str], None]) -> bool:
     Raises:
         ValueError: there is no lock, no git, or the pipeline fails.
     """
-    read_lock(root / "dvc.lock")
+    stages = read_lock(root / "dvc.lock")
+    if changed := changed_since(root, stages, list(stages)):
+        say(f"dvc.lock is not of this working tree: {', '.join(changed[:5])} changed; run `dvc repro` first")
     folder = Path(tempfile.mkdtemp(prefix="timemachine-verify-"))
-    copy = folder / root.resolve().name
-    keep = False
+    copy, keep = folder / "copy", False
     try:
         make_clean_copy(root, copy)
         _reproduce(copy)
+        keep = True  # whatever happens from here on
         verdict = compare(root, copy, tolerance)
         keep = bool(verdict.differing)
         for line in _lines(verdict, tolerance):
             say(line)
         if keep:
             say(f"the second run is kept in {copy}")
-        return not verdict.differing or (not verdict.same_machine and not verdict.apart)
+        return not verdict.differing or (verdict.other_machine and verdict.num_numbers > 0 and not verdict.apart)
     finally:
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)
@@ -90,7 +99,7 @@ def make_clean_copy(root: Path, copy: Path) -> None:
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(root / name, copy / name)
     # A cache shared by several repositories would give back what is to be computed.
-    local = f"[core]\n    no_scm = true\n    analytics = false\n[cache]\n    dir = {copy}/.dvc/cache\n"
+    local = f'[core]\n    no_scm = true\n    analytics = false\n[cache]\n    dir = "{copy}/.dvc/cache"\n'
     write_text(copy / ".dvc/config.local", local)
     wanted = params.load(root / "params.yaml").download
     at_hand = [_RAW, *(source for source in wanted.sources if "://" not in source)]
@@ -108,9 +117,28 @@ def _reproduce(copy: Path) -> None:
     others = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "MLFLOW_", "TIMEMACHINE_"))}
     command = [sys.executable, "-m", "timemachine.safe_dvc", "repro"]
     sys.stdout.flush()
-    done = subprocess.run(command, cwd=copy, env=others | own, check=False)  # noqa: S603 - DVC, no shell
-    if done.returncode:
+    # In a session of its own, so that whatever ends this process can end all of it.
+    run = subprocess.Popen(command, cwd=copy, env=others | own, start_new_session=True)  # noqa: S603 - DVC, no shell
+    try:
+        failed = run.wait()
+    except BaseException:
+        _end(run)
+        raise
+    if failed:
         raise ValueError("the second run failed; what it said stands above")
+
+
+def _end(run: "subprocess.Popen[bytes]") -> None:
+    """End a process and those that it started, and wait until they are gone."""
+    deadline_s = time.monotonic() + _PATIENCE_S
+    with suppress(ProcessLookupError):
+        os.killpg(run.pid, signal.SIGTERM)
+        while time.monotonic() < deadline_s:
+            run.poll()
+            os.killpg(run.pid, 0)
+            time.sleep(0.1)
+        os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
 
 
 def compare(root: Path, copy: Path, tolerance: float) -> Verdict:
@@ -126,18 +154,24 @@ def compare(root: Path, copy: Path, tolerance: float) -> Verdict:
     for out, md5 in wanted.items():
         if md5_of(copy / out) != md5:
             verdict.differing[out] = list(_differences(root, copy, out, md5))
+    for out in {out for stage in read_lock(copy / "dvc.lock").values() for out in stage.outs} - wanted.keys():
+        verdict.differing[out] = [f"{out}: no output of the lock"]
     if verdict.differing:
-        verdict.same_machine = _json(root, wanted, _ENVIRONMENT) == read_json(copy / _ENVIRONMENT)
+        before = _json(root, wanted, _ENVIRONMENT)
+        verdict.other_machine = before is not None and before != _found(copy, _ENVIRONMENT)
         for out in wanted:
             if (
                 out.endswith(".json")
                 and out != _ENVIRONMENT
                 and (expected := _json(root, wanted, out)) is not None
             ):
-                _compare_numbers(
-                    verdict, out, dict(numbers(expected)), dict(numbers(read_json(copy / out))), tolerance
-                )
+                found = dict(numbers(_found(copy, out)))
+                _compare_numbers(verdict, out, dict(numbers(expected)), found, tolerance)
     return verdict
+
+
+def _found(copy: Path, out: str) -> object:
+    return read_json(copy / out) if (copy / out).is_file() else None
 
 
 def _json(root: Path, wanted: Mapping[str, str], out: str) -> object:
@@ -166,9 +200,9 @@ def _compare_numbers(
 ) -> None:
     for key, value in expected.items():
         verdict.num_numbers += 1
-        apart = distance(value, found[key]) if key in found else float("inf")
-        if apart > tolerance:
-            verdict.apart[f"{out}: {key}"] = apart
+        other = found.get(key, math.inf)
+        if not math.isclose(value, other, rel_tol=tolerance, abs_tol=_ROUNDING):
+            verdict.apart[f"{out}: {key}"] = distance(value, other)
 
 
 def _lines(verdict: Verdict, tolerance: float) -> Iterator[str]:
@@ -178,10 +212,13 @@ def _lines(verdict: Verdict, tolerance: float) -> Iterator[str]:
         return
     for lines in verdict.differing.values():
         yield from lines
-    kind = "the kind of machine of the lock" if verdict.same_machine else "another kind of machine than the lock's"
+    kind = (
+        "another kind of machine than the lock's" if verdict.other_machine else "the kind of machine of the lock"
+    )
     num_agree = verdict.num_numbers - len(verdict.apart)
     yield f"this is {kind} ({_ENVIRONMENT})"
-    yield f"{num_agree} of {verdict.num_numbers} numbers in reports agree within {100 * tolerance:g} %"
+    within = f"{100 * tolerance:g} %, or {_ROUNDING:g}"
+    yield f"{num_agree} of {verdict.num_numbers} numbers in reports agree within {within}"
     worst = sorted(verdict.apart.items(), key=lambda item: -item[1])
     for name, apart in worst[:_NUM_SHOWN]:
         yield f"{name}: {100 * apart:.3g} % apart"

@@ -9,6 +9,7 @@ import yaml
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
+from timemachine.tracking.address import without_password
 from timemachine.tracking.store import Store, open_store
 
 _MACHINE = ("python", "torch", "numpy", "system", "processor", "device", "num_threads", "host")
@@ -28,7 +29,7 @@ def trace_run(root: Path, experiment: str, run_id: str) -> list[str]:
     with open_store(root, experiment, alone=False, create=False) as store:
         run = _run(store, run_id)
         if run is None:
-            raise ValueError(f"{run_id}: no such run in {store.uri}")
+            raise ValueError(f"{run_id}: no such run in {without_password(store.uri)}")
         # A model knows its own params; those of text and pipeline stand in the run of the whole state.
         parent = _run(store, run.data.tags.get("mlflow.parentRunId", ""))
         return list(_lines(root, run, parent or run))
@@ -37,7 +38,9 @@ def trace_run(root: Path, experiment: str, run_id: str) -> list[str]:
 def _run(store: Store, run_id: str) -> Run | None:
     try:
         return store.client.get_run(run_id) if run_id else None
-    except MlflowException:
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
         return None
 
 
