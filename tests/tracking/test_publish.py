@@ -60,7 +60,7 @@ def test_a_model_has_its_params_curves_scores_checkpoint_figure_and_text(root: P
     )
     artifacts = root / "mlartifacts" / run.info.run_id / "artifacts"
     files = {str(path.relative_to(artifacts)) for path in artifacts.rglob("*") if path.is_file()}
-    checkpoint = {"config.json", "history.csv", "model.safetensors", "vocabulary.json"}
+    checkpoint = {"config.json", "environment.json", "history.csv", "model.safetensors", "vocabulary.json"}
     assert checkpoint == {Path(name).name for name in files if name.startswith("model/data/")}
     assert {"model/MLmodel", "figures/windowed.png", "generated/windowed.txt"} <= files
     assert run.data.tags["DVC_STAGE"] == "train_rnn@windowed"
