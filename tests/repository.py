@@ -1,9 +1,7 @@
 """A repository of its own, in which DVC runs a tiny pipeline."""
 
-import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,8 @@ from typing import Any
 import yaml
 from graph import ROOT
 from tiny import git, make_project, write_params
+
+from timemachine import safe_dvc
 
 
 class Repository:
@@ -41,12 +41,17 @@ class Repository:
         git(folder, "add", ".")
         git(folder, "commit", "--quiet", "--message", "tiny")
 
+    def environment(self) -> dict[str, str]:
+        return safe_dvc.environment() | {"PYTHONPATH": str(self.folder / "src")}
+
     def dvc(self, *arguments: str) -> str:
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        command = [sys.executable, "-m", "timemachine.safe_dvc", *arguments]
-        environment = os.environ | {"PATH": path, "PYTHONPATH": str(self.folder / "src"), "DVC_NO_ANALYTICS": "1"}
         done = subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False
+            safe_dvc.command(*arguments),
+            cwd=self.folder,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout

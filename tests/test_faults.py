@@ -28,6 +28,8 @@ from graph import ROOT
 from repository import Repository
 from tiny import ALL_STAGES, make_project, run_stage, tiny_params, write_params
 
+from timemachine import safe_dvc
+
 KILLS_PER_RUN = 5
 # How long processes that were asked to end, or whose DVC is gone, may take.
 PATIENCE_S = 30
@@ -73,21 +75,14 @@ class Victim:
         self.repository = Repository(folder)
         self.repository.change(longer_training)
         self.folder = folder
-        python = Path(sys.executable).parent
-        self.environment = os.environ | {
-            "PATH": f"{python}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": str(folder / "src"),
-            "DVC_NO_ANALYTICS": "1",
-        }
 
     def start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "timemachine.safe_dvc", "repro"]
         # Into a file: with a pipe one would wait for stages that outlive their DVC.
         with (self.folder.parent / "said").open("w") as said:
             return subprocess.Popen(
-                command,
+                safe_dvc.command("repro"),
                 cwd=self.folder,
-                env=self.environment,
+                env=self.repository.environment(),
                 stdout=said,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,

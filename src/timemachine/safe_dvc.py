@@ -24,6 +24,17 @@ DVC = ("dvc", "timemachine.safe_dvc")
 _WRITING_S = 2.0
 
 
+def command(*arguments: str) -> list[str]:
+    """Return the command that runs this DVC by this Python."""
+    return [sys.executable, "-m", "timemachine.safe_dvc", *arguments]
+
+
+def environment() -> dict[str, str]:
+    """Return an environment in which `python`, as stages call it, is this one."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    return os.environ | {"PATH": path, "DVC_NO_ANALYTICS": "1"}
+
+
 def main() -> None:
     """Be DVC."""
     try:

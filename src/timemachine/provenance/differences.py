@@ -5,7 +5,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -35,11 +35,11 @@ def difference(expected: Path, found: Path) -> str:
     return _of_bytes(expected.read_bytes(), found.read_bytes())
 
 
-def numbers(content: Any, key: str = "") -> Iterator[tuple[str, float]]:
+def numbers(content: Any) -> Iterator[tuple[str, float]]:
     """Yield the numbers in JSON content under their dotted keys."""
-    for inner, value in _leaves(content, key):
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            yield inner, float(value)
+    for key, value in _leaves(content):
+        if _is_number(value):
+            yield key, float(value)
 
 
 def distance(expected: float, found: float) -> float:
@@ -56,18 +56,18 @@ def _leaves(content: Any, key: str = "") -> Iterator[tuple[str, Any]]:
         yield key, content
 
 
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def _of_json(expected: Any, found: Any) -> str:
     wanted, got = dict(_leaves(expected)), dict(_leaves(found))
-    differing = [
-        key for key in [*wanted, *(key for key in got if key not in wanted)] if not _same(key, wanted, got)
-    ]
+    differing = [key for key in dict.fromkeys([*wanted, *got]) if not _same(key, wanted, got)]
     if not differing:
         return "the same values, written in another way"
+    pairs = [(wanted.get(key), got.get(key)) for key in differing]
+    largest = max((distance(a, b) for a, b in pairs if _is_number(a) and _is_number(b)), default=0)
     key = differing[0]
-    both = [dict(numbers(content)) for content in (expected, found)]
-    largest = max(
-        (distance(both[0][k], both[1][k]) for k in differing if k in both[0] and k in both[1]), default=0
-    )
     return (
         f"{key} is {_shown(key, got)}, not {_shown(key, wanted)}; {len(differing)} of {len(wanted)} values "
         f"differ, numbers by at most {largest:.1g} of their size"
@@ -83,7 +83,7 @@ def _shown(key: str, leaves: Mapping[str, Any]) -> str:
 
 
 def _of_arrays(expected: Mapping[str, Any], found: Mapping[str, Any]) -> str:
-    for name in [*expected, *(name for name in found if name not in expected)]:
+    for name in dict.fromkeys([*expected, *found]):
         if name not in expected or name not in found:
             return f"array {name} is {'absent' if name in expected else 'new'}"
         wanted, got = expected[name], found[name]

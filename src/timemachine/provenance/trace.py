@@ -1,6 +1,5 @@
 """From which text, params, commit and machine an output came, and whether it can be made again now."""
 
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,8 @@ from typing import Any
 import yaml
 
 from timemachine.compute import environment
-from timemachine.files import read_mapping, sha256_of
+from timemachine.files import read_mapping
+from timemachine.provenance.at_hand import RAW, git, text_at_hand
 from timemachine.provenance.lock import (
     LockedStage,
     before,
@@ -21,8 +21,6 @@ from timemachine.provenance.lock import (
     stage_that_wrote,
     told,
 )
-
-_RAW = "data/raw/timemachine.txt"
 
 
 def trace_output(root: Path, target: str) -> Iterator[str]:
@@ -49,9 +47,9 @@ def trace_output(root: Path, target: str) -> Iterator[str]:
         shown = yaml.safe_dump(value, default_flow_style=True, width=10**9, sort_keys=False)
         yield f"params       {key}: {' '.join(shown.removesuffix('...').split()).removesuffix(' ...')}"
     yield f"commit       {commit[1] if commit else 'none yet: the last one has another run of this stage'}"
-    environments = list(_environments(root, stages, lineage))
-    yield from environments or ["machine      not recorded: no model of the lock that it is made from is at hand"]
-    yield from _again(root, stages, lineage, name, commit[0] if commit else None)
+    recorded = _recorded(root, stages, lineage)
+    yield from _machines(recorded)
+    yield from _again(root, stages, lineage, commit[0] if commit else None, recorded)
 
 
 def _in_repository(root: Path, target: str) -> str:
@@ -72,7 +70,7 @@ def _state(root: Path, out: str, md5: str, at_hand: str | None) -> str:
 def _inputs(stages: Mapping[str, LockedStage], lineage: Sequence[str]) -> Iterator[str]:
     """Yield what came from outside: the text by its SHA-256, and folders that no stage wrote."""
     if "download" in lineage:
-        yield f"text         {_RAW}, SHA-256 {_wanted(stages)['sha256']}"
+        yield f"text         {RAW}, SHA-256 {_wanted(stages)['sha256']}"
     outside = {
         dep: md5
         for stage in lineage
@@ -85,7 +83,7 @@ def _inputs(stages: Mapping[str, LockedStage], lineage: Sequence[str]) -> Iterat
 
 def _wanted(stages: Mapping[str, LockedStage]) -> Mapping[str, Any]:
     wanted = stages["download"].params.get("download")
-    if not isinstance(wanted, dict) or not {"sha256", "sources"} <= wanted.keys():
+    if not isinstance(wanted, dict) or not {"sha256", "sources", "max_bytes"} <= wanted.keys():
         raise ValueError("dvc.lock: the stage download has no hash of a text; `dvc repro` mends it")
     return wanted
 
@@ -104,23 +102,24 @@ def _recorded(root: Path, stages: Mapping[str, LockedStage], lineage: Sequence[s
     return recorded
 
 
-def _environments(root: Path, stages: Mapping[str, LockedStage], lineage: Sequence[str]) -> Iterator[str]:
+def _machines(recorded: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
     """Yield the kinds of machines, each once with what was trained on it."""
     seen = dict[str, list[str]]()
-    for stage, recorded in _recorded(root, stages, lineage).items():
-        kind = ", ".join(f"{key} {value}" for key, value in recorded.items())
-        seen.setdefault(kind, []).append(stage)
+    for stage, machine in recorded.items():
+        seen.setdefault(", ".join(f"{key} {value}" for key, value in machine.items()), []).append(stage)
     for kind, names in seen.items():
         yield f"machine      {kind} ({', '.join(names)})"
+    if not seen:
+        yield "machine      not recorded: no model of the lock that it is made from is at hand"
 
 
 def commit_of(root: Path, name: str, stage: LockedStage) -> tuple[str, str] | None:
     """Return the commit that brought a stage into `dvc.lock` as it is there now, and its line, if one did."""
     found = None
-    for line in (_git(root, "log", "--format=%H %h %cs %s", "--", "dvc.lock") or "").splitlines():
+    for line in (git(root, "log", "--format=%H %h %cs %s", "--", "dvc.lock") or "").splitlines():
         commit, shown = line.split(" ", 1)
         try:
-            then = parse_lock((_git(root, "show", f"{commit}:dvc.lock") or "").encode()).get(name)
+            then = parse_lock((git(root, "show", f"{commit}:dvc.lock") or "").encode()).get(name)
         except (yaml.YAMLError, KeyError, TypeError, AttributeError):
             then = None
         if then != stage:
@@ -129,43 +128,35 @@ def commit_of(root: Path, name: str, stage: LockedStage) -> tuple[str, str] | No
     return found
 
 
-def _git(root: Path, *arguments: str) -> str | None:
-    command = ["git", "-C", str(root), *arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - git, no shell
-    except OSError:
-        return None
-    return done.stdout if done.returncode == 0 else None
-
-
-def _other_machine(root: Path, stages: Mapping[str, LockedStage], lineage: Sequence[str]) -> Iterator[str]:
+def _other_machine(recorded: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
     """Yield in what this machine is not of the kind that the models were trained on."""
     import torch  # takes two seconds
 
     here = environment(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    for recorded in _recorded(root, stages, lineage).values():
-        differing = [f"{key} {here.get(key)}" for key, value in recorded.items() if here.get(key) != value]
+    for machine in recorded.values():
+        differing = [f"{key} {here.get(key)}" for key, value in machine.items() if here.get(key) != value]
         if differing:
             yield f"             but not to the byte, as this machine has {', '.join(differing)}"
             return
 
 
 def _again(
-    root: Path, stages: Mapping[str, LockedStage], lineage: Sequence[str], name: str, commit: str | None
+    root: Path,
+    stages: Mapping[str, LockedStage],
+    lineage: Sequence[str],
+    commit: str | None,
+    recorded: Mapping[str, Mapping[str, str]],
 ) -> Iterator[str]:
-    """Yield whether the same can be made again from what is at hand, and how."""
-    changed = changed_since(root, stages, lineage)
+    """Yield whether the last of a lineage can be made again from what is at hand, and how."""
+    name, changed = lineage[-1], changed_since(root, stages, lineage)
     if changed:
         shown = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
         yield f"again        not as it stands: since then {shown} changed"
         if commit:
             yield f"             `git checkout {commit[:12]}` has all of it as it was; then `dvc repro {name}`"
         return
-    if "download" in lineage:
-        wanted = _wanted(stages)
-        local = [_RAW, *(source for source in wanted["sources"] if "://" not in source)]
-        if not any((root / file).is_file() and sha256_of(root / file) == wanted["sha256"] for file in local):
-            yield f"again        yes, with internet, as the text is not at hand: `dvc repro --force {name}`"
-            return
+    if "download" in lineage and text_at_hand(root, _wanted(stages)) is None:
+        yield f"again        yes, with internet, as the text is not at hand: `dvc repro --force {name}`"
+        return
     yield f"again        yes: code, params and data are those of dvc.lock: `dvc repro --force {name}`"
-    yield from _other_machine(root, stages, lineage)
+    yield from _other_machine(recorded)

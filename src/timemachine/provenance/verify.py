@@ -14,14 +14,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from timemachine import params
+from timemachine import params, safe_dvc
 from timemachine.files import read_json, write_bytes, write_text
+from timemachine.provenance.at_hand import RAW, text_at_hand
 from timemachine.provenance.differences import difference, distance, numbers
 from timemachine.provenance.lock import changed_since, locked_files, md5_of, read_lock
-from timemachine.text.fetch import fetch
 
 _ENVIRONMENT = "data/reports/environment.json"
-_RAW = "data/raw/timemachine.txt"
 # How long a run that is asked to end may take to.
 _PATIENCE_S = 15.0
 # Numbers this close are as good as equal: around zero nothing but rounding is left of them.
@@ -102,23 +101,18 @@ def make_clean_copy(root: Path, copy: Path) -> None:
     local = f'[core]\n    no_scm = true\n    analytics = false\n[cache]\n    dir = "{copy}/.dvc/cache"\n'
     write_text(copy / ".dvc/config.local", local)
     wanted = params.load(root / "params.yaml").download
-    at_hand = [_RAW, *(source for source in wanted.sources if "://" not in source)]
-    options = wanted.model_dump(include={"sha256", "max_bytes", "timeout_s", "retries"})
-    with suppress(ValueError):  # then from the internet
-        write_bytes(copy / _RAW, fetch(at_hand, root=root, report=lambda _: None, **options))
+    if (text := text_at_hand(root, wanted.model_dump())) is not None:  # else from the internet
+        write_bytes(copy / RAW, text)
 
 
 def _reproduce(copy: Path) -> None:
     """Run everything, without what the caller's environment says of DVC, of stores and of other code."""
-    own = {
-        "PYTHONPATH": str(copy / "src"),
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-    }
-    others = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "MLFLOW_", "TIMEMACHINE_"))}
-    command = [sys.executable, "-m", "timemachine.safe_dvc", "repro"]
+    foreign = ("DVC_", "MLFLOW_", "TIMEMACHINE_")
+    inherited = {key: value for key, value in safe_dvc.environment().items() if not key.startswith(foreign)}
+    own = inherited | {"PYTHONPATH": str(copy / "src")}
     sys.stdout.flush()
     # In a session of its own, so that whatever ends this process can end all of it.
-    run = subprocess.Popen(command, cwd=copy, env=others | own, start_new_session=True)  # noqa: S603 - DVC, no shell
+    run = subprocess.Popen(safe_dvc.command("repro"), cwd=copy, env=own, start_new_session=True)  # noqa: S603 - no shell
     try:
         failed = run.wait()
     except BaseException:

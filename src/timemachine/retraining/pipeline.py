@@ -1,11 +1,12 @@
 """DVC, as the command that anybody runs."""
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from timemachine import safe_dvc
 
 
 @dataclass(frozen=True)
@@ -51,16 +52,20 @@ class Pipeline:
     def _run(self, *arguments: str) -> None:
         sys.stdout.flush()
         done = subprocess.run(  # noqa: S603 - DVC with words of ours, no shell
-            self._command(*arguments), cwd=self.root, env=_environment(), check=False, pass_fds=[self.lock]
+            safe_dvc.command(*arguments),
+            cwd=self.root,
+            env=safe_dvc.environment(),
+            check=False,
+            pass_fds=[self.lock],
         )
         if done.returncode:
             raise ValueError(f"dvc {' '.join(arguments)} failed; what it said stands above")
 
     def _read(self, *arguments: str) -> str:
         done = subprocess.run(  # noqa: S603 - DVC with words of ours, no shell
-            self._command(*arguments),
+            safe_dvc.command(*arguments),
             cwd=self.root,
-            env=_environment(),
+            env=safe_dvc.environment(),
             capture_output=True,
             text=True,
             check=False,
@@ -70,12 +75,3 @@ class Pipeline:
             errors = [line for line in said if line.startswith("ERROR")] or said
             raise ValueError(f"dvc {' '.join(arguments)}: {errors[-1].removeprefix('ERROR: ')}")
         return done.stdout
-
-    def _command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "timemachine.safe_dvc", *arguments]
-
-
-def _environment() -> dict[str, str]:
-    """Return an environment in which `python`, as stages call it, is this one."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    return os.environ | {"PATH": path, "DVC_NO_ANALYTICS": "1"}

@@ -1,6 +1,5 @@
 """From which text, params, commit and machine a run in MLflow came, and whether it can be made again now."""
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import yaml
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
+from timemachine.provenance.at_hand import git
 from timemachine.tracking.address import without_password
 from timemachine.tracking.store import Store, open_store
 
@@ -80,12 +80,8 @@ def _again(root: Path, run: Run, commit: str | None, dirty: bool) -> str:
 
 
 def _params_at(root: Path, commit: str) -> dict[str, Any] | None:
-    command = ["git", "-C", str(root), "show", f"{commit}:params.yaml"]
-    done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - git, no shell
-    if done.returncode:
-        return None
     try:
-        content = yaml.safe_load(done.stdout)
+        content = yaml.safe_load(git(root, "show", f"{commit}:params.yaml") or "")
     except yaml.YAMLError:
         return None
     return content if isinstance(content, dict) else None
