@@ -4,6 +4,7 @@
 every fifth ends.
 """
 
+import contextlib
 import ctypes
 import itertools
 import json
@@ -35,6 +36,8 @@ KILLS_PER_RUN = 5
 PATIENCE_S = 30
 # About as long as the tiny pipeline takes here; the moments of the kills are drawn from it.
 PIPELINE_S = 50
+# Bytes that a file may have where the disk is said to be full.
+FULL = 1000
 
 
 def longer_training(content: dict[str, Any]) -> None:
@@ -161,7 +164,15 @@ def kill_the_stage(dvc: int) -> None:
     (stage.kill if stage else lambda: kill_dvc(dvc))()
 
 
-WAYS = [cut_the_power, kill_dvc, terminate_dvc, terminate_all, press_ctrl_c, kill_the_stage]
+def fill_the_disk(dvc: int) -> None:
+    """Let no file grow beyond a few bytes any more, whichever process writes it."""
+    for process in [psutil.Process(dvc), *psutil.Process(dvc).children(recursive=True)]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.rlimit(psutil.RLIMIT_FSIZE, (FULL, FULL))
+
+
+# `make test` takes the first five.
+WAYS = [cut_the_power, kill_dvc, fill_the_disk, terminate_all, press_ctrl_c, terminate_dvc, kill_the_stage]
 
 
 def test_a_pipeline_killed_at_random_moments_goes_on_and_ends_in_the_same_bytes(
@@ -178,7 +189,7 @@ def test_a_pipeline_killed_at_random_moments_goes_on_and_ends_in_the_same_bytes(
             assert dvc.wait(moment_s) == 0, victim.said()
         except subprocess.TimeoutExpired:
             way(dvc.pid)
-            dvc.wait(PATIENCE_S)
+            dvc.wait(2 * PIPELINE_S)
         num_resumed += victim.said().count("goes on after epoch")
         print(f"{number}: {way.__name__} after {moment_s:.1f} s")
         victim.is_sound(expected)
@@ -233,7 +244,7 @@ def said_by(folder: Path, *stage: str, limit: Callable[[], None]) -> list[str]:
 
 
 def no_large_files() -> None:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (FULL, FULL))
 
 
 def no_rights_of_root() -> None:
@@ -252,6 +263,8 @@ def test_a_full_disk_ends_in_one_line_and_leaves_what_was_there(stage: tuple[str
     assert "is as it was before" in said
     assert results(project) == before
     assert list(project.rglob(".*.tmp*")) == []
+    run_stage(project, *stage)
+    assert results(project) == before
 
 
 def test_a_folder_that_may_only_be_read_ends_in_one_line(project: Path) -> None:
@@ -262,6 +275,8 @@ def test_a_folder_that_may_only_be_read_ends_in_one_line(project: Path) -> None:
     folder.chmod(0o755)
     assert said.startswith("learning_curves: error: [Errno 13] Permission denied: ")
     assert "data/reports" in said
+    assert results(project) == before
+    run_stage(project, "learning_curves")
     assert results(project) == before
 
 

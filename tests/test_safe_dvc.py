@@ -79,3 +79,19 @@ def test_dvc_puts_a_new_lock_file_in_the_place_of_the_old_one(tmp_path: Path) ->
     assert "echo b" in lock.read_text()
     assert (tmp_path / "same").read_text() == before
     assert dvc(tmp_path, "status").stdout.startswith("Data and pipelines are up to date")
+
+
+def test_a_database_that_cannot_be_written_to_ends_dvc(tmp_path: Path) -> None:
+    code = """if True:
+        import sqlite3
+        import diskcache
+        from timemachine.safe_dvc import make_safe
+        make_safe()
+        cache = diskcache.Cache("hashes", timeout=0.1)
+        other = sqlite3.connect("hashes/cache.db")
+        other.execute("BEGIN IMMEDIATE")
+        cache["data/text"] = "1234"
+    """
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stderr.splitlines()[-1].endswith("hashes cannot be written to: database is locked")

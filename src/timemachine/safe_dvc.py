@@ -6,7 +6,8 @@ of which process uses which paths is written likewise, and outlives processes. H
 else in this project is: to a temporary file that then takes the name; and what the dead have locked is set free.
 
 DVC also removes the outputs of a stage before it runs, wherever a name in params.yaml leads. Here it removes none
-outside the repository.
+outside the repository. And it remembers hashes in a database that, where it cannot be written to, is tried again
+without end and without a word. Here that ends the command.
 """
 
 import json
@@ -14,7 +15,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -38,15 +39,25 @@ def environment() -> dict[str, str]:
 def main() -> None:
     """Be DVC."""
     try:
-        from dvc import rwlock
         from dvc.cli import main as dvc
-        from dvc.exceptions import DvcException
-        from dvc.output import Output
-        from dvc.utils.serialize import _common, _yaml
     except ModuleNotFoundError:
         sys.exit("dvc: error: DVC is not installed here; `make setup` does it")
+    make_safe()
+    os.environ["TIMEMACHINE_DVC"] = "1"  # a stage that finds no DVC above it knows that there was one
+    forget_the_dead(_repository())
+    sys.exit(dvc())
+
+
+def make_safe() -> None:
+    """Change the DVC of this process: how it writes, what it removes, and how long it tries."""
+    import diskcache
+    from dvc import rwlock
+    from dvc.exceptions import DvcException
+    from dvc.output import Output
+    from dvc.utils.serialize import _common, _yaml
 
     dump, edit, remove = _common._dump_data, rwlock._edit_rwlock, Output.remove
+    transact = diskcache.Cache._transact
 
     def dump_whole(path: str, data: Any, dumper: Any, fs: Any = None, **options: Any) -> None:
         dump(path, data, dumper, _WholeFiles(fs), **options)
@@ -59,12 +70,19 @@ def main() -> None:
             raise DvcException(f"{out.fs_path} lies outside the repository; it stays")
         remove(out, *arguments, **options)
 
+    @contextmanager
+    def transact_or_end(cache: Any, retry: bool = False, filename: str | None = None) -> Iterator[Any]:
+        with ExitStack() as stack:
+            try:
+                entered = stack.enter_context(transact(cache, False, filename))  # waits for others as it is told
+            except diskcache.Timeout as error:
+                raise DvcException(f"{cache.directory} cannot be written to: {error.__context__}") from None
+            yield entered
+
     Output.remove = remove_inside
     _common._dump_data = _yaml._dump_data = dump_whole
     rwlock._edit_rwlock = lambda folder, fs, hardlink: edit(folder, _WholeFiles(fs), hardlink)
-    os.environ["TIMEMACHINE_DVC"] = "1"  # a stage that finds no DVC above it knows that there was one
-    forget_the_dead(_repository())
-    sys.exit(dvc())
+    diskcache.Cache._transact = transact_or_end
 
 
 class _WholeFiles:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,25 +103,39 @@ def changed_since(root: Path, stages: Mapping[str, LockedStage], names: Sequence
     """Return what of a working tree is not what stages of the lock were run with: code, data from outside, params.
 
     Raises:
-        ValueError: params.yaml is absent or not YAML.
+        ValueError: params.yaml or dvc.yaml is absent or not YAML.
     """
-    deps = {dep: md5 for name in names for dep, md5 in stages[name].deps.items() if not is_output(stages, dep)}
-    changed = sorted(dep for dep, md5 in deps.items() if md5_of(root / dep) != md5)
+    named = {name: stages[name] for name in names}
+    return [
+        *_changed_files(root, stages, named.values()),
+        *(f"{key} in params.yaml" for key in _changed_params(root, told(stages, names))),
+        *(f"the command of {name} in dvc.yaml" for name in _changed_commands(root, named)),
+    ]
+
+
+def _changed_files(root: Path, stages: Mapping[str, LockedStage], named: Iterable[LockedStage]) -> list[str]:
+    deps = {dep: md5 for stage in named for dep, md5 in stage.deps.items() if not is_output(stages, dep)}
+    return sorted(dep for dep, md5 in deps.items() if md5_of(root / dep) != md5)
+
+
+def _changed_params(root: Path, locked: Mapping[str, Any]) -> Iterator[str]:
     content = read_yaml(root / "params.yaml")
-    for key, value in told(stages, names).items():
+    for key, value in locked.items():
         now: Any = content
         for part in key.split("."):
             now = now.get(part) if isinstance(now, dict) else None
         if now != value:
-            changed.append(f"{key} in params.yaml")
+            yield key
+
+
+def _changed_commands(root: Path, named: Mapping[str, LockedStage]) -> Iterator[str]:
     graph = read_yaml(root / "dvc.yaml")
-    commands = graph.get("stages", {}) if isinstance(graph, dict) else {}
-    for name in names:
-        body = commands.get(name.split("@")[0])
+    bodies = graph.get("stages", {}) if isinstance(graph, dict) else {}
+    for name, stage in named.items():
+        body = bodies.get(name.split("@")[0])
         body = body.get("do", body) if isinstance(body, dict) else {}
-        if body.get("cmd") != stages[name].cmd:
-            changed.append(f"the command of {name} in dvc.yaml")
-    return changed
+        if body.get("cmd") != stage.cmd:
+            yield name
 
 
 def read_yaml(path: Path) -> Any:

@@ -148,7 +148,8 @@ def compare(root: Path, copy: Path, tolerance: float) -> Verdict:
     for out, md5 in wanted.items():
         if md5_of(copy / out) != md5:
             verdict.differing[out] = list(_differences(root, copy, out, md5))
-    for out in {out for stage in read_lock(copy / "dvc.lock").values() for out in stage.outs} - wanted.keys():
+    others = {out for stage in read_lock(copy / "dvc.lock").values() for out in stage.outs} - wanted.keys()
+    for out in sorted(others):
         verdict.differing[out] = [f"{out}: no output of the lock"]
     if verdict.differing:
         before = _json(root, wanted, _ENVIRONMENT)
