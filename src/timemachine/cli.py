@@ -212,7 +212,12 @@ def rollback() -> None:
 def main() -> None:
     """Run the console script; a user's mistake ends in one line."""
     with stage.one_line_errors("timemachine"):
-        app()
+        try:
+            app()
+        except SystemExit as end:
+            if end.code == stage.INTERRUPTED:  # so typer takes Ctrl-C, without a word
+                raise KeyboardInterrupt from None
+            raise
 
 
 if __name__ == "__main__":

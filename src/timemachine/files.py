@@ -13,7 +13,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -61,11 +61,12 @@ def _flush(path: Path) -> None:
 
 
 def remove_leftovers(folder: Path, name: str = "*") -> None:
-    """Remove what processes that are gone have left of their writing of files of this name."""
+    """Remove what processes that are gone have left of their writing of files of this name, as far as one may."""
     for path in folder.glob(f".{name}.*.tmp*"):
         found = re.search(r"\.(\d+)\.[^.]+\.tmp", path.name)
         if found and not _is_running(int(found[1])):
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink()
 
 
 def _is_running(pid: int) -> bool:

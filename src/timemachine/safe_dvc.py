@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-# What DVC is called among the first words of a command.
+# What DVC is called in a command.
 DVC = ("dvc", "timemachine.safe_dvc")
 # Longer than any living DVC that is not this one takes to write a line.
 _WRITING_S = 2.0
@@ -152,7 +152,7 @@ def _is_dvc(pid: int) -> bool:
 
     try:
         process = psutil.Process(pid)
-        names = {Path(word).name for word in process.cmdline()[:4]}
+        names = {Path(word).name for word in process.cmdline()}
         return process.status() != psutil.STATUS_ZOMBIE and not names.isdisjoint(DVC)
     except psutil.AccessDenied:
         return True

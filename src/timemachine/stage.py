@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     import psutil
 
 _SECONDS_BETWEEN_LOOKS = 0.2
-_INTERRUPTED = 130  # the exit code that shells give for Ctrl-C
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+INTERRUPTED = 130  # the exit code that shells give for Ctrl-C
 
 
 def repository_root() -> Path:
@@ -45,7 +46,7 @@ def one_line_errors(name: str) -> Iterator[None]:
         yield
     except KeyboardInterrupt as stop:
         print(f"{name}: {_with_notes(stop, 'interrupted')}", file=sys.stderr)
-        sys.exit(_INTERRUPTED)
+        sys.exit(INTERRUPTED)
     except (ValueError, OSError, MemoryError) as error:
         sys.exit(f"{name}: error: {_with_notes(error, str(error) or 'out of memory')}")
     except RuntimeError as error:
@@ -70,18 +71,24 @@ def about(what: str) -> Iterator[None]:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let the block end as by Ctrl-C when the process is asked to terminate, or when its DVC is gone.
+    """Let the block end as by Ctrl-C when the process is to end, its terminal is closed, or its DVC is gone.
 
-    A stage that outlives a killed `dvc repro` would go on writing beside the next one.
+    A stage that outlives a killed `dvc repro` would go on writing beside the next one. What comes after the first
+    signal is not heard, so that the block can put its work aside; but for Ctrl-C, by which people insist.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # signals reach the main thread only
         return
 
+    # What is ignored stays so: `nohup` and background jobs of shells have their reasons.
+    heard = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+
     def interrupt(number: int, frame: FrameType | None) -> None:
+        for other in heard:
+            signal.signal(other, signal.default_int_handler if other == signal.SIGINT else signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in heard}
     over = threading.Event()
     try:
         if "DVC_STAGE" in os.environ:
@@ -92,7 +99,9 @@ def interruptible() -> Iterator[None]:
         yield
     finally:
         over.set()
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            if signal.getsignal(number) is interrupt:  # else the process is about to end
+                signal.signal(number, handler)
 
 
 def _running_dvc() -> "psutil.Process | None":
@@ -101,7 +110,7 @@ def _running_dvc() -> "psutil.Process | None":
 
     with suppress(psutil.Error):
         for parent in psutil.Process().parents():
-            if any(Path(word).name in ("dvc", "timemachine.safe_dvc") for word in parent.cmdline()[:4]):
+            if any(Path(word).name in ("dvc", "timemachine.safe_dvc") for word in parent.cmdline()):
                 return parent
     return None
 

@@ -80,6 +80,14 @@ def test_tokens_outside_the_vocabulary_are_refused(folder: Path) -> None:
         Corpus.load(folder)
 
 
+def test_tokens_of_a_damaged_size_are_refused(folder: Path) -> None:
+    with (folder / "tokens.npy").open("wb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (10**15,)}
+        np.lib.format.write_array_header_1_0(file, header)
+    with pytest.raises(ValueError, match=r"tokens\.npy"):
+        Corpus.load(folder)
+
+
 def with_and_without(level: str, cleaning: str) -> tuple[Corpus, Corpus]:
     added = ["Zebras quoth nothing of the grey machine.", "Of xylophones, nothing."]
     options = {**OPTIONS, "cleaning": cleaning, "level": level}

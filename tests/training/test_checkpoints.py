@@ -1,12 +1,14 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from graph import ROOT
 from safetensors.torch import load_file
 
 from timemachine import params
+from timemachine.files import read_arrays, write_arrays
 from timemachine.models.autoregressive import build_autoregressive
 from timemachine.models.language import rebuild_language_model
 from timemachine.params import ArConfig, RnnConfig
@@ -69,6 +71,15 @@ def test_a_config_that_is_none_is_named(content: str | dict, reason: str, projec
 def test_another_vocabulary_is_refused(finished: Path) -> None:
     with pytest.raises(ValueError, match=r"config\.json: trained with another vocabulary .*beef; `dvc repro`"):
         load_checkpoint(finished / NAME, RnnConfig, rebuild_language_model, "beef")
+
+
+def test_weights_that_are_no_numbers_are_refused(project: Path) -> None:
+    path = project / NAME / "model.safetensors"
+    arrays = read_arrays(path)
+    next(iter(arrays.values())).flat[0] = np.nan
+    write_arrays(path, arrays)
+    with pytest.raises(ValueError, match=r"model\.safetensors: .* no finite numbers; `dvc repro`"):
+        load_checkpoint(project / NAME, RnnConfig, rebuild_language_model)
 
 
 @pytest.mark.parametrize("unit", [1e-6, 1.0, 1e6])

@@ -135,7 +135,9 @@ def test_an_interruption_says_where_it_stopped_and_leaves_two_states(folder: Pat
     with pytest.raises(KeyboardInterrupt) as stopped:
         train(recipe("gated"), folder, stop_after=4)
     (note,) = stopped.value.__notes__
-    assert note.endswith(f"{folder} keeps the state of it after epoch 4 of 5, and `dvc repro` goes on from there")
+    assert note.endswith(
+        f"{folder} keeps the state of it after epoch 4 of 5, and the same command goes on from there"
+    )
     assert [path.name[:15] for path in sorted(folder.iterdir())] == ["epoch-000000003", "epoch-000000004"]
 
 

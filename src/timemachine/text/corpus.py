@@ -98,7 +98,7 @@ class Corpus:
         try:
             with path.open("rb") as file:
                 tokens = np.lib.format.read_array(file, allow_pickle=False)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, MemoryError) as error:  # a damaged size may be any
             raise ValueError(f"{path}: {error}; `dvc repro` makes it again") from None
         if tokens.ndim != 1 or tokens.dtype.kind != "u" or (tokens.size and tokens.max() >= len(vocabulary)):
             raise ValueError(f"{path}: not indices into {folder / 'vocabulary.json'}; `dvc repro` makes it again")

@@ -64,6 +64,8 @@ def fetch(
 
 
 def _read(path: Path, max_bytes: int) -> bytes:
+    if path.exists() and not path.is_file():
+        raise SourceError("not a file")  # nobody may ever write into a pipe
     try:
         with path.open("rb") as file:
             content = file.read(max_bytes + 1)

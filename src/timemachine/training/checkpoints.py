@@ -61,4 +61,6 @@ def load_checkpoint(
         model.load_state_dict(state)
     except RuntimeError as error:
         raise ValueError(f"{path}: does not fit {folder / 'config.json'}: {error}") from None
+    if broken := [name for name, tensor in state.items() if not tensor.isfinite().all()]:
+        raise ValueError(f"{path}: {broken[0]} holds no finite numbers; `dvc repro` trains it again")
     return model.eval(), config

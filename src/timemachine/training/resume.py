@@ -120,7 +120,7 @@ class Resumable:
         self._write()
         for path in self._paths()[:1]:
             # With the same learning rate a training that diverged would do so again.
-            further = "" if isinstance(error, ValueError) else ", and `dvc repro` goes on from there"
+            further = "" if isinstance(error, ValueError) else ", and the same command goes on from there"
             epoch = f"epoch {_epoch_of(path)} of {self._num_epochs}"
             error.add_note(f"{self.folder} keeps the state of {self._name} after {epoch}{further}")
 
