@@ -30,7 +30,7 @@ repro: setup ## Run the pipeline: whatever is not up to date, and publish to MLf
 test: setup ## Run the tests
 	pytest -n 2 --dist loadfile
 
-test-faults: setup ## Kill the pipeline a hundred times, and look whether it goes on and ends in the same bytes
+test-faults: setup ## Break the pipeline off a hundred times, and look whether it goes on and ends in the same bytes
 	pytest tests/test_faults.py --kills 100
 
 verify: setup ## Run the whole pipeline again in a clean copy, and compare every output with dvc.lock
@@ -85,5 +85,5 @@ audit: ## Look up whether anything in requirements.txt has a known vulnerability
 
 clean: ## Remove the environment, caches and everything the pipeline made outside git; MLflow's runs stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dvc_plots build src/*.egg-info
-	rm -rf .dvc/cache .dvc/tmp data/raw data/text data/ngrams data/series data/models data/generated data/forecasts data/scores data/checked.txt data/published.json
+	rm -rf .dvc/cache .dvc/tmp .timemachine/resume data/raw data/text data/ngrams data/series data/models data/generated data/forecasts data/scores data/checked.txt data/published.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

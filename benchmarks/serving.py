@@ -10,6 +10,7 @@ Run: python benchmarks/serving.py [--model NAME] [--clients N] [--seconds N]
 """
 
 import argparse
+import math
 import os
 import shutil
 import socket
@@ -118,8 +119,11 @@ def put_under_load(url: str, wanted: bytes, num_clients: int, seconds: float) ->
 
 
 def memory_mb(server: psutil.Process) -> float:
-    """Return the resident memory of a process and its children in MB."""
-    return float(sum(p.memory_info().rss for p in (server, *server.children(recursive=True)))) / 1e6
+    """Return the resident memory of a process and its children in MB; NaN if it is gone."""
+    try:
+        return float(sum(p.memory_info().rss for p in (server, *server.children(recursive=True)))) / 1e6
+    except psutil.NoSuchProcess:
+        return math.nan
 
 
 def faults(errors: Sequence[str], half_time_mb: float, end_mb: float) -> list[str]:

@@ -26,6 +26,7 @@ import psutil
 import pytest
 from filelock import FileLock
 from graph import ROOT
+from mlflow import MlflowClient
 from repository import Repository
 from tiny import ALL_STAGES, make_project, run_stage, tiny_params, write_params
 
@@ -107,6 +108,7 @@ class Victim:
             with sqlite3.connect(database) as store:
                 assert store.execute("PRAGMA integrity_check").fetchone() == ("ok",)
             store.close()
+            MlflowClient(f"sqlite:///{database}").search_experiments()
         deadline_s = time.monotonic() + PATIENCE_S
         while left := [
             process for process in psutil.process_iter(["cwd"]) if process.info["cwd"] == str(self.folder)

@@ -1,5 +1,4 @@
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -62,8 +61,7 @@ def test_without_a_lock_nothing_happens(tmp_path: Path) -> None:
 
 
 def dvc(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "timemachine.safe_dvc", *arguments]
-    environment = os.environ | {"DVC_NO_ANALYTICS": "1"}
+    command, environment = safe_dvc.command(*arguments), safe_dvc.environment()
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 

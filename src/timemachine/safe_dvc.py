@@ -121,7 +121,7 @@ def forget_the_dead(root: Path) -> None:
 
     DVC writes into a file which process uses which paths. It passes over processes that are gone, but not over
     one that has had its number since then, a restart of the machine for example, nor over a file that it was
-    about to write when it was killed.
+    about to write when it was killed. Whoever is not called DVC is no DVC here.
 
     Args:
         root: the repository root.

@@ -53,7 +53,7 @@ PAIRS: dict[str, tuple[str, Callable[[Path], object], Callable[[Path], object], 
         "a.png",
         lambda path: imsave(path, W),
         lambda path: imsave(path, CHANGED),
-        ["1 of 6 pixels differ"],
+        ["pixel (1, 1) is the first of 1 of 6 that differ, by at most 0.3 of"],
     ),
     "what is not what its name says": (
         "a.json",

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from tiny import git, make_project
 
+from timemachine import safe_dvc
 from timemachine.provenance.lock import md5_of, read_lock
 from timemachine.provenance.trace import trace_output
 from timemachine.provenance.verify import verify
@@ -53,10 +54,9 @@ def finished_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "dvc.yaml").write_text(yaml.safe_dump(GRAPH))
     (root / ".gitignore").write_text("/data/checked.txt\n/data/folder\n")
     git(root, "init", "--quiet")
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    for arguments in (["init", "--quiet"], ["repro", "--quiet"]):
-        command = [sys.executable, "-m", "timemachine.safe_dvc", *arguments]
-        subprocess.run(command, cwd=root, env=environment, check=True)
+    for command in ("init", "repro"):
+        done = safe_dvc.command(command, "--quiet")
+        subprocess.run(done, cwd=root, env=safe_dvc.environment(), check=True)
     commit(root, "all")
     return root
 
@@ -127,6 +127,58 @@ def test_results_that_are_not_at_hand_are_compared_by_their_hash(
     )
 
 
+def test_a_number_that_is_gone_is_not_said_to_be_apart(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (repository / "work.py").write_text(SCRIPT.replace('"n": 3', '"m": 3'))
+    good, said = verified(repository)
+    assert not good
+    assert said[0].startswith("dvc.lock is not of this working tree: work.py changed")
+    assert "data/reports/a.json: n: absent in the second run" in said
+
+
+def test_a_machine_that_nobody_wrote_down_is_not_said_to_be_the_same(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("NOISE", "1e-12")
+    (repository / ENVIRONMENT).unlink()
+    shutil.rmtree(repository / ".dvc/cache")
+    good, said = verified(repository)
+    assert not good
+    assert f"whether this is the kind of machine of the lock cannot be said ({ENVIRONMENT})" in said
+
+
+def test_a_damaged_list_in_the_cache_is_as_good_as_none(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("NOISE", "1")
+    (listing,) = (repository / ".dvc/cache/files").rglob("*.dir")
+    listing.chmod(0o644)
+    (repository / "data/folder/b.json").unlink()
+    for content in ("", '[{"md5": "x"}]'):
+        listing.write_text(content)
+        assert told(repository, "data/folder")["output"].endswith("CHANGED since the stage wrote it")
+    assert "data/folder: other bytes; those of the lock are not at hand" in "".join(verified(repository)[1])
+
+
+def test_an_interruption_ends_the_second_run_too_and_leaves_nothing(repository: Path, tmp_path: Path) -> None:
+    (tmp_path / "temporary").mkdir()
+    (repository / "work.py").write_text("import pathlib, time; pathlib.Path('begun').touch(); time.sleep(600)\n")
+    command = [sys.executable, "-m", "timemachine.cli", "verify"]
+    environment = os.environ | {"TMPDIR": str(tmp_path / "temporary")}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=repository, env=environment, stderr=pipe, text=True) as verifying:
+        while not list(tmp_path.glob("temporary/*/copy/begun")):
+            assert verifying.poll() is None
+        verifying.terminate()
+        said = verifying.communicate()[1]
+    assert (verifying.returncode, said.splitlines()[-1]) == (130, "timemachine: interrupted")
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
 def test_a_lock_that_is_damaged_is_an_error_of_one_line(repository: Path) -> None:
     (repository / "dvc.lock").write_bytes((repository / "dvc.lock").read_bytes()[:200])
     with pytest.raises(ValueError, match=r"dvc\.lock: damaged") as refused:
@@ -169,6 +221,36 @@ def test_a_trace_says_what_has_changed_since(repository: Path) -> None:
     assert "CHANGED since the stage wrote it, but DVC's cache has it" in trace["output"]
     assert trace["again"] == "not as it stands: since then work.py, series.seed in params.yaml changed"
     assert git(repository, "rev-parse", "HEAD")[:12] in trace[""]
+
+
+def test_a_cache_elsewhere_and_links_into_it_are_followed(repository: Path, tmp_path: Path) -> None:
+    shutil.move(repository / ".dvc/cache", tmp_path / "far away")
+    config = f'[core]\n    no_scm = false\n[cache]\n    type = symlink\n    dir = "{tmp_path}/far away"\n'
+    (repository / ".dvc/config.local").write_text(config)
+    (repository / "data/folder/b.json").unlink()
+    assert told(repository, "data/folder")["output"].endswith("but DVC's cache has it: `dvc checkout`")
+    subprocess.run(safe_dvc.command("checkout", "--quiet"), cwd=repository, check=True)
+    assert (repository / "data/folder/b.json").is_symlink()
+    assert told(repository, "data/folder/b.json")["output"].endswith("at hand, as dvc.lock has it")
+
+
+def test_a_repository_below_that_of_git_finds_its_commit(repository: Path, tmp_path: Path) -> None:
+    shutil.rmtree(repository / ".git")
+    git(tmp_path, "init", "--quiet")
+    commit(tmp_path, "above")
+    assert told(repository, "data/folder")["commit"].endswith(" above")
+
+
+@pytest.mark.parametrize("path", [".", "data"])
+def test_what_several_stages_wrote_is_to_be_named_closer(path: str, repository: Path) -> None:
+    with pytest.raises(ValueError, match=r"of several stages; name one of data/checked\.txt, data/folder"):
+        list(trace_output(repository, path))
+
+
+@pytest.mark.parametrize("graph", ["stages: [1, 2]", "stages:", "[]", "stages: {work: {do: 3}}"])
+def test_a_graph_that_is_none_has_changed(graph: str, repository: Path) -> None:
+    (repository / "dvc.yaml").write_text(graph)
+    assert "the command of check in dvc.yaml" in told(repository, "data/folder")["again"]
 
 
 @pytest.mark.parametrize("path", ["work.py", "data/none", "../elsewhere", "/etc/passwd"])

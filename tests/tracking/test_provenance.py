@@ -48,15 +48,16 @@ def test_a_run_whose_params_or_commit_are_not_here_says_so(root: Path, published
     assert told(root, published["mlp"])["again"][0].startswith("not from here: this repository has no commit")
     (root / "away").rename(root / ".git")
     content = yaml.safe_load((root / "params.yaml").read_text())
-    content["train_ar"]["mlp"]["seed"] = 7
-    write_params(root, content)
-    git(root, "commit", "--quiet", "--all", "--message", "another seed")
-    with open_store(root, "timemachine") as store:
-        head = git(root, "rev-parse", "HEAD").strip()
-        store.client.set_tag(published["mlp"], "mlflow.source.git.commit", head)
-    assert told(root, published["mlp"])["again"] == [
-        "by hand: its params are not those of the commit (train_ar: seed); they stand above"
-    ]
+    own = content["train_ar"]
+    for section, what in [(own | {"mlp": own["mlp"] | {"seed": 7}}, "seed"), ([1], "mlp")]:
+        write_params(root, content | {"train_ar": section})
+        git(root, "commit", "--quiet", "--all", "--message", "another")
+        with open_store(root, "timemachine") as store:
+            head = git(root, "rev-parse", "HEAD").strip()
+            store.client.set_tag(published["mlp"], "mlflow.source.git.commit", head)
+        assert told(root, published["mlp"])["again"] == [
+            f"by hand: its params are not those of the commit (train_ar: {what}); they stand above"
+        ]
 
 
 def test_a_run_that_is_not_there_is_an_error_that_names_the_store(root: Path) -> None:

@@ -30,7 +30,7 @@ def difference(expected: Path, found: Path) -> str:
                 return _of_rows(*(list(csv.reader(path.read_text().splitlines())) for path in (expected, found)))
             case ".png":
                 return _of_pictures(expected, found)
-    except (ValueError, OSError):
+    except (ValueError, OSError, csv.Error):
         pass
     return _of_bytes(expected.read_bytes(), found.read_bytes())
 
@@ -66,11 +66,11 @@ def _of_json(expected: Any, found: Any) -> str:
     if not differing:
         return "the same values, written in another way"
     pairs = [(wanted.get(key), got.get(key)) for key in differing]
-    largest = max((distance(a, b) for a, b in pairs if _is_number(a) and _is_number(b)), default=0)
+    apart = [distance(a, b) for a, b in pairs if _is_number(a) and _is_number(b)]
     key = differing[0]
     return (
-        f"{key} is {_shown(key, got)}, not {_shown(key, wanted)}; {len(differing)} of {len(wanted)} values "
-        f"differ, numbers by at most {largest:.1g} of their size"
+        f"{key} is {_shown(key, got)}, not {_shown(key, wanted)}; {len(differing)} of {len(wanted)} values differ"
+        + (f", numbers by at most {max(apart):.1g} of their size" if apart else "")
     )
 
 
@@ -128,7 +128,11 @@ def _of_pictures(expected: Path, found: Path) -> str:
     differing = (wanted != got).any(-1)
     if not differing.any():
         return "the same picture, written in another way"
-    return f"{int(differing.sum())} of {differing.size} pixels differ"
+    y, x = np.argwhere(differing)[0]
+    return (
+        f"pixel ({x}, {y}) is the first of {int(differing.sum())} of {differing.size} that differ, by at most "
+        f"{np.abs(wanted - got).max():.1g} of the range of colours"
+    )
 
 
 def _of_bytes(expected: bytes, found: bytes) -> str:

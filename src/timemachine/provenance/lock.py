@@ -1,8 +1,10 @@
 """What `dvc.lock` says, and the files that it speaks of."""
 
+import configparser
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,7 +70,8 @@ def stage_that_wrote(stages: Mapping[str, LockedStage], path: str) -> tuple[str,
     found = [
         (name, out) for name, stage in stages.items() for out in stage.outs if f"{path}/".startswith(f"{out}/")
     ]
-    below = [(name, out) for name, stage in stages.items() for out in stage.outs if out.startswith(f"{path}/")]
+    folder = "" if path == "." else f"{path}/"
+    below = [(name, out) for name, stage in stages.items() for out in stage.outs if out.startswith(folder)]
     if len({name for name, _ in found or below}) == 1:
         return (found or below)[0]
     if below:
@@ -121,21 +124,23 @@ def _changed_files(root: Path, stages: Mapping[str, LockedStage], named: Iterabl
 def _changed_params(root: Path, locked: Mapping[str, Any]) -> Iterator[str]:
     content = read_yaml(root / "params.yaml")
     for key, value in locked.items():
-        now: Any = content
-        for part in key.split("."):
-            now = now.get(part) if isinstance(now, dict) else None
-        if now != value:
+        if value_at(content, *key.split(".")) != value:
             yield key
 
 
 def _changed_commands(root: Path, named: Mapping[str, LockedStage]) -> Iterator[str]:
     graph = read_yaml(root / "dvc.yaml")
-    bodies = graph.get("stages", {}) if isinstance(graph, dict) else {}
     for name, stage in named.items():
-        body = bodies.get(name.split("@")[0])
-        body = body.get("do", body) if isinstance(body, dict) else {}
-        if body.get("cmd") != stage.cmd:
+        body = value_at(graph, "stages", name.split("@")[0])
+        if value_at(value_at(body, "do") or body, "cmd") != stage.cmd:
             yield name
+
+
+def value_at(content: Any, *keys: str) -> Any:
+    """Return what nested mappings hold under keys; None if one of them is absent, or holds no mapping."""
+    for key in keys:
+        content = content.get(key) if isinstance(content, dict) else None
+    return content
 
 
 def read_yaml(path: Path) -> Any:
@@ -198,9 +203,21 @@ def locked_files(root: Path, out: str, md5: str) -> dict[str, Path] | None:
         return None
     if not md5.endswith(".dir"):
         return {out: cached}
-    files = {f"{out}/{entry['relpath']}": _cached(root, entry["md5"]) for entry in json.loads(cached.read_bytes())}
+    try:
+        listed = json.loads(cached.read_bytes())
+        files = {f"{out}/{entry['relpath']}": _cached(root, entry["md5"]) for entry in listed}
+    except (ValueError, KeyError, TypeError):
+        return None  # damaged
     return files if all(file.is_file() for file in files.values()) else None
 
 
 def _cached(root: Path, md5: str) -> Path:
-    return root / ".dvc/cache/files/md5" / md5[:2] / md5[2:]
+    return _cache(root) / "files/md5" / md5[:2] / md5[2:]
+
+
+def _cache(root: Path) -> Path:
+    """Return the folder of DVC's cache, which the repository's config may lead elsewhere."""
+    config = configparser.ConfigParser(interpolation=None, strict=False)
+    with suppress(configparser.Error, UnicodeDecodeError):
+        config.read([root / ".dvc/config", root / ".dvc/config.local"])
+    return root / ".dvc" / config.get("cache", "dir", fallback="cache").strip("'\"")

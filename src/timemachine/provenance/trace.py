@@ -1,5 +1,6 @@
 """From which text, params, commit and machine an output came, and whether it can be made again now."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from timemachine.provenance.lock import (
     stage_that_wrote,
     told,
 )
+
+_MODELS = "data/models/"
 
 
 def trace_output(root: Path, target: str) -> Iterator[str]:
@@ -48,13 +51,14 @@ def trace_output(root: Path, target: str) -> Iterator[str]:
         yield f"params       {key}: {' '.join(shown.removesuffix('...').split()).removesuffix(' ...')}"
     yield f"commit       {commit[1] if commit else 'none yet: the last one has another run of this stage'}"
     recorded = _recorded(root, stages, lineage)
-    yield from _machines(recorded)
+    yield from _machines(stages, lineage, recorded)
     yield from _again(root, stages, lineage, commit[0] if commit else None, recorded)
 
 
 def _in_repository(root: Path, target: str) -> str:
     for folder in (Path.cwd(), root):
-        path = (folder / target).resolve()
+        path = Path(os.path.normpath(folder / target))
+        path = path.parent.resolve() / path.name  # which may itself be a link into DVC's cache
         if path.is_relative_to(root.resolve()):
             return path.relative_to(root.resolve()).as_posix()
     raise ValueError(f"{target}: outside the repository {root}")
@@ -94,7 +98,7 @@ def _recorded(root: Path, stages: Mapping[str, LockedStage], lineage: Sequence[s
     for stage in lineage:
         for out, md5 in stages[stage].outs.items():
             if (
-                out.startswith("data/models/")
+                out.startswith(_MODELS)
                 and out.endswith("/environment.json")
                 and (files := locked_files(root, out, md5))
             ):
@@ -102,7 +106,9 @@ def _recorded(root: Path, stages: Mapping[str, LockedStage], lineage: Sequence[s
     return recorded
 
 
-def _machines(recorded: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+def _machines(
+    stages: Mapping[str, LockedStage], lineage: Sequence[str], recorded: Mapping[str, Mapping[str, str]]
+) -> Iterator[str]:
     """Yield the kinds of machines, each once with what was trained on it."""
     seen = dict[str, list[str]]()
     for stage, machine in recorded.items():
@@ -110,7 +116,9 @@ def _machines(recorded: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
     for kind, names in seen.items():
         yield f"machine      {kind} ({', '.join(names)})"
     if not seen:
-        yield "machine      not recorded: no model of the lock that it is made from is at hand"
+        with_models = any(out.startswith(_MODELS) for stage in lineage for out in stages[stage].outs)
+        lacking = "none of the models that it is made from is at hand" if with_models else "no model is part of it"
+        yield f"machine      not recorded: {lacking}"
 
 
 def commit_of(root: Path, name: str, stage: LockedStage) -> tuple[str, str] | None:
@@ -119,7 +127,7 @@ def commit_of(root: Path, name: str, stage: LockedStage) -> tuple[str, str] | No
     for line in (git(root, "log", "--format=%H %h %cs %s", "--", "dvc.lock") or "").splitlines():
         commit, shown = line.split(" ", 1)
         try:
-            then = parse_lock((git(root, "show", f"{commit}:dvc.lock") or "").encode()).get(name)
+            then = parse_lock((git(root, "show", f"{commit}:./dvc.lock") or "").encode()).get(name)
         except (yaml.YAMLError, KeyError, TypeError, AttributeError):
             then = None
         if then != stage:

@@ -36,14 +36,15 @@ class Verdict:
     Attributes:
         num_outputs: of all stages.
         differing: outputs that have not the bytes of the lock, and what is different about their files.
-        other_machine: whether the second run is known to have been on another kind of machine than the first.
+        other_machine: whether the second run was on another kind of machine than the first; None if nobody knows.
         num_numbers: in the reports of the lock that are at hand.
-        apart: those of them that are further apart than the tolerance, by report and key.
+        apart: those of them that are further apart than the tolerance, by report and key; infinitely far are those
+            that the second run has not.
     """
 
     num_outputs: int
     differing: dict[str, list[str]] = field(default_factory=dict)
-    other_machine: bool = False
+    other_machine: bool | None = None
     num_numbers: int = 0
     apart: dict[str, float] = field(default_factory=dict)
 
@@ -64,7 +65,7 @@ def verify(root: Path, tolerance: float, say: Callable[[str], None]) -> bool:
     """
     stages = read_lock(root / "dvc.lock")
     if changed := changed_since(root, stages, list(stages)):
-        say(f"dvc.lock is not of this working tree: {', '.join(changed[:5])} changed; run `dvc repro` first")
+        say(f"dvc.lock is not of this working tree: {', '.join(changed[:5])} changed, which may make a difference")
     folder = Path(tempfile.mkdtemp(prefix="timemachine-verify-"))
     copy, keep = folder / "copy", False
     try:
@@ -75,12 +76,13 @@ def verify(root: Path, tolerance: float, say: Callable[[str], None]) -> bool:
         keep = bool(verdict.differing)
         for line in _lines(verdict, tolerance):
             say(line)
+    finally:
         if keep:
             say(f"the second run is kept in {copy}")
-        return not verdict.differing or (verdict.other_machine and verdict.num_numbers > 0 and not verdict.apart)
-    finally:
-        if not keep:
+        else:
             shutil.rmtree(folder, ignore_errors=True)
+    agree = verdict.num_numbers > 0 and not verdict.apart
+    return not verdict.differing or (verdict.other_machine is True and agree)
 
 
 def make_clean_copy(root: Path, copy: Path) -> None:
@@ -93,7 +95,7 @@ def make_clean_copy(root: Path, copy: Path) -> None:
     listed = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - git, no shell
     if listed.returncode:
         raise ValueError(f"{root}: git does not know what belongs to it: {listed.stderr.decode().strip()}")
-    for name in set(listed.stdout.decode().split("\0")) - {"", "dvc.lock"}:
+    for name in set(os.fsdecode(listed.stdout).split("\0")) - {"", "dvc.lock"}:
         if (root / name).is_file() and not name.startswith("data/reports/"):
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(root / name, copy / name)
@@ -153,7 +155,7 @@ def compare(root: Path, copy: Path, tolerance: float) -> Verdict:
         verdict.differing[out] = [f"{out}: no output of the lock"]
     if verdict.differing:
         before = _json(root, wanted, _ENVIRONMENT)
-        verdict.other_machine = before is not None and before != _found(copy, _ENVIRONMENT)
+        verdict.other_machine = None if before is None else before != _found(copy, _ENVIRONMENT)
         for out in wanted:
             if (
                 out.endswith(".json")
@@ -195,8 +197,10 @@ def _compare_numbers(
 ) -> None:
     for key, value in expected.items():
         verdict.num_numbers += 1
-        other = found.get(key, math.inf)
-        if not math.isclose(value, other, rel_tol=tolerance, abs_tol=_ROUNDING):
+        other = found.get(key)
+        if other is None:
+            verdict.apart[f"{out}: {key}"] = math.inf
+        elif not math.isclose(value, other, rel_tol=tolerance, abs_tol=_ROUNDING):
             verdict.apart[f"{out}: {key}"] = distance(value, other)
 
 
@@ -207,15 +211,17 @@ def _lines(verdict: Verdict, tolerance: float) -> Iterator[str]:
         return
     for lines in verdict.differing.values():
         yield from lines
-    kind = (
-        "another kind of machine than the lock's" if verdict.other_machine else "the kind of machine of the lock"
-    )
+    kind = {
+        True: "this is another kind of machine than the lock's",
+        False: "this is the kind of machine of the lock",
+        None: "whether this is the kind of machine of the lock cannot be said",
+    }[verdict.other_machine]
     num_agree = verdict.num_numbers - len(verdict.apart)
-    yield f"this is {kind} ({_ENVIRONMENT})"
+    yield f"{kind} ({_ENVIRONMENT})"
     within = f"{100 * tolerance:g} %, or {_ROUNDING:g}"
     yield f"{num_agree} of {verdict.num_numbers} numbers in reports agree within {within}"
     worst = sorted(verdict.apart.items(), key=lambda item: -item[1])
     for name, apart in worst[:_NUM_SHOWN]:
-        yield f"{name}: {100 * apart:.3g} % apart"
+        yield f"{name}: " + (f"{100 * apart:.3g} % apart" if math.isfinite(apart) else "absent in the second run")
     if len(worst) > _NUM_SHOWN:
         yield f"and {len(worst) - _NUM_SHOWN} more"

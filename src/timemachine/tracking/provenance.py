@@ -9,6 +9,7 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from timemachine.provenance.at_hand import git
+from timemachine.provenance.lock import value_at
 from timemachine.tracking.address import without_password
 from timemachine.tracking.store import Store, open_store
 
@@ -70,7 +71,8 @@ def _again(root: Path, run: Run, commit: str | None, dirty: bool) -> str:
         return f"not from here: this repository has no commit {commit[:12]}; `git fetch` may bring it"
     stage = run.data.tags.get("DVC_STAGE", "")
     section, _, name = stage.partition("@")
-    recipe = content.get(section, {}).get(name, {}) if name else {}
+    recipe = value_at(content, section, name)
+    recipe = recipe if isinstance(recipe, dict) else {}
     differing = [key for key, value in recipe.items() if run.data.params.get(key, str(value)) != str(value)]
     if differing or (name and not recipe):
         what = ", ".join(differing) or name
@@ -81,7 +83,7 @@ def _again(root: Path, run: Run, commit: str | None, dirty: bool) -> str:
 
 def _params_at(root: Path, commit: str) -> dict[str, Any] | None:
     try:
-        content = yaml.safe_load(git(root, "show", f"{commit}:params.yaml") or "")
+        content = yaml.safe_load(git(root, "show", f"{commit}:./params.yaml") or "")
     except yaml.YAMLError:
         return None
     return content if isinstance(content, dict) else None
