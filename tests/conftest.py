@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 from graph import ROOT
+from hypothesis import settings
 from tiny import ALL_STAGES, make_project, run_stage
 
 from timemachine import params
 from timemachine.text.fetch import fetch
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -38,6 +38,8 @@ class Repository:
             shutil.copy(ROOT / name, folder / name)
         make_project(folder)
         git(folder, "init", "--quiet")
+        git(folder, "config", "user.name", "t")  # without a name DVC makes no experiment in a folder of its own
+        git(folder, "config", "user.email", "t@example.org")
         git(folder, "add", ".")
         git(folder, "commit", "--quiet", "--message", "tiny")
 

@@ -31,7 +31,7 @@ CHECKED = params.validate(params.Params, TINY, "params.yaml")
 
 
 def examples(number: int) -> Callable[[Any], Any]:
-    return settings(max_examples=number, deadline=None, derandomize=True)
+    return settings(max_examples=number, derandomize=True)
 
 
 @contextmanager

@@ -25,7 +25,7 @@ def textbook(X: np.ndarray, Y: np.ndarray, damping: float) -> np.ndarray:
     st.lists(st.integers(1, 9), min_size=1, max_size=3, unique=True),
     st.sampled_from([0.0, 0.5, 20.0]),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_weights_and_intercept_are_those_of_the_normal_equations(
     seed: int, width: int, ahead: list[int], penalty: float
 ) -> None:

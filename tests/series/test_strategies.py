@@ -18,7 +18,7 @@ ORIGINS = np.arange(60, 90)
     st.sampled_from([0.0, 1.0]),
     st.sampled_from([*STRATEGIES]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_strategy_forecasts_one_step_as_the_recursive_one(
     seed: int, tau: int, output_chunk_length: int, penalty: float, name: str
 ) -> None:
