@@ -108,13 +108,14 @@ class Victim:
             with sqlite3.connect(database) as store:
                 assert store.execute("PRAGMA integrity_check").fetchone() == ("ok",)
             store.close()
-            MlflowClient(f"sqlite:///{database}").search_experiments()
         deadline_s = time.monotonic() + PATIENCE_S
         while left := [
             process for process in psutil.process_iter(["cwd"]) if process.info["cwd"] == str(self.folder)
         ]:
             assert time.monotonic() < deadline_s, f"{left} outlived their DVC"
             time.sleep(0.1)
+        if database.exists():
+            MlflowClient(f"sqlite:///{database}").search_experiments()
         for lock in [*self.folder.glob(".timemachine/**/*.lock"), *self.folder.glob("mlflow.lock")]:
             with FileLock(lock, timeout=PATIENCE_S):
                 pass

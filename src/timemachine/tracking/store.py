@@ -20,6 +20,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
+from timemachine.files import replacing
 from timemachine.tracking.address import sqlite_file, tracking_uri, without_password
 
 _LOCK_TIMEOUT_S = 300
@@ -69,6 +70,8 @@ def open_store(root: Path, experiment: str, *, alone: bool = True, create: bool 
     lock = FileLock(_lock_path(uri), timeout=_LOCK_TIMEOUT_S)
     try:
         with lock:
+            if database and not database.exists():
+                _make(database, root)
             client = MlflowClient(uri)
             store = Store(client, _experiment_id(client, experiment, uri, root), uri)
             if alone:
@@ -84,6 +87,14 @@ def open_store(root: Path, experiment: str, *, alone: bool = True, create: bool 
         # Nor is a password, which MLflow's own errors may say, for who reads a traceback.
         cause = error if without_password(uri) == uri else None
         raise kind(without_password(f"MLflow at {uri}: {said}")) from cause
+
+
+def _make(database: Path, root: Path) -> None:
+    """Make an empty SQLite store, whole or not at all: MLflow cannot open one that was killed half-way."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore  # slow, and rarely needed
+
+    with replacing(database) as temporary:
+        SqlAlchemyStore(f"sqlite:///{temporary}", str(root / "mlruns")).engine.dispose()
 
 
 def _experiment_id(client: MlflowClient, experiment: str, uri: str, root: Path) -> str:
