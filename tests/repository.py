@@ -1,7 +1,6 @@
 """A repository of its own, in which DVC runs a tiny pipeline."""
 
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,14 +46,7 @@ class Repository:
         return safe_dvc.environment() | {"PYTHONPATH": str(self.folder / "src")}
 
     def dvc(self, *arguments: str) -> str:
-        done = subprocess.run(
-            safe_dvc.command(*arguments),
-            cwd=self.folder,
-            env=self.environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = safe_dvc.run(self.folder, *arguments, env=self.environment(), capture_output=True)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

@@ -61,8 +61,7 @@ def test_without_a_lock_nothing_happens(tmp_path: Path) -> None:
 
 
 def dvc(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command, environment = safe_dvc.command(*arguments), safe_dvc.environment()
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return safe_dvc.run(folder, *arguments, capture_output=True)
 
 
 def test_dvc_puts_a_new_lock_file_in_the_place_of_the_old_one(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ without end and without a word. Here that ends the command.
 
 import json
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -34,6 +35,12 @@ def environment() -> dict[str, str]:
     """Return an environment in which `python`, as stages call it, is this one."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     return os.environ | {"PATH": path, "DVC_NO_ANALYTICS": "1"}
+
+
+def run(folder: Path, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run this DVC in a folder; options are those of `subprocess.run`."""
+    usual: dict[str, Any] = {"env": environment(), "check": False, "text": True}
+    return subprocess.run(command(*arguments), cwd=folder, **(usual | options))  # noqa: S603 - no shell
 
 
 def main() -> None:

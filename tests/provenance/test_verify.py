@@ -55,8 +55,7 @@ def finished_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / ".gitignore").write_text("/data/checked.txt\n/data/folder\n")
     git(root, "init", "--quiet")
     for command in ("init", "repro"):
-        done = safe_dvc.command(command, "--quiet")
-        subprocess.run(done, cwd=root, env=safe_dvc.environment(), check=True)
+        safe_dvc.run(root, command, "--quiet", check=True)
     commit(root, "all")
     return root
 
@@ -229,7 +228,7 @@ def test_a_cache_elsewhere_and_links_into_it_are_followed(repository: Path, tmp_
     (repository / ".dvc/config.local").write_text(config)
     (repository / "data/folder/b.json").unlink()
     assert told(repository, "data/folder")["output"].endswith("but DVC's cache has it: `dvc checkout`")
-    subprocess.run(safe_dvc.command("checkout", "--quiet"), cwd=repository, check=True)
+    safe_dvc.run(repository, "checkout", "--quiet", check=True)
     assert (repository / "data/folder/b.json").is_symlink()
     assert told(repository, "data/folder/b.json")["output"].endswith("at hand, as dvc.lock has it")
 

@@ -198,21 +198,22 @@ def locked_files(root: Path, out: str, md5: str) -> dict[str, Path] | None:
     if md5_of(path) == md5:
         kept = [name for name in [path, *path.rglob("*")] if name.is_file() and not _is_ignored(name)]
         return {name.relative_to(root).as_posix(): name for name in kept}
-    cached = _cached(root, md5)
+    cache = _cache(root)
+    cached = _cached(cache, md5)
     if not cached.is_file():
         return None
     if not md5.endswith(".dir"):
         return {out: cached}
     try:
         listed = json.loads(cached.read_bytes())
-        files = {f"{out}/{entry['relpath']}": _cached(root, entry["md5"]) for entry in listed}
+        files = {f"{out}/{entry['relpath']}": _cached(cache, entry["md5"]) for entry in listed}
     except (ValueError, KeyError, TypeError):
         return None  # damaged
     return files if all(file.is_file() for file in files.values()) else None
 
 
-def _cached(root: Path, md5: str) -> Path:
-    return _cache(root) / "files/md5" / md5[:2] / md5[2:]
+def _cached(cache: Path, md5: str) -> Path:
+    return cache / "files/md5" / md5[:2] / md5[2:]
 
 
 def _cache(root: Path) -> Path:

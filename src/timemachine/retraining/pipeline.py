@@ -1,7 +1,6 @@
 """DVC, as the command that anybody runs."""
 
 import json
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,25 +50,12 @@ class Pipeline:
 
     def _run(self, *arguments: str) -> None:
         sys.stdout.flush()
-        done = subprocess.run(  # noqa: S603 - DVC with words of ours, no shell
-            safe_dvc.command(*arguments),
-            cwd=self.root,
-            env=safe_dvc.environment(),
-            check=False,
-            pass_fds=[self.lock],
-        )
+        done = safe_dvc.run(self.root, *arguments, pass_fds=[self.lock])
         if done.returncode:
             raise ValueError(f"dvc {' '.join(arguments)} failed; what it said stands above")
 
     def _read(self, *arguments: str) -> str:
-        done = subprocess.run(  # noqa: S603 - DVC with words of ours, no shell
-            safe_dvc.command(*arguments),
-            cwd=self.root,
-            env=safe_dvc.environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = safe_dvc.run(self.root, *arguments, capture_output=True)
         if done.returncode:
             said = [line for line in done.stderr.splitlines() if line.strip()] or ["it did not say why"]
             errors = [line for line in said if line.startswith("ERROR")] or said
