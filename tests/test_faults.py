@@ -6,6 +6,7 @@ every fifth ends.
 
 import contextlib
 import ctypes
+import hashlib
 import itertools
 import json
 import os
@@ -15,6 +16,7 @@ import resource
 import shutil
 import signal
 import sqlite3
+import stat
 import subprocess
 import sys
 import time
@@ -103,6 +105,10 @@ class Victim:
         self.repository.dvc("status")
         for name, content in results(self.folder).items():
             assert content == expected[name], f"{name} is not what it will be"
+        for kept in self.folder.glob(".dvc/cache/files/md5/*/*"):
+            if not kept.stat().st_mode & stat.S_IWUSR:  # DVC trusts what is read-only, and hashes the rest again
+                name = (kept.parent.name + kept.name).removesuffix(".dir")
+                assert hashlib.md5(kept.read_bytes()).hexdigest() == name, f"{kept} is damaged"
         database = self.folder / "mlflow.db"
         if database.exists():
             with sqlite3.connect(database) as store:

@@ -4,6 +4,8 @@ DVC writes its files in place, and its lock file, which takes it half a second h
 kills it in that time, or runs out of disk, is left with half a `dvc.lock`, and no command works any more. Its list
 of which process uses which paths is written likewise, and outlives processes. Here both are written as everything
 else in this project is: to a temporary file that then takes the name; and what the dead have locked is set free.
+Its cache of runs has a folder for each set of dependencies, and whoever ends DVC, or its disk, while it makes the
+first entry of one leaves a folder in which DVC finds none, and stops for ever. Here the stage runs again.
 
 DVC also removes the outputs of a stage before it runs, wherever a name in params.yaml leads. Here it removes none
 outside the repository. And it remembers hashes in a database that, where it cannot be written to, is tried again
@@ -56,11 +58,12 @@ def main() -> None:
 
 
 def make_safe() -> None:
-    """Change the DVC of this process: how it writes, what it removes, and how long it tries."""
+    """Change the DVC of this process: how it writes, what it removes and trusts, and how long it tries."""
     import diskcache
     from dvc import rwlock
     from dvc.exceptions import DvcException
     from dvc.output import Output
+    from dvc.stage import cache as run_cache
     from dvc.utils.serialize import _common, _yaml
 
     dump, edit, remove = _common._dump_data, rwlock._edit_rwlock, Output.remove
@@ -77,6 +80,15 @@ def make_safe() -> None:
             raise DvcException(f"{out.fs_path} lies outside the repository; it stays")
         remove(out, *arguments, **options)
 
+    def newest_whole_run(runs: Any, stage: Any) -> Any:
+        key = run_cache._get_stage_hash(stage)
+        entries = Path(runs._get_cache_dir(key)).glob("[!.]*")  # a temporary file has a dot
+        for entry in sorted(entries, key=lambda path: path.stat().st_mtime, reverse=True):
+            run = runs._load_cache(key, entry.name)
+            if run and run_cache._get_cache_hash(run) == entry.name:
+                return run
+        return None
+
     @contextmanager
     def transact_or_end(cache: Any, retry: bool = False, filename: str | None = None) -> Iterator[Any]:
         with ExitStack() as stack:
@@ -87,6 +99,7 @@ def make_safe() -> None:
             yield entered
 
     Output.remove = remove_inside
+    run_cache.StageCache._load = newest_whole_run
     _common._dump_data = _yaml._dump_data = dump_whole
     rwlock._edit_rwlock = lambda folder, fs, hardlink: edit(folder, _WholeFiles(fs), hardlink)
     diskcache.Cache._transact = transact_or_end
