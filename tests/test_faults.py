@@ -1,7 +1,7 @@
 """What is left when things break: `dvc repro` killed at random moments, a full disk, a clock that jumps back.
 
 `--kills N` sets how often the pipeline is killed; each run in between goes on where the one before was killed, and
-every fifth ends.
+every fifth ends. As often DVC alone is broken off before one of its file operations.
 """
 
 import contextlib
@@ -209,6 +209,59 @@ def test_a_pipeline_killed_at_random_moments_goes_on_and_ends_in_the_same_bytes(
             victim.run_to_the_end()
             victim.is_finished(expected)
     assert num_resumed or kills < 50
+
+
+# DVC, broken off before one of its file operations: killed, or from there on as on a full disk. It ends with their
+# number. Moments drawn from a run seldom hit what takes milliseconds, as to note a run in the cache.
+BROKEN_OFF = """if True:
+    import errno, itertools, os, signal, sys
+    from timemachine.safe_dvc import main
+    number, way = int(sys.argv.pop(1)), sys.argv.pop(1)
+    numbers = itertools.count(1)
+    changes = ("os.mkdir", "os.rename", "os.link", "os.symlink", "os.remove", "os.rmdir")
+    def break_off(event, arguments):
+        writes = event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+        if (writes or event in changes) and next(numbers) >= number:
+            if way == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            elif event not in changes[4:]:
+                raise OSError(errno.ENOSPC, "No space left on device", arguments[0])
+    sys.addaudithook(break_off)
+    try:
+        main()
+    finally:
+        print(next(numbers) - 1)
+"""
+
+
+def test_dvc_broken_off_before_any_of_its_file_operations_goes_on(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    (whole / "text").write_text("one two three")
+    (whole / "dvc.yaml").write_text(
+        "stages:\n"
+        "  words: {cmd: mkdir words; cp text words/a; cp text words/b, deps: [text], outs: [words]}\n"
+        "  report: {cmd: cat words/* > report, deps: [words], metrics: [report: {cache: false}]}\n"
+    )
+    assert safe_dvc.run(whole, "init", "--no-scm", "--quiet").returncode == 0
+
+    def repro(number: int, way: str) -> subprocess.CompletedProcess[str]:
+        folder = shutil.copytree(whole, tmp_path / str(number))
+        command = [sys.executable, "-c", BROKEN_OFF, str(number), way, "repro"]
+        options = {"env": safe_dvc.environment(), "capture_output": True, "text": True, "check": False}
+        return subprocess.run(command, cwd=folder, **options)
+
+    num_operations = int(repro(sys.maxsize, "kill").stdout.splitlines()[-1])
+    numbers = random.Random(0).sample(range(1, num_operations + 1), request.config.getoption("--kills"))
+    for number, way in zip(numbers, itertools.cycle(["kill", "fill"]), strict=False):
+        broken = repro(number, way)
+        for arguments in (["status"], ["repro"]):
+            done = safe_dvc.run(tmp_path / str(number), *arguments, capture_output=True)
+            assert done.returncode == 0, (number, way, broken, done)
+        assert (tmp_path / str(number) / "report").read_text() == 2 * "one two three"
+        assert broken.returncode == -signal.SIGKILL or way == "fill"
 
 
 def test_a_signal_says_where_a_training_stopped_and_the_next_one_goes_on_from_there(project: Path) -> None:
