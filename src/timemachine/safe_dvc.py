@@ -5,7 +5,8 @@ kills it in that time, or runs out of disk, is left with half a `dvc.lock`, and 
 of which process uses which paths is written likewise, and outlives processes. Here both are written as everything
 else in this project is: to a temporary file that then takes the name; and what the dead have locked is set free.
 Its cache of runs has a folder for each set of dependencies, and whoever ends DVC, or its disk, while it makes the
-first entry of one leaves a folder in which DVC finds none, and stops for ever. Here the stage runs again.
+first entry of one leaves a folder in which DVC finds none, and stops for ever; so does an entry that is damaged.
+Here the stage runs again.
 
 DVC also removes the outputs of a stage before it runs, wherever a name in params.yaml leads. Here it removes none
 outside the repository. And it remembers hashes in a database that, where it cannot be written to, is tried again
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -67,7 +68,7 @@ def make_safe() -> None:
     from dvc.utils.serialize import _common, _yaml
 
     dump, edit, remove = _common._dump_data, rwlock._edit_rwlock, Output.remove
-    transact = diskcache.Cache._transact
+    load_run, transact = run_cache.StageCache._load_cache, diskcache.Cache._transact
 
     def dump_whole(path: str, data: Any, dumper: Any, fs: Any = None, **options: Any) -> None:
         dump(path, data, dumper, _WholeFiles(fs), **options)
@@ -80,14 +81,20 @@ def make_safe() -> None:
             raise DvcException(f"{out.fs_path} lies outside the repository; it stays")
         remove(out, *arguments, **options)
 
+    def load_whole_run(runs: Any, key: str, name: str) -> Any:
+        with suppress(DvcException, RecursionError):
+            run = load_run(runs, key, name)
+            if run is None or run_cache._get_cache_hash(run) == name:
+                return run
+        # It is damaged, and as long as it has the name, DVC writes no whole one.
+        Path(runs._get_cache_path(key, name)).unlink(missing_ok=True)
+        return None
+
     def newest_whole_run(runs: Any, stage: Any) -> Any:
         key = run_cache._get_stage_hash(stage)
         entries = Path(runs._get_cache_dir(key)).glob("[!.]*")  # a temporary file has a dot
-        for entry in sorted(entries, key=lambda path: path.stat().st_mtime, reverse=True):
-            run = runs._load_cache(key, entry.name)
-            if run and run_cache._get_cache_hash(run) == entry.name:
-                return run
-        return None
+        newest_first = sorted(entries, key=lambda entry: entry.stat().st_mtime, reverse=True)
+        return next(filter(None, (runs._load_cache(key, entry.name) for entry in newest_first)), None)
 
     @contextmanager
     def transact_or_end(cache: Any, retry: bool = False, filename: str | None = None) -> Iterator[Any]:
@@ -99,7 +106,7 @@ def make_safe() -> None:
             yield entered
 
     Output.remove = remove_inside
-    run_cache.StageCache._load = newest_whole_run
+    run_cache.StageCache._load_cache, run_cache.StageCache._load = load_whole_run, newest_whole_run
     _common._dump_data = _yaml._dump_data = dump_whole
     rwlock._edit_rwlock = lambda folder, fs, hardlink: edit(folder, _WholeFiles(fs), hardlink)
     diskcache.Cache._transact = transact_or_end
@@ -158,13 +165,14 @@ def forget_the_dead(root: Path) -> None:
             if any(_is_dvc(int(owner["pid"])) for owner in owners):
                 return
             break
-        except FileNotFoundError:
-            return
+        except OSError:
+            return  # there is none; or DVC says itself what is wrong with it
         except (ValueError, KeyError, TypeError, AttributeError):
             if time.monotonic() > deadline_s:
                 break
             time.sleep(0.1)
-    path.unlink(missing_ok=True)
+    with suppress(OSError):  # DVC says itself what it may not write to
+        path.unlink()
 
 
 def _is_dvc(pid: int) -> bool:
