@@ -46,10 +46,12 @@ format: setup ## Format the code and mend what lint can
 	ruff check --fix
 
 ui: setup ## Show the runs in MLflow on http://127.0.0.1:5000
-	@case "$$MLFLOW_TRACKING_URI" in \
-	http*) echo "the runs are at $$MLFLOW_TRACKING_URI" ;; \
-	*) mlflow ui --host 127.0.0.1 --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}" ;; \
-	esac
+	@uri="$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}"; \
+	case "$$uri" in \
+	http*) echo "the runs are at $${uri/\/\/*@/\/\/}"; exit ;; \
+	sqlite:///*) test -e "$${uri#sqlite:///}" || { echo "ui: $$uri is not there yet; make repro makes it" >&2; exit 1; } ;; \
+	esac; \
+	mlflow ui --host 127.0.0.1 --backend-store-uri "$$uri"
 
 serve: setup ## Let MLflow's model server answer with the champion on http://127.0.0.1:5001
 	timemachine serve

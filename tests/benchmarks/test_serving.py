@@ -1,5 +1,6 @@
 """The load on the model server, for a second, and what it calls a fault."""
 
+import math
 import runpy
 from pathlib import Path
 
@@ -21,8 +22,9 @@ def test_a_server_under_load_answers_all_and_the_store_of_the_repository_is_left
     assert not (project / "mlflow.db").exists()
 
 
-def test_an_error_is_a_fault_and_so_is_memory_that_grows() -> None:
+def test_an_error_is_a_fault_and_so_are_memory_that_grows_and_a_server_that_is_gone() -> None:
     faults = runpy.run_path(str(SCRIPT))["faults"]
     assert faults([], 100.0, 105.0) == []
     assert faults(["500: no"], 100.0, 100.0) == ["errors: 1, the first: 500: no"]
     assert faults([], 100.0, 106.0) == ["memory grew by more than 5% from half-time to the end"]
+    assert faults([], 100.0, math.nan) == ["the server is gone"]

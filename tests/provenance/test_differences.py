@@ -1,3 +1,4 @@
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,11 +56,23 @@ PAIRS: dict[str, tuple[str, Callable[[Path], object], Callable[[Path], object], 
         lambda path: imsave(path, CHANGED),
         ["pixel (1, 1) is the first of 1 of 6 that differ, by at most 0.3 of"],
     ),
-    "what is not what its name says": (
-        "a.json",
-        lambda path: path.write_text("{"),
-        lambda path: path.write_text("[]"),
-        ["byte 0"],
+    "a number that is none": (
+        "a.npy",
+        lambda path: np.save(path, W),
+        lambda path: np.save(path, np.where(W > 4, np.nan, W)),
+        ["array[1, 2] is nan, not 5.0; 1 of 6 elements of this array differ"],
+    ),
+    "ends of lines": (
+        "a.csv",
+        lambda path: path.write_text("t,x\n0,1.0\n"),
+        lambda path: path.write_text("t,x\r\n0,1.0\r\n", newline=""),
+        ["the same cells, written in another way"],
+    ),
+    "colours of a picture": (
+        "a.png",
+        lambda path: imsave(path, W),
+        lambda path: imsave(path, W.repeat(2, 0)),
+        ["a picture of 4 × 3 × 4 (rows, columns, colours), not 2 × 3 × 4"],
     ),
 }
 
@@ -72,3 +85,27 @@ def test_the_first_difference_is_named_with_both_values(case: str, tmp_path: Pat
         write(tmp_path / folder / name)
     said = difference(tmp_path / "expected" / name, tmp_path / "found" / name)
     assert [word for word in words if word not in said] == [], said
+
+
+WRITERS: dict[str, Callable[[Path], object]] = {
+    "a.json": lambda path: write_json(path, {"lstm": [1.0, 2.0]}),
+    "a.csv": lambda path: path.write_text('t,x\n0,"1.0"\n'),
+    "a.npy": lambda path: np.save(path, W),
+    "a.png": lambda path: imsave(path, W),
+    "a.safetensors": lambda path: write_arrays(path, {"w": W}),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_file_in_any_damage_differs_somewhere(name: str, tmp_path: Path) -> None:
+    whole, damaged = tmp_path / name, tmp_path / f"damaged-{name}"
+    WRITERS[name](whole)
+    content, drawn = whole.read_bytes(), random.Random(0)
+    flipped = [bytearray(content) for _ in range(50)]
+    for damage in flipped:
+        damage[drawn.randrange(len(content))] ^= 1 << drawn.randrange(8)
+    for damage in [b"", b"PK", b"[" * 100_000, *flipped, *(content[:i] for i in range(0, len(content), 9))]:
+        damaged.write_bytes(damage)
+        assert difference(whole, damaged)
+    damaged.write_bytes(b"")
+    assert difference(whole, damaged).startswith(("byte 0, in line 1, is the first that differs", "0 rows"))

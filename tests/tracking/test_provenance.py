@@ -60,6 +60,18 @@ def test_a_run_whose_params_or_commit_are_not_here_says_so(root: Path, published
         ]
 
 
+def test_what_a_run_says_is_no_option_of_git_and_no_line_of_its_own(root: Path, published: dict[str, str]) -> None:
+    (root / "new:.").mkdir()
+    with open_store(root, "timemachine") as store:
+        store.client.set_tag(published["mlp"], "mlflow.source.git.commit", "--output=new")
+        store.client.set_tag(published["pipeline"], "mlflow.source.git.commit", "--output=new")
+        store.client.log_param(published["mlp"], "note", "one\ncommit       two\x1b[2J")
+    trace = told(root, published["mlp"])
+    assert trace["commit"] == ["unknown"]
+    assert r"note: one\ncommit       two\x1b[2J" in trace["params"]
+    assert list((root / "new:.").iterdir()) == []
+
+
 def test_a_run_that_is_not_there_is_an_error_that_names_the_store(root: Path) -> None:
     with pytest.raises(ValueError, match=f"{'0' * 32}: no such run in sqlite:///"):
         trace_run(root, "timemachine", "0" * 32)

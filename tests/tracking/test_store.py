@@ -1,6 +1,10 @@
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from timemachine.tracking.store import open_store
 
@@ -17,8 +21,23 @@ def test_a_store_whose_making_was_killed_is_made_anew(tmp_path: Path) -> None:
         # Some of its tables, and not all.
         while sum(path.stat().st_size for path in tmp_path.glob(".mlflow.db.*.tmp.db")) < 100_000:
             assert making.poll() is None
+            time.sleep(0.01)
         making.kill()
     assert not (tmp_path / "mlflow.db").exists()
     with open_store(tmp_path, "e") as store:
         assert store.client.search_runs([store.experiment_id]) == []
     assert list(tmp_path.glob(".mlflow.db*")) == []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda content: content[:100_000], lambda content: b"text" * 1000],
+    ids=["cut", "another kind"],
+)
+def test_a_damaged_store_is_named_with_what_to_do(
+    damage: Callable[[bytes], bytes], tmp_path: Path, empty_store: Path
+) -> None:
+    (tmp_path / "mlflow.db").write_bytes(damage(empty_store.read_bytes()))
+    said = r"mlflow\.db: [^\n]*damaged or half made: move it away, [^\n]*$"
+    with pytest.raises(ValueError, match=said), open_store(tmp_path, "e"):
+        pass

@@ -29,7 +29,7 @@ def git(root: Path, *arguments: str) -> str | None:
     """Return what git says about a repository; None if it fails, or is not there."""
     command = ["git", "-C", str(root), *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - git, no shell
+        done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - git, no shell
     except OSError:
         return None
-    return done.stdout if done.returncode == 0 else None
+    return done.stdout.decode(errors="replace") if done.returncode == 0 else None

@@ -1,10 +1,9 @@
 """What `dvc.lock` says, and the files that it speaks of."""
 
-import configparser
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,25 +37,43 @@ def read_lock(path: Path) -> dict[str, LockedStage]:
     try:
         return parse_lock(path.read_bytes())
     except FileNotFoundError:
+        if not (path.parent / "dvc.yaml").exists():
+            raise ValueError(
+                f"{path.parent}: no dvc.yaml here or above; go to a repository that has one"
+            ) from None
         raise ValueError(f"{path}: no such file; `dvc repro` makes it") from None
-    except (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path}: damaged ({' '.join(str(error).split())}); git has an earlier one") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: damaged ({error}); git has an earlier one") from None
 
 
 def parse_lock(content: bytes) -> dict[str, LockedStage]:
-    """Return the stages of the content of a `dvc.lock` by name."""
+    """Return the stages of the content of a `dvc.lock` by name.
+
+    Raises:
+        ValueError: it is damaged.
+    """
     # The C reader is ten times as fast, where there is one.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    stages = yaml.load(content, loader)["stages"]  # noqa: S506 - both are safe loaders
-    return {name: _locked(stage) for name, stage in stages.items()}
+    try:
+        stages = yaml.load(content, loader)["stages"]  # noqa: S506 - both are safe loaders
+        return {_text(name): _locked(stage) for name, stage in stages.items()}
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(" ".join(str(error).split())) from None
 
 
 def _locked(stage: Mapping[str, Any]) -> LockedStage:
     hashes = {
-        kind: {entry["path"]: str(entry["md5"]) for entry in stage.get(kind, [])} for kind in ("deps", "outs")
+        kind: {_text(entry["path"]): str(entry["md5"]) for entry in stage.get(kind, [])}
+        for kind in ("deps", "outs")
     }
-    params = {key: value for file in stage.get("params", {}).values() for key, value in file.items()}
+    params = {_text(key): value for file in stage.get("params", {}).values() for key, value in file.items()}
     return LockedStage(str(stage["cmd"]), hashes["deps"], params, hashes["outs"])
+
+
+def _text(name: object) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"{name!r} is no name")
+    return name
 
 
 def stage_that_wrote(stages: Mapping[str, LockedStage], path: str) -> tuple[str, str]:
@@ -116,6 +133,11 @@ def changed_since(root: Path, stages: Mapping[str, LockedStage], names: Sequence
     ]
 
 
+def in_short(changed: Sequence[str]) -> str:
+    """Return the first of what has changed, and how much more there is."""
+    return ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
+
+
 def _changed_files(root: Path, stages: Mapping[str, LockedStage], named: Iterable[LockedStage]) -> list[str]:
     deps = {dep: md5 for stage in named for dep, md5 in stage.deps.items() if not is_output(stages, dep)}
     return sorted(dep for dep, md5 in deps.items() if md5_of(root / dep) != md5)
@@ -153,7 +175,7 @@ def read_yaml(path: Path) -> Any:
         return yaml.safe_load(path.read_bytes())
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
 
 
@@ -173,14 +195,22 @@ def md5_of(path: Path) -> str | None:
 
 
 def _listing(folder: Path) -> bytes:
-    files = {
-        path.relative_to(folder).as_posix(): path
-        for path in folder.rglob("*")
-        if path.is_file() and not _is_ignored(path.relative_to(folder))
-    }
+    files = {path.relative_to(folder).as_posix(): path for path in _files(folder)}
     # DVC sorts by the parts of a path, not by its text.
     names = sorted(files, key=lambda name: name.split("/"))
     return json.dumps([{"md5": md5_of(files[name]), "relpath": name} for name in names]).encode()
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder that are part of it for DVC."""
+
+    def refuse(error: OSError) -> None:
+        raise error  # else what may not be read would be absent
+
+    for parent, _, names in os.walk(folder, onerror=refuse):
+        for path in (Path(parent, name) for name in names):
+            if path.is_file() and not _is_ignored(path.relative_to(folder)):
+                yield path
 
 
 def _is_ignored(path: Path) -> bool:
@@ -192,33 +222,36 @@ def _is_ignored(path: Path) -> bool:
 def locked_files(root: Path, out: str, md5: str) -> dict[str, Path] | None:
     """Return the files of an output as the lock has it, by path in the repository; None if they are not at hand.
 
-    They are taken from the working tree if it has them unchanged, else from DVC's cache.
+    They are taken from the working tree if it has them unchanged, else from DVC's cache if they are whole there.
+
+    Raises:
+        ValueError: DVC's config is damaged.
     """
     path = root / out
     if md5_of(path) == md5:
-        kept = [name for name in [path, *path.rglob("*")] if name.is_file() and not _is_ignored(name)]
-        return {name.relative_to(root).as_posix(): name for name in kept}
+        return {file.relative_to(root).as_posix(): file for file in (_files(path) if path.is_dir() else [path])}
     cache = _cache(root)
     cached = _cached(cache, md5)
-    if not cached.is_file():
-        return None
-    if not md5.endswith(".dir"):
-        return {out: cached}
-    try:
-        listed = json.loads(cached.read_bytes())
-        files = {f"{out}/{entry['relpath']}": _cached(cache, entry["md5"]) for entry in listed}
-    except (ValueError, KeyError, TypeError):
-        return None  # damaged
-    return files if all(file.is_file() for file in files.values()) else None
+    if cached is None or not md5.endswith(".dir"):
+        return {out: cached} if cached else None
+    listed = json.loads(cached.read_bytes())
+    files = {f"{out}/{entry['relpath']}": _cached(cache, entry["md5"]) for entry in listed}
+    whole = {name: file for name, file in files.items() if file}
+    return whole if len(whole) == len(files) else None
 
 
-def _cached(cache: Path, md5: str) -> Path:
-    return cache / "files/md5" / md5[:2] / md5[2:]
+def _cached(cache: Path, md5: str) -> Path | None:
+    """Return the file with a hash, or the list of the folder with it; None if it is absent or damaged."""
+    path = cache / "files/md5" / md5[:2] / md5[2:]
+    return path if md5_of(path) == md5.removesuffix(".dir") else None
 
 
 def _cache(root: Path) -> Path:
-    """Return the folder of DVC's cache, which the repository's config may lead elsewhere."""
-    config = configparser.ConfigParser(interpolation=None, strict=False)
-    with suppress(configparser.Error, UnicodeDecodeError):
-        config.read([root / ".dvc/config", root / ".dvc/config.local"])
-    return root / ".dvc" / config.get("cache", "dir", fallback="cache").strip("'\"")
+    """Return the folder of DVC's cache, which may lie elsewhere by the config of the repository or of the user."""
+    from dvc.config import Config  # a tenth of a second, and seldom needed
+    from dvc.exceptions import DvcException
+
+    try:
+        return root / ".dvc" / Config(str(root / ".dvc"))["cache"].get("dir", "cache")
+    except (DvcException, SyntaxError, TypeError) as error:
+        raise ValueError(f"{root / '.dvc/config'}: damaged ({' '.join(str(error).split())})") from None

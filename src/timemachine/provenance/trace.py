@@ -14,9 +14,11 @@ from timemachine.provenance.lock import (
     LockedStage,
     before,
     changed_since,
+    in_short,
     is_output,
     locked_files,
     md5_of,
+    overlap,
     parse_lock,
     read_lock,
     stage_that_wrote,
@@ -41,15 +43,18 @@ def trace_output(root: Path, target: str) -> Iterator[str]:
     name, out = stage_that_wrote(stages, path)
     lineage = before(stages, name)
     md5 = stages[name].outs[out]
+    files = locked_files(root, out, md5)
+    if files and not any(overlap(path, file) for file in files):
+        raise ValueError(f"{path}: none of the {len(files)} files that {name} wrote below {out}")
     at_hand = md5_of(root / out)
     commit = commit_of(root, name, stages[name])
-    yield f"output       {out}, MD5 {md5}: {_state(root, out, md5, at_hand)}"
+    yield f"output       {out}, MD5 {md5}: {_state(md5, at_hand, bool(files))}"
     yield f"stage        {name}, after {', '.join(lineage[:-1]) or 'none'}"
     yield from _inputs(stages, lineage)
     for key, value in told(stages, lineage).items():
         shown = yaml.safe_dump(value, default_flow_style=True, width=10**9, sort_keys=False)
         yield f"params       {key}: {' '.join(shown.removesuffix('...').split()).removesuffix(' ...')}"
-    yield f"commit       {commit[1] if commit else 'none yet: the last one has another run of this stage'}"
+    yield f"commit       {commit[1] if commit else _no_commit(root)}"
     recorded = _recorded(root, stages, lineage)
     yield from _machines(stages, lineage, recorded)
     yield from _again(root, stages, lineage, commit[0] if commit else None, recorded)
@@ -58,16 +63,17 @@ def trace_output(root: Path, target: str) -> Iterator[str]:
 def _in_repository(root: Path, target: str) -> str:
     for folder in (Path.cwd(), root):
         path = Path(os.path.normpath(folder / target))
-        path = path.parent.resolve() / path.name  # which may itself be a link into DVC's cache
-        if path.is_relative_to(root.resolve()):
-            return path.relative_to(root.resolve()).as_posix()
+        followed = Path(os.path.realpath(path.parent), path.name)  # which may itself be a link into DVC's cache
+        for candidate in (followed, path):  # a folder of the repository may be a link to another disk
+            if candidate.is_relative_to(root.resolve()):
+                return candidate.relative_to(root.resolve()).as_posix()
     raise ValueError(f"{target}: outside the repository {root}")
 
 
-def _state(root: Path, out: str, md5: str, at_hand: str | None) -> str:
+def _state(md5: str, at_hand: str | None, is_cached: bool) -> str:
     if at_hand == md5:
         return "at hand, as dvc.lock has it"
-    cached = ", but DVC's cache has it: `dvc checkout`" if locked_files(root, out, md5) else ""
+    cached = ", but DVC's cache has it: `dvc checkout`" if is_cached else ""
     return ("not at hand" if at_hand is None else "CHANGED since the stage wrote it") + cached
 
 
@@ -128,12 +134,18 @@ def commit_of(root: Path, name: str, stage: LockedStage) -> tuple[str, str] | No
         commit, shown = line.split(" ", 1)
         try:
             then = parse_lock((git(root, "show", f"{commit}:./dvc.lock") or "").encode()).get(name)
-        except (yaml.YAMLError, KeyError, TypeError, AttributeError):
+        except ValueError:
             then = None
         if then != stage:
             break
         found = commit, shown
     return found
+
+
+def _no_commit(root: Path) -> str:
+    if git(root, "log", "-1", "--format=%H", "--", "dvc.lock"):
+        return "none yet: the last one has another run of this stage"
+    return "none: git knows no dvc.lock here"
 
 
 def _other_machine(recorded: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
@@ -158,8 +170,7 @@ def _again(
     """Yield whether the last of a lineage can be made again from what is at hand, and how."""
     name, changed = lineage[-1], changed_since(root, stages, lineage)
     if changed:
-        shown = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
-        yield f"again        not as it stands: since then {shown} changed"
+        yield f"again        not as it stands: since then {in_short(changed)} changed"
         if commit:
             yield f"             `git checkout {commit[:12]}` has all of it as it was; then `dvc repro {name}`"
         return

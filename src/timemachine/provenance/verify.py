@@ -18,7 +18,7 @@ from timemachine import params, safe_dvc
 from timemachine.files import read_json, write_bytes, write_text
 from timemachine.provenance.at_hand import RAW, text_at_hand
 from timemachine.provenance.differences import difference, distance, numbers
-from timemachine.provenance.lock import changed_since, locked_files, md5_of, read_lock
+from timemachine.provenance.lock import changed_since, in_short, locked_files, md5_of, read_lock
 
 _ENVIRONMENT = "data/reports/environment.json"
 # How long a run that is asked to end may take to.
@@ -65,7 +65,7 @@ def verify(root: Path, tolerance: float, say: Callable[[str], None]) -> bool:
     """
     stages = read_lock(root / "dvc.lock")
     if changed := changed_since(root, stages, list(stages)):
-        say(f"dvc.lock is not of this working tree: {', '.join(changed[:5])} changed, which may make a difference")
+        say(f"dvc.lock is not of this working tree: {in_short(changed)} changed, which may make a difference")
     folder = Path(tempfile.mkdtemp(prefix="timemachine-verify-"))
     copy, keep = folder / "copy", False
     try:
@@ -92,7 +92,10 @@ def make_clean_copy(root: Path, copy: Path) -> None:
         ValueError: the folder is no git repository.
     """
     command = ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - git, no shell
+    try:
+        listed = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - git, no shell
+    except FileNotFoundError:
+        raise ValueError(f"{root}: what belongs to it, git knows; install git") from None
     if listed.returncode:
         raise ValueError(f"{root}: git does not know what belongs to it: {listed.stderr.decode().strip()}")
     for name in set(os.fsdecode(listed.stdout).split("\0")) - {"", "dvc.lock"}:
@@ -100,7 +103,7 @@ def make_clean_copy(root: Path, copy: Path) -> None:
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(root / name, copy / name)
     # A cache shared by several repositories would give back what is to be computed.
-    local = f'[core]\n    no_scm = true\n    analytics = false\n[cache]\n    dir = "{copy}/.dvc/cache"\n'
+    local = "[core]\n    no_scm = true\n    analytics = false\n[cache]\n    dir = cache\n"
     write_text(copy / ".dvc/config.local", local)
     wanted = params.load(root / "params.yaml").download
     if (text := text_at_hand(root, wanted.model_dump())) is not None:  # else from the internet

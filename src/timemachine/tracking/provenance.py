@@ -1,5 +1,6 @@
 """From which text, params, commit and machine a run in MLflow came, and whether it can be made again now."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ def trace_run(root: Path, experiment: str, run_id: str) -> list[str]:
             raise ValueError(f"{run_id}: no such run in {without_password(store.uri)}")
         # A model knows its own params; those of text and pipeline stand in the run of the whole state.
         parent = _run(store, run.data.tags.get("mlflow.parentRunId", ""))
-        return list(_lines(root, run, parent or run))
+        return [_printable(line) for line in _lines(root, run, parent or run)]
 
 
 def _run(store: Store, run_id: str) -> Run | None:
@@ -54,12 +55,23 @@ def _lines(root: Path, run: Run, state: Run) -> Iterator[str]:
     for key, value in sorted(run.data.params.items()):
         yield f"params       {key}: {value}"
     of_state = state.data.tags
-    commit = tags.get("mlflow.source.git.commit") or of_state.get("mlflow.source.git.commit")
+    commit = _commit(tags) or _commit(of_state)
     dirty = "true" in (tags.get("timemachine.git_dirty"), of_state.get("timemachine.git_dirty"))
     yield f"commit       {commit or 'unknown'}" + (", with changes that were not committed" if dirty else "")
     machine = [f"{name} {tags[f'timemachine.{name}']}" for name in _MACHINE if f"timemachine.{name}" in tags]
     yield f"machine      {', '.join(machine) or 'unknown: the run was filled in from files'}"
     yield f"again        {_again(root, run, commit, dirty)}"
+
+
+def _commit(tags: dict[str, str]) -> str | None:
+    """Return the commit that a run names, if it is one: for git a tag that begins with `-` would be an option."""
+    commit = tags.get("mlflow.source.git.commit", "")
+    return commit if re.fullmatch(r"[0-9a-f]{7,64}", commit) else None
+
+
+def _printable(line: str) -> str:
+    """Return a line in which what would end it, or move the cursor, is written out."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
 
 
 def _again(root: Path, run: Run, commit: str | None, dirty: bool) -> str:
@@ -84,6 +96,6 @@ def _again(root: Path, run: Run, commit: str | None, dirty: bool) -> str:
 def _params_at(root: Path, commit: str) -> dict[str, Any] | None:
     try:
         content = yaml.safe_load(git(root, "show", f"{commit}:./params.yaml") or "")
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ from timemachine.tracking.address import sqlite_file, tracking_uri, without_pass
 _LOCK_TIMEOUT_S = 300
 # By this page SQLAlchemy explains what a database says to a row that is there already.
 _CONFLICT = "/gkpj"
+# What SQLite says of a file that is none of its own or cut short, or that MLflow did not come to finish.
+_DAMAGED = "not a database|malformed|already exists|duplicate column"
 
 
 class ConflictError(ValueError):
@@ -83,6 +86,8 @@ def open_store(root: Path, experiment: str, *, alone: bool = True, create: bool 
     except (MlflowException, SQLAlchemyError, ImportError) as error:
         # What the database was told, and with which values, is for nobody who reads one line.
         said = str(error).split("[SQL:")[0].strip()
+        if database and re.search(_DAMAGED, said):
+            said += "; it is damaged or half made: move it away, and `timemachine publish` makes a new one"
         kind = ConflictError if _CONFLICT in str(error) else ValueError
         # Nor is a password, which MLflow's own errors may say, for who reads a traceback.
         cause = error if without_password(uri) == uri else None
