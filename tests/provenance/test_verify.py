@@ -1,11 +1,14 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from two_stages import ENVIRONMENT, SCRIPT
 
@@ -91,7 +94,8 @@ def test_a_machine_that_nobody_wrote_down_is_not_said_to_be_the_same(
     assert f"whether this is the kind of machine of the lock cannot be said ({ENVIRONMENT})" in said
 
 
-def test_an_interruption_ends_the_second_run_too_and_leaves_nothing(repository: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_what_ends_it_ends_the_second_run_too(number: signal.Signals, repository: Path, tmp_path: Path) -> None:
     (tmp_path / "temporary").mkdir()
     (repository / "work.py").write_text("import pathlib, time; pathlib.Path('begun').touch(); time.sleep(600)\n")
     command = [sys.executable, "-m", "timemachine.cli", "verify"]
@@ -101,7 +105,14 @@ def test_an_interruption_ends_the_second_run_too_and_leaves_nothing(repository: 
         while not list(tmp_path.glob("temporary/*/copy/begun")):
             assert verifying.poll() is None
             time.sleep(0.05)
-        verifying.terminate()
+        started = psutil.Process(verifying.pid).children(recursive=True)
+        (dvc,) = (process for process in started if "timemachine.safe_dvc" in process.cmdline())
+        verifying.send_signal(number)
+        assert dvc.wait(30) != 0
+        for process in started:  # real stages end with their DVC
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         said = verifying.communicate()[1]
-    assert (verifying.returncode, said.splitlines()[-1]) == (130, "timemachine: interrupted")
-    assert list((tmp_path / "temporary").iterdir()) == []
+    if number == signal.SIGTERM:
+        assert (verifying.returncode, said.splitlines()[-1]) == (130, "timemachine: interrupted")
+        assert list((tmp_path / "temporary").iterdir()) == []

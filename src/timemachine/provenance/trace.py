@@ -92,10 +92,10 @@ def _inputs(stages: Mapping[str, LockedStage], lineage: Sequence[str]) -> Iterat
 
 
 def _wanted(stages: Mapping[str, LockedStage]) -> Mapping[str, Any]:
-    wanted = stages["download"].params.get("download")
-    if not isinstance(wanted, dict) or not {"sha256", "sources", "max_bytes"} <= wanted.keys():
-        raise ValueError("dvc.lock: the stage download has no hash of a text; `dvc repro` mends it")
-    return wanted
+    wanted, kinds = stages["download"].params.get("download"), {"sha256": str, "sources": list, "max_bytes": int}
+    if isinstance(wanted, dict) and all(isinstance(wanted.get(key), kind) for key, kind in kinds.items()):
+        return wanted
+    raise ValueError("dvc.lock: the stage download has no hash of a text; `dvc repro` mends it")
 
 
 def _recorded(root: Path, stages: Mapping[str, LockedStage], lineage: Sequence[str]) -> dict[str, dict[str, str]]:

@@ -1,5 +1,6 @@
 """Run the whole pipeline again in a clean copy, and compare every output with `dvc.lock`."""
 
+import ctypes
 import json
 import math
 import os
@@ -117,7 +118,9 @@ def _reproduce(copy: Path) -> None:
     own = inherited | {"PYTHONPATH": str(copy / "src")}
     sys.stdout.flush()
     # In a session of its own, so that whatever ends this process can end all of it.
-    run = subprocess.Popen(safe_dvc.command("repro"), cwd=copy, env=own, start_new_session=True)  # noqa: S603 - no shell
+    run = subprocess.Popen(  # noqa: S603 - no shell
+        safe_dvc.command("repro"), cwd=copy, env=own, start_new_session=True, preexec_fn=_end_with_parent
+    )
     try:
         failed = run.wait()
     except BaseException:
@@ -125,6 +128,13 @@ def _reproduce(copy: Path) -> None:
         raise
     if failed:
         raise ValueError("the second run failed; what it said stands above")
+
+
+def _end_with_parent() -> None:
+    """Let this process, and with it the stage that it runs, end with the one that started it, even by SIGKILL."""
+    if sys.platform == "linux":
+        set_signal_of_parents_death = 1
+        ctypes.CDLL(None).prctl(set_signal_of_parents_death, signal.SIGTERM)
 
 
 def _end(run: "subprocess.Popen[bytes]") -> None:
