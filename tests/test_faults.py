@@ -97,6 +97,10 @@ class Victim:
     def said(self) -> str:
         return (self.folder.parent / "said").read_text()
 
+    def num_resumed(self) -> int:
+        """Return how many trainings went on where they had been broken off."""
+        return self.said().count("goes on after epoch")
+
     def run_to_the_end(self) -> None:
         assert self.start().wait() == 0, self.said()
 
@@ -203,11 +207,12 @@ def test_a_pipeline_killed_at_random_moments_goes_on_and_ends_in_the_same_bytes(
         except subprocess.TimeoutExpired:
             way(dvc.pid)
             dvc.wait(10 * PIPELINE_S if way in SLOW_WAYS else PATIENCE_S)
-        num_resumed += victim.said().count("goes on after epoch")
+        num_resumed += victim.num_resumed()
         print(f"{number}: {way.__name__} after {moment_s:.1f} s; {num_resumed} trainings went on")
         victim.is_sound(expected)
         if number % KILLS_PER_RUN == KILLS_PER_RUN - 1 or number == kills - 1:
             victim.run_to_the_end()
+            num_resumed += victim.num_resumed()
             pipeline_s = time.monotonic() - begin_s  # so that a slow machine meets the late stages too
             victim.is_finished(expected)
     assert num_resumed or kills < 50
