@@ -6,7 +6,6 @@ every fifth ends. As often DVC alone is broken off before one of its file operat
 
 import contextlib
 import ctypes
-import hashlib
 import itertools
 import json
 import os
@@ -33,6 +32,7 @@ from repository import Repository
 from tiny import ALL_STAGES, make_project, run_stage, tiny_params, write_params
 
 from timemachine import safe_dvc
+from timemachine.provenance.lock import md5_of
 
 KILLS_PER_RUN = 5
 # How long processes that were asked to end, or whose DVC is gone, may take.
@@ -112,7 +112,7 @@ class Victim:
         for kept in self.folder.glob(".dvc/cache/files/md5/*/*"):
             if not kept.stat().st_mode & stat.S_IWUSR:  # DVC trusts what is read-only, and hashes the rest again
                 name = (kept.parent.name + kept.name).removesuffix(".dir")
-                assert hashlib.md5(kept.read_bytes()).hexdigest() == name, f"{kept} is damaged"
+                assert md5_of(kept) == name, f"{kept} is damaged"
         database = self.folder / "mlflow.db"
         if database.exists():
             with sqlite3.connect(database) as store:
@@ -257,8 +257,9 @@ def test_dvc_broken_off_before_any_of_its_file_operations_goes_on(
     def repro(number: int, way: str) -> subprocess.CompletedProcess[str]:
         folder = shutil.copytree(whole, tmp_path / str(number))
         command = [sys.executable, "-c", BROKEN_OFF, str(number), way, "repro"]
-        options = {"env": safe_dvc.environment(), "capture_output": True, "text": True, "check": False}
-        return subprocess.run(command, cwd=folder, **options)
+        return subprocess.run(
+            command, cwd=folder, env=safe_dvc.environment(), capture_output=True, text=True, check=False
+        )
 
     num_operations = int(repro(sys.maxsize, "kill").stdout.splitlines()[-1])
     numbers = random.Random(0).sample(range(1, num_operations + 1), request.config.getoption("--kills"))

@@ -46,8 +46,9 @@ def test_a_damaged_cache_is_not_said_to_have_it(repository: Path) -> None:
     for kept in (repository / ".dvc/cache/files/md5").glob("*/*"):
         kept.chmod(0o644)
         kept.write_text("")
-    (repository / "data/reports/a.json").write_text("{}")
-    assert told(repository, "data/reports/a.json")["output"].endswith("CHANGED since the stage wrote it")
+    for name in ("data/reports/a.json", "data/folder/b.json"):
+        (repository / name).write_text("{}")
+        assert told(repository, name)["output"].endswith("CHANGED since the stage wrote it")
 
 
 def test_a_cache_elsewhere_and_links_into_it_are_followed(repository: Path, tmp_path: Path) -> None:

@@ -94,6 +94,18 @@ def test_a_machine_that_nobody_wrote_down_is_not_said_to_be_the_same(
     assert f"whether this is the kind of machine of the lock cannot be said ({ENVIRONMENT})" in said
 
 
+def test_a_damaged_list_in_the_cache_is_as_good_as_none(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("NOISE", "1")
+    (listing,) = (repository / ".dvc/cache/files").rglob("*.dir")
+    listing.chmod(0o644)
+    listing.write_text('[{"md5": "x"}]')
+    (repository / "data/folder/b.json").unlink()
+    assert "data/folder: other bytes; those of the lock are not at hand" in "".join(verified(repository)[1])
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_what_ends_it_ends_the_second_run_too(number: signal.Signals, repository: Path, tmp_path: Path) -> None:
     (tmp_path / "temporary").mkdir()

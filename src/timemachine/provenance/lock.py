@@ -46,18 +46,15 @@ def read_lock(path: Path) -> dict[str, LockedStage]:
         raise ValueError(f"{path}: damaged ({error}); git has an earlier one") from None
 
 
-def parse_lock(content: bytes) -> dict[str, LockedStage]:
+def parse_lock(content: bytes | str) -> dict[str, LockedStage]:
     """Return the stages of the content of a `dvc.lock` by name.
 
     Raises:
         ValueError: it is damaged.
     """
-    # The C reader is ten times as fast, where there is one.
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        stages = yaml.load(content, loader)["stages"]  # noqa: S506 - both are safe loaders
-        return {_text(name): _locked(stage) for name, stage in stages.items()}
-    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        return {_text(name): _locked(stage) for name, stage in parse_yaml(content)["stages"].items()}
+    except (LookupError, TypeError, AttributeError) as error:
         raise ValueError(" ".join(str(error).split())) from None
 
 
@@ -172,11 +169,25 @@ def read_yaml(path: Path) -> Any:
         ValueError: it is absent, or not YAML.
     """
     try:
-        return yaml.safe_load(path.read_bytes())
+        return parse_yaml(path.read_bytes())
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: not YAML: {error}") from None
+
+
+def parse_yaml(content: bytes | str) -> Any:
+    """Return what YAML says.
+
+    Raises:
+        ValueError: it is not YAML; the reason is one line.
+    """
+    # The C reader is ten times as fast, where there is one.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        return yaml.load(content, loader)  # noqa: S506 - both are safe loaders
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+        raise ValueError(" ".join(str(error).split())) from None
 
 
 def overlap(first: str, second: str) -> bool:
@@ -227,9 +238,21 @@ def locked_files(root: Path, out: str, md5: str) -> dict[str, Path] | None:
     Raises:
         ValueError: DVC's config is damaged.
     """
+    return files_of(root, out) if md5_of(root / out) == md5 else cached_files(root, out, md5)
+
+
+def files_of(root: Path, out: str) -> dict[str, Path]:
+    """Return the files of an output in the working tree, by path in the repository."""
     path = root / out
-    if md5_of(path) == md5:
-        return {file.relative_to(root).as_posix(): file for file in (_files(path) if path.is_dir() else [path])}
+    return {file.relative_to(root).as_posix(): file for file in (_files(path) if path.is_dir() else [path])}
+
+
+def cached_files(root: Path, out: str, md5: str) -> dict[str, Path] | None:
+    """Return the files of an output in DVC's cache, by path in the repository; None if they are not whole there.
+
+    Raises:
+        ValueError: DVC's config is damaged.
+    """
     cache = _cache(root)
     cached = _cached(cache, md5)
     if cached is None or not md5.endswith(".dir"):

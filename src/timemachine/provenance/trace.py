@@ -13,7 +13,9 @@ from timemachine.provenance.at_hand import RAW, git, text_at_hand
 from timemachine.provenance.lock import (
     LockedStage,
     before,
+    cached_files,
     changed_since,
+    files_of,
     in_short,
     is_output,
     locked_files,
@@ -43,10 +45,10 @@ def trace_output(root: Path, target: str) -> Iterator[str]:
     name, out = stage_that_wrote(stages, path)
     lineage = before(stages, name)
     md5 = stages[name].outs[out]
-    files = locked_files(root, out, md5)
+    at_hand = md5_of(root / out)
+    files = files_of(root, out) if at_hand == md5 else cached_files(root, out, md5)
     if files and not any(overlap(path, file) for file in files):
         raise ValueError(f"{path}: none of the {len(files)} files that {name} wrote below {out}")
-    at_hand = md5_of(root / out)
     commit = commit_of(root, name, stages[name])
     yield f"output       {out}, MD5 {md5}: {_state(md5, at_hand, bool(files))}"
     yield f"stage        {name}, after {', '.join(lineage[:-1]) or 'none'}"
@@ -133,7 +135,7 @@ def commit_of(root: Path, name: str, stage: LockedStage) -> tuple[str, str] | No
     for line in (git(root, "log", "--format=%H %h %cs %s", "--", "dvc.lock") or "").splitlines():
         commit, shown = line.split(" ", 1)
         try:
-            then = parse_lock((git(root, "show", f"{commit}:./dvc.lock") or "").encode()).get(name)
+            then = parse_lock(git(root, "show", f"{commit}:./dvc.lock") or "").get(name)
         except ValueError:
             then = None
         if then != stage:

@@ -5,12 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from timemachine.provenance.at_hand import git
-from timemachine.provenance.lock import value_at
+from timemachine.provenance.lock import parse_yaml, value_at
 from timemachine.tracking.address import without_password
 from timemachine.tracking.store import Store, open_store
 
@@ -95,7 +94,7 @@ def _again(root: Path, run: Run, commit: str | None, dirty: bool) -> str:
 
 def _params_at(root: Path, commit: str) -> dict[str, Any] | None:
     try:
-        content = yaml.safe_load(git(root, "show", f"{commit}:./params.yaml") or "")
-    except (yaml.YAMLError, ValueError, RecursionError):
+        content = parse_yaml(git(root, "show", f"{commit}:./params.yaml") or "")
+    except ValueError:
         return None
     return content if isinstance(content, dict) else None
