@@ -28,7 +28,7 @@ _LOCK_TIMEOUT_S = 300
 # By this page SQLAlchemy explains what a database says to a row that is there already.
 _CONFLICT = "/gkpj"
 # What SQLite says of a file that is none of its own or cut short, or that MLflow did not come to finish.
-_DAMAGED = "not a database|malformed|already exists|duplicate column"
+_DAMAGED = r"not a database|disk image is malformed|table \S+ already exists|duplicate column"
 
 
 class ConflictError(ValueError):
