@@ -8,6 +8,7 @@ from pathlib import Path
 
 from timemachine import stage
 from timemachine.compute import environment
+from timemachine.handover import STATES
 from timemachine.params import ArConfig, Params
 from timemachine.progress import Progress
 from timemachine.series.source import Series
@@ -29,7 +30,7 @@ def run(params: Params, name: str, series: Path, out: Path) -> None:
         machine, root = environment(device), stage.repository_root()
         key = training_hash(config.model_dump(), params.compute.model_dump(), machine)
         with (
-            Resumable(root / ".timemachine/resume" / key, name, recipe.num_epochs) as resumable,
+            Resumable(root / STATES / key, name, recipe.num_epochs) as resumable,
             Progress(name, recipe.num_epochs) as progress,
             Live(root, params.publish.experiment, config.model_dump(), device) as live,
         ):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from timemachine import stage
 from timemachine.compute import environment
+from timemachine.handover import STATES
 from timemachine.params import Params, RnnConfig
 from timemachine.progress import Progress
 from timemachine.text.corpus import Corpus
@@ -29,7 +30,7 @@ def run(params: Params, name: str, text: Path, out: Path) -> None:
         machine, root = environment(device), stage.repository_root()
         key = training_hash(described, params.compute.model_dump(), machine)
         with (
-            Resumable(root / ".timemachine/resume" / key, name, recipe.num_epochs) as resumable,
+            Resumable(root / STATES / key, name, recipe.num_epochs) as resumable,
             Progress(name, recipe.num_epochs) as progress,
             Live(root, params.publish.experiment, described, device) as live,
         ):

@@ -1,12 +1,13 @@
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from timemachine import safe_dvc
+from timemachine import handover, safe_dvc
 from timemachine.safe_dvc import forget_the_dead
 
 
@@ -119,3 +120,37 @@ def test_a_database_that_cannot_be_written_to_ends_dvc(tmp_path: Path) -> None:
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
     assert done.stderr.splitlines()[-1].endswith("hashes cannot be written to: database is locked")
+
+
+TRAINING = """if True:
+    from pathlib import Path
+    import torch
+    from timemachine.handover import STATES
+    from timemachine.training import resume
+
+    resume._SHARE = 1e9  # every epoch is worth a state
+    with resume.Resumable(STATES / "this", "it", 3) as states:
+        states.load()
+        for epoch in range(states.num_restored, 3):
+            states.update(resume.Snapshot(epoch + 1, {"weight": torch.zeros(1)}, {}))
+        Path("epochs_restored").write_text(str(states.num_restored))
+"""
+KILLED_BEFORE_THE_LOCK = """if True:
+    import os, signal
+    from dvc.dvcfile import Lockfile
+    from timemachine.safe_dvc import main
+    Lockfile.dump_stages = lambda *arguments, **options: os.kill(os.getpid(), signal.SIGKILL)
+    main()
+"""
+
+
+def test_a_training_that_is_done_but_not_in_the_lock_keeps_its_states(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(TRAINING)
+    (tmp_path / "dvc.yaml").write_text("stages: {a: {cmd: python train.py, outs: [epochs_restored]}}\n")
+    assert dvc(tmp_path, "init", "--no-scm").returncode == 0
+    command = [sys.executable, "-c", KILLED_BEFORE_THE_LOCK, "repro"]
+    killed = subprocess.run(command, cwd=tmp_path, env=safe_dvc.environment(), capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert dvc(tmp_path, "repro").returncode == 0
+    assert (tmp_path / "epochs_restored").read_text() == "3"
+    assert list((tmp_path / handover.STATES).iterdir()) == []

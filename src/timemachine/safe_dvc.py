@@ -23,8 +23,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-# What DVC is called in a command.
-DVC = ("dvc", "timemachine.safe_dvc")
+from timemachine import handover
+
 # Longer than any living DVC that is not this one takes to write a line.
 _WRITING_S = 2.0
 
@@ -53,7 +53,7 @@ def main() -> None:
     except ModuleNotFoundError:
         sys.exit("dvc: error: DVC is not installed here; `make setup` does it")
     make_safe()
-    os.environ["TIMEMACHINE_DVC"] = "1"  # a stage that finds no DVC above it knows that there was one
+    handover.announce()
     forget_the_dead(_repository())
     sys.exit(dvc())
 
@@ -62,13 +62,17 @@ def make_safe() -> None:
     """Change the DVC of this process: how it writes, what it removes and trusts, and how long it tries."""
     import diskcache
     from dvc import rwlock
+    from dvc.dvcfile import Lockfile
     from dvc.exceptions import DvcException
     from dvc.output import Output
     from dvc.stage import cache as run_cache
+    from dvc.stage import run as stage_run
     from dvc.utils.serialize import _common, _yaml
 
     dump, edit, remove = _common._dump_data, rwlock._edit_rwlock, Output.remove
     load_run, transact = run_cache.StageCache._load_cache, diskcache.Cache._transact
+    prepare, dump_stages = stage_run.prepare_kwargs, Lockfile.dump_stages
+    roots: dict[str, str] = {}
 
     def dump_whole(path: str, data: Any, dumper: Any, fs: Any = None, **options: Any) -> None:
         dump(path, data, dumper, _WholeFiles(fs), **options)
@@ -105,11 +109,22 @@ def make_safe() -> None:
                 raise DvcException(f"{cache.directory} cannot be written to: {error.__context__}") from None
             yield entered
 
+    def prepare_and_remember(stage: Any, run_env: Any = None) -> Any:
+        options = prepare(stage, run_env)
+        roots[stage.addressing] = options["env"]["DVC_ROOT"]  # of an experiment elsewhere: the real repository
+        return options
+
+    def dump_and_tell(lock: Any, stages: Any, **options: Any) -> None:
+        dump_stages(lock, stages, **options)
+        for stage in stages:
+            handover.filed(Path(roots.get(stage.addressing, stage.repo.root_dir)), stage.addressing)
+
     Output.remove = remove_inside
     run_cache.StageCache._load_cache, run_cache.StageCache._load = load_whole_run, newest_whole_run
     _common._dump_data = _yaml._dump_data = dump_whole
     rwlock._edit_rwlock = lambda folder, fs, hardlink: edit(folder, _WholeFiles(fs), hardlink)
     diskcache.Cache._transact = transact_or_end
+    stage_run.prepare_kwargs, Lockfile.dump_stages = prepare_and_remember, dump_and_tell
 
 
 class _WholeFiles:
@@ -181,7 +196,7 @@ def _is_dvc(pid: int) -> bool:
     try:
         process = psutil.Process(pid)
         names = {Path(word).name for word in process.cmdline()}
-        return process.status() != psutil.STATUS_ZOMBIE and not names.isdisjoint(DVC)
+        return process.status() != psutil.STATUS_ZOMBIE and not names.isdisjoint(handover.DVC)
     except psutil.AccessDenied:
         return True
     except psutil.NoSuchProcess:

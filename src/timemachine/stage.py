@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from timemachine import compute, params
+from timemachine import compute, handover, params
 
 if TYPE_CHECKING:
     import psutil
@@ -94,7 +94,7 @@ def interruptible() -> Iterator[None]:
         if "DVC_STAGE" in os.environ:
             if dvc := _running_dvc():
                 threading.Thread(target=_end_with, args=(dvc, over), daemon=True).start()
-            elif "TIMEMACHINE_DVC" in os.environ:
+            elif handover.is_announced():
                 raise KeyboardInterrupt  # killed while this process was still starting
         yield
     finally:
@@ -110,7 +110,7 @@ def _running_dvc() -> "psutil.Process | None":
 
     with suppress(psutil.Error):
         for parent in psutil.Process().parents():
-            if any(Path(word).name in ("dvc", "timemachine.safe_dvc") for word in parent.cmdline()):
+            if any(Path(word).name in handover.DVC for word in parent.cmdline()):
                 return parent
     return None
 

@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from timemachine import handover
 from timemachine.files import remove_leftovers, sha256_of, write_bytes
 
 _NUM_KEPT = 2
@@ -61,9 +62,9 @@ def training_hash(*depends_on: object) -> str:
 class Resumable:
     """The states of one training; a context manager around it and around the writing of what came out of it.
 
-    Without an exception they are removed at its end. With one the newest is written, so that not even the epochs
-    since the last time are lost, and the exception says so in a note. A disk that cannot be written to costs the
-    states and a warning, never the training.
+    Without an exception they are removed at its end, or handed over to the DVC that will. With one the newest is
+    written, so that not even the epochs since the last time are lost, and the exception says so in a note. A disk
+    that cannot be written to costs the states and a warning, never the training.
 
     Args:
         folder: the states of this training, and of no other; its parent has those of the others.
@@ -115,7 +116,8 @@ class Resumable:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is None:
-            self._remove_all()
+            if not handover.hand_over(self.folder):
+                self._remove_all()
             return
         self._write()
         for path in self._paths()[:1]:
