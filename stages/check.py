@@ -11,10 +11,12 @@ from timemachine import stage
 from timemachine.files import write_text
 from timemachine.params import Params
 from timemachine.series.own import read_csv_within
+from timemachine.tracking.address import tracking_uri
 
 
 def run(params: Params, out: Path) -> None:
-    """Say that the params, which are checked by being here, the series and the devices will do."""
+    """Say that the params, which are checked by being here, the series, the devices and the store will do."""
+    tracking_uri(stage.repository_root())
     p = params.series
     if p.csv is not None:
         own = read_csv_within("data/own", p.csv, p.time_column, p.value_column)

@@ -22,6 +22,12 @@ def changed(*path: str, to: Any) -> Callable[[dict[str, Any]], None]:
 
 
 BAD = {
+    "an experiment that cannot be printed": (
+        changed("publish", "experiment", to="a\0b"),
+        ["publish.experiment", "'a\\x00b'", "printed"],
+    ),
+    "an experiment without a name": (changed("publish", "experiment", to=" "), ["publish.experiment", "' '"]),
+    "an experiment that MLflow refuses": (changed("publish", "experiment", to="x" * 501), ["500 characters"]),
     "a wrong key": (
         changed("train_rnn", "carried", "num_hidden", to=8),
         ["train_rnn.carried.num_hidden", "num_hiddens"],

@@ -19,7 +19,19 @@ if TYPE_CHECKING:
 
 
 def set_up(compute: Compute) -> None:
-    """Compute with as many threads as the params say, and by deterministic algorithms if they say so."""
+    """Compute with as many threads as the params say, and by deterministic algorithms if they say so.
+
+    Raises:
+        ValueError: OpenMP may give fewer threads than that, by which torch trains an LSTM on wrong gradients.
+    """
+    limit, dynamic = (os.environ.get(name, "").strip() for name in ("OMP_THREAD_LIMIT", "OMP_DYNAMIC"))
+    if compute.num_threads > 1 and (
+        (limit.isdigit() and int(limit) < compute.num_threads) or dynamic.lower() == "true"
+    ):
+        raise ValueError(
+            f"OMP_THREAD_LIMIT={limit} OMP_DYNAMIC={dynamic}: they take away threads that torch counts on; unset "
+            "them, or set compute.num_threads to 1"
+        )
     from threadpoolctl import threadpool_limits  # searches all loaded libraries, so they come first
 
     threadpool_limits(compute.num_threads)

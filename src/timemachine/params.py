@@ -442,7 +442,14 @@ class Bptt(Section):
 class Publish(Section):
     """Where MLflow files the runs."""
 
-    experiment: Text
+    experiment: Annotated[str, StringConstraints(max_length=500)]  # MLflow takes no longer name
+
+    @field_validator("experiment")
+    @classmethod
+    def _printable(cls, experiment: str) -> str:
+        if not experiment.strip() or not experiment.isprintable():
+            raise ValueError(f"{experiment!r} is no name that can be printed and seen")
+        return experiment
 
 
 class Retraining(Section):

@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+from matplotlib import rcdefaults
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -25,8 +27,14 @@ def save(figure: Figure, path: str | Path) -> None:
         figure.savefig(temporary, format="png", dpi=100, metadata={"Software": None})
 
 
+def _figure(width: float, height: float, layout: Literal["constrained"] | None = None) -> Figure:
+    """Return an empty figure, of inches, that looks the same whatever a user's matplotlibrc says."""
+    rcdefaults()
+    return Figure(figsize=(width, height), layout=layout)
+
+
 def _axes(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(7, 3.5))
+    figure = _figure(7, 3.5)
     # Fixed margins: laying out by what the labels need would draw everything twice.
     axes = figure.add_axes((0.1, 0.14, 0.87, 0.82))
     axes.set(xlabel=xlabel, ylabel=ylabel)
@@ -142,7 +150,7 @@ def panels(
     """
     num_columns = 2
     num_rows = -(-len(curves) // num_columns)
-    figure = Figure(figsize=(7, 0.9 + 2.1 * num_rows), layout="constrained")
+    figure = _figure(7, 0.9 + 2.1 * num_rows, layout="constrained")
     grid = figure.subplots(num_rows, num_columns, squeeze=False, sharex=True, sharey=True).ravel()
     labels = list(dict.fromkeys(label for panel in curves.values() for label in panel))
     drawn = {}
@@ -178,7 +186,7 @@ def by_lags(panels: Mapping[str, tuple[Mapping[str, Curve], Mapping[str, float]]
 
     Where all curves are at 0, as the errors of a constant are, their axis is linear.
     """
-    figure = Figure(figsize=(7, 3.5), layout="constrained")
+    figure = _figure(7, 3.5, layout="constrained")
     for axes, (title, (curves, levels)) in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
     ):
@@ -265,7 +273,7 @@ def ranking(rows: Mapping[str, tuple[float, float, float]], levels: Mapping[str,
         levels: by label, where a dashed line stands.
         xlabel: label of the logarithmic x axis.
     """
-    figure = Figure(figsize=(7, 1 + 0.22 * len(rows)), layout="constrained")
+    figure = _figure(7, 1 + 0.22 * len(rows), layout="constrained")
     axes = figure.subplots()
     values, lows, highs = (np.array(column) for column in zip(*rows.values(), strict=True))
     places = np.arange(len(rows))
@@ -288,7 +296,7 @@ def ranking(rows: Mapping[str, tuple[float, float, float]], levels: Mapping[str,
 
 def transition_matrices(matrices: Mapping[int, Array], labels: Sequence[str]) -> Figure:
     """Draw k-step transition matrices side by side, rows by the token before, columns by the one after."""
-    figure = Figure(figsize=(3.4 * len(matrices), 3.6), layout="constrained")
+    figure = _figure(3.4 * len(matrices), 3.6, layout="constrained")
     for axes, (k, matrix) in zip(
         figure.subplots(1, len(matrices), squeeze=False)[0], matrices.items(), strict=True
     ):
@@ -313,7 +321,7 @@ def gradient_norms(measured: Mapping[str, Curve], predicted: Mapping[str, Curve]
 
 def segments(text: str, starts: Mapping[str, Sequence[int]]) -> Figure:
     """Draw a text in cells, once for each label, cut before the characters of the given indices."""
-    figure = Figure(figsize=(7, 0.55 * len(starts) + 0.1))
+    figure = _figure(7, 0.55 * len(starts) + 0.1)
     axes = figure.add_axes((0.13, 0, 0.86, 1))
     axes.set(xlim=(-0.3, len(text) + 0.3), ylim=(len(starts) - 0.1, -0.1))
     axes.axis("off")
@@ -332,7 +340,7 @@ def segments(text: str, starts: Mapping[str, Sequence[int]]) -> Figure:
 
 def dots(names: Sequence[str], panels: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
     """Draw values by name on a logarithmic scale: a panel for each title, a kind of dot for each label."""
-    figure = Figure(figsize=(7, 3.5), layout="constrained")
+    figure = _figure(7, 3.5, layout="constrained")
     for axes, (title, kinds) in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
     ):

@@ -6,7 +6,7 @@ of which process uses which paths is written likewise, and outlives processes. H
 else in this project is: to a temporary file that then takes the name; and what the dead have locked is set free.
 Its cache of runs has a folder for each set of dependencies, and whoever ends DVC, or its disk, while it makes the
 first entry of one leaves a folder in which DVC finds none, and stops for ever; so does an entry that is damaged.
-Here the stage runs again.
+Here the stage runs again; if a training had ended, it has its states until it is in the lock file.
 
 DVC also removes the outputs of a stage before it runs, wherever a name in params.yaml leads. Here it removes none
 outside the repository. And it remembers hashes in a database that, where it cannot be written to, is tried again

@@ -1,9 +1,10 @@
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from timemachine.series.own import future_times, read_csv
+from timemachine.series.own import future_times, read_csv, read_csv_within
 from timemachine.series.source import Series
 
 
@@ -68,6 +69,12 @@ def test_a_csv_that_is_not_there_or_not_text_is_named(tmp_path: Path) -> None:
     (tmp_path / "s.csv").write_bytes(b"t,x\n1,\xff\n")
     with pytest.raises(ValueError, match="UTF-8"):
         read_csv(tmp_path / "s.csv", "t", "x")
+
+
+def test_a_pipe_in_the_folder_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "s.csv")
+    with pytest.raises(ValueError, match=r"s\.csv: not a file"):
+        read_csv_within(tmp_path, tmp_path / "s.csv", "t", "x")
 
 
 def rows(*times: str) -> list[str]:

@@ -59,10 +59,11 @@ def declared_outputs() -> list[str]:
     return outs
 
 
-def test_the_same_params_give_the_same_bytes_in_another_folder_locale_and_time_zone(
+def test_the_same_params_give_the_same_bytes_in_another_folder_locale_and_time_zone_with_other_styles(
     finished: Path, tmp_path: Path
 ) -> None:
     make_project(tmp_path)
+    (tmp_path / "matplotlibrc").write_text("lines.linewidth: 5\nfont.size: 20\nsavefig.facecolor: red\n")
     environment = os.environ | {"LC_ALL": "C", "TZ": "Asia/Tokyo", "PYTHONHASHSEED": "7", "OMP_NUM_THREADS": "1"}
     script = f"import sys; sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / 'tests')!r}]\nimport pathlib, tiny\n"
     script += "for stage in tiny.ALL_STAGES: tiny.run_stage(pathlib.Path('.'), *stage)"

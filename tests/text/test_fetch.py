@@ -168,3 +168,8 @@ def test_when_no_source_delivers_the_error_has_the_reason_of_each(tmp_path: Path
     reasons = r"absent\.txt: No such file.*long\.txt: more than max_bytes.*pipe: not a file"
     with pytest.raises(ValueError, match=reasons):
         get("absent.txt", "long.txt", "pipe", root=tmp_path, max_bytes=len(GOOD))
+
+
+def test_a_path_that_cannot_even_be_looked_at_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "good.txt").write_bytes(GOOD)
+    assert get("x" * 300, "good.txt", root=tmp_path) == GOOD

@@ -1,8 +1,21 @@
 """Where MLflow keeps things, said to people."""
 
+from pathlib import Path
+
 import pytest
 
-from timemachine.tracking.address import without_password
+from timemachine.tracking.address import tracking_uri, without_password
+
+
+@pytest.mark.parametrize("name", ["why?", "100%", "p%41"])
+def test_a_folder_whose_name_the_store_would_misread_is_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(ValueError, match=r"no store below a folder with '[?%]' in its name; rename it, or set"):
+        tracking_uri(tmp_path / name)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://host:5000")
+    assert tracking_uri(tmp_path / name) == "http://host:5000"
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,12 @@ def test_an_interruption_says_where_it_stopped_and_leaves_two_states(folder: Pat
     assert [path.name[:15] for path in sorted(folder.iterdir())] == ["epoch-000000003", "epoch-000000004"]
 
 
+def test_an_interruption_before_the_first_state_says_that_there_is_none(folder: Path) -> None:
+    with pytest.raises(KeyboardInterrupt) as stopped, Resumable(folder, "it", 5):
+        raise KeyboardInterrupt
+    assert stopped.value.__notes__ == ["there is no state of it yet, and the same command begins anew"]
+
+
 def test_a_training_that_diverges_keeps_its_last_good_epoch(folder: Path) -> None:
     wild = tiny_params()["train_ar"]["linear"] | {"lr": 100.0, "batch_size": 60, "num_epochs": 50}
     x = noisy_sine(120, 0.01, 0.2, 0).x

@@ -62,10 +62,12 @@ def read_csv_within(folder: str | Path, path: str | Path, time_column: str, valu
     """Read a series as `read_csv` does, from a file that truly lies in a folder.
 
     Raises:
-        ValueError: as `read_csv`; or a link on the way leads out of the folder.
+        ValueError: as `read_csv`; or a link on the way leads out of the folder, or to what is no file.
     """
     if not Path(path).resolve().is_relative_to(Path(folder).resolve()):
         raise ValueError(f"{path}: a link that leads out of {folder}/; put the file itself there")
+    if Path(path).exists() and not Path(path).is_file():
+        raise ValueError(f"{path}: not a file")  # nobody may ever write into a pipe
     return read_csv(path, time_column, value_column)
 
 

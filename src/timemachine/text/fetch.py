@@ -5,6 +5,7 @@ wrong bytes never touch the disk.
 """
 
 import hashlib
+import stat
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -64,9 +65,9 @@ def fetch(
 
 
 def _read(path: Path, max_bytes: int) -> bytes:
-    if path.exists() and not path.is_file():
-        raise SourceError("not a file")  # nobody may ever write into a pipe
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise SourceError("not a file")  # nobody may ever write into a pipe
         with path.open("rb") as file:
             content = file.read(max_bytes + 1)
     except OSError as error:

@@ -6,8 +6,19 @@ from pathlib import Path
 
 
 def tracking_uri(root: Path) -> str:
-    """Return `MLFLOW_TRACKING_URI`, or the SQLite store in the repository root."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root.resolve() / 'mlflow.db'}"
+    """Return `MLFLOW_TRACKING_URI`, or the SQLite store in the repository root.
+
+    Raises:
+        ValueError: the root has a name that MLflow would read as something else.
+    """
+    if own := os.environ.get("MLFLOW_TRACKING_URI"):
+        return own
+    if found := re.search(r"[?%]", str(root.resolve())):
+        raise ValueError(
+            f"{root.resolve()}: MLflow keeps no store below a folder with {found[0]!r} in its name; rename it, or "
+            "set MLFLOW_TRACKING_URI"
+        )
+    return f"sqlite:///{root.resolve() / 'mlflow.db'}"
 
 
 def without_password(text: str) -> str:

@@ -120,11 +120,14 @@ class Resumable:
                 self._remove_all()
             return
         self._write()
-        for path in self._paths()[:1]:
-            # With the same learning rate a training that diverged would do so again.
-            further = "" if isinstance(error, ValueError) else ", and the same command goes on from there"
-            epoch = f"epoch {_epoch_of(path)} of {self._num_epochs}"
+        # With the same learning rate a training that diverged would do so again.
+        can_go_on = not isinstance(error, ValueError)
+        if paths := self._paths():
+            further = ", and the same command goes on from there" if can_go_on else ""
+            epoch = f"epoch {_epoch_of(paths[0])} of {self._num_epochs}"
             error.add_note(f"{self.folder} keeps the state of {self._name} after {epoch}{further}")
+        elif can_go_on:
+            error.add_note(f"there is no state of {self._name} yet, and the same command begins anew")
 
     def _write(self) -> None:
         if self._newest is None:
