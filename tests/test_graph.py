@@ -221,7 +221,9 @@ class TestByDvc:
     def test_bad_params_and_a_bad_series_stop_before_anything_is_removed(self, repository: Repository) -> None:
         good = (repository.folder / "params.yaml").read_text()
         repository.change(lambda content: content["train_rnn"]["carried"].update(corpus="nope"))
-        with pytest.raises(AssertionError, match=r"check: error: .*carried\.corpus: unknown corpus 'nope'"):
+        with pytest.raises(
+            AssertionError, match=r"dvc: error: params\.yaml: .*carried\.corpus: unknown corpus 'nope'"
+        ):
             repository.repro()
         assert (repository.folder / "data/models/rnn/carried/model.safetensors").exists()
         (repository.folder / "data/own/s.csv").write_text("time,value\n1,2\n2,high\n")

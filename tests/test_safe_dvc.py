@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -135,22 +136,106 @@ TRAINING = """if True:
             states.update(resume.Snapshot(epoch + 1, {"weight": torch.zeros(1)}, {}))
         Path("epochs_restored").write_text(str(states.num_restored))
 """
-KILLED_BEFORE_THE_LOCK = """if True:
-    import os, signal
+KILLED = """if True:
+    import os, signal, sys
     from dvc.dvcfile import Lockfile
+    from timemachine import handover
     from timemachine.safe_dvc import main
-    Lockfile.dump_stages = lambda *arguments, **options: os.kill(os.getpid(), signal.SIGKILL)
+    owner, name = {"before": (Lockfile, "dump_stages"), "after": (handover, "filed")}[sys.argv.pop(1)]
+    setattr(owner, name, lambda *arguments, **options: os.kill(os.getpid(), signal.SIGKILL))
     main()
 """
 
 
-def test_a_training_that_is_done_but_not_in_the_lock_keeps_its_states(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("moment", "epochs_restored"), [("before", "3"), ("after", "0")])
+def test_a_training_keeps_its_states_until_it_is_in_the_lock(
+    tmp_path: Path, moment: str, epochs_restored: str
+) -> None:
     (tmp_path / "train.py").write_text(TRAINING)
     (tmp_path / "dvc.yaml").write_text("stages: {a: {cmd: python train.py, outs: [epochs_restored]}}\n")
     assert dvc(tmp_path, "init", "--no-scm").returncode == 0
-    command = [sys.executable, "-c", KILLED_BEFORE_THE_LOCK, "repro"]
+    command = [sys.executable, "-c", KILLED, moment, "repro"]
     killed = subprocess.run(command, cwd=tmp_path, env=safe_dvc.environment(), capture_output=True, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert len(list(tmp_path.glob(f"{handover.STATES}/this/epoch-*"))) == 2
     assert dvc(tmp_path, "repro").returncode == 0
-    assert (tmp_path / "epochs_restored").read_text() == "3"
+    assert (tmp_path / "epochs_restored").read_text() == epochs_restored
     assert list((tmp_path / handover.STATES).iterdir()) == []
+
+
+def test_results_are_on_the_disk_before_the_lock_names_them(tmp_path: Path) -> None:
+    (tmp_path / "dvc.yaml").write_text("stages: {a: {cmd: echo a > a, outs: [a]}}\n")
+    assert dvc(tmp_path, "init", "--no-scm").returncode == 0
+    code = """if True:
+        import os
+        from timemachine.safe_dvc import main
+        sync = os.sync
+        os.sync = lambda: (sync(), print("synced:", sorted(os.listdir())))
+        main()
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", code, "repro"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert "synced: ['.dvc', '.dvcignore', 'a', 'dvc.yaml']" in done.stdout
+    assert (tmp_path / "dvc.lock").exists()
+
+
+@pytest.mark.parametrize("workspace", ["whole", "damaged", "gone", "of other params"])
+def test_what_is_damaged_in_the_cache_is_made_again(tmp_path: Path, workspace: str) -> None:
+    (tmp_path / "text").write_text("one")
+    (tmp_path / "dvc.yaml").write_text(
+        "stages:\n"
+        "  file: {cmd: cp text a, deps: [text], outs: [a]}\n"
+        "  folder: {cmd: mkdir b; cp text b/c; echo two > b/d, deps: [text], outs: [b]}\n"
+    )
+    assert dvc(tmp_path, "init", "--no-scm").returncode == 0
+    assert dvc(tmp_path, "repro").returncode == 0
+    if workspace == "of other params":
+        (tmp_path / "text").write_text("three")
+        assert dvc(tmp_path, "repro").returncode == 0
+        (tmp_path / "text").write_text("one")
+    cached = list(tmp_path.glob(".dvc/cache/files/md5/*/*"))
+    assert len(cached) >= 3
+    for path in cached:
+        assert path.stat().st_mode & 0o777 == 0o444
+        path.chmod(0o644)
+        path.write_text("")
+        path.chmod(0o444)
+    if workspace == "damaged":
+        (tmp_path / "a").write_text("")
+        (tmp_path / "b/c").write_text("")
+    elif workspace == "gone":
+        (tmp_path / "a").unlink()
+        shutil.rmtree(tmp_path / "b")
+    done = dvc(tmp_path, "repro")
+    assert done.returncode == 0, done.stderr
+    for path in ("a", "b/c"):
+        assert (tmp_path / path).read_text() == "one"
+    assert dvc(tmp_path, "status").stdout.startswith("Data and pipelines are up to date")
+    shutil.rmtree(tmp_path / "b")
+    assert dvc(tmp_path, "checkout").returncode == 0
+    assert (tmp_path / "b/c").read_text() == "one"
+
+
+def test_a_stage_does_not_see_variables_that_change_sums(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OMP_THREAD_LIMIT", "MKL_CBWR", "ONEDNN_MAX_CPU_ISA", "OTHER"):
+        monkeypatch.setenv(name, "1")
+    (tmp_path / "dvc.yaml").write_text("stages: {a: {cmd: env > a, outs: [a]}}\n")
+    assert dvc(tmp_path, "init", "--no-scm").returncode == 0
+    assert dvc(tmp_path, "repro").returncode == 0
+    seen = (tmp_path / "a").read_text()
+    assert [name for name in ("OMP_", "MKL_", "ONEDNN_", "OTHER") if f"\n{name}" in f"\n{seen}"] == ["OTHER"]
+
+
+def test_params_that_dvc_would_choke_on_end_in_one_line(tmp_path: Path) -> None:
+    aliases = "".join(f"a{i + 1}: &a{i + 1} [{', '.join([f'*a{i}'] * 10)}]\n" for i in range(9))
+    (tmp_path / "params.yaml").write_text(f"a0: &a0 [x]\n{aliases}")
+    (tmp_path / "stages").mkdir()
+    (tmp_path / "stages/check.py").touch()
+    (tmp_path / "dvc.yaml").write_text("stages: {a: {cmd: echo a > a, params: [a9], outs: [a]}}\n")
+    assert dvc(tmp_path, "init", "--no-scm").returncode == 0
+    for command in (["repro"], ["exp", "run"]):
+        done = dvc(tmp_path, *command)
+        assert done.returncode == 1
+        assert done.stderr.startswith("dvc: error: params.yaml: compute: missing; ")
+        assert done.stderr.count("\n") == 1

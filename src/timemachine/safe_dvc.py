@@ -27,6 +27,8 @@ from timemachine import handover
 
 # Longer than any living DVC that is not this one takes to write a line.
 _WRITING_S = 2.0
+# Variables that change in which order sums are taken, or by how many threads, which is for params to say.
+_CHANGE_SUMS = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "GOTO_", "ONEDNN_", "DNNL_", "ATEN_")
 
 
 def command(*arguments: str) -> list[str]:
@@ -54,28 +56,52 @@ def main() -> None:
         sys.exit("dvc: error: DVC is not installed here; `make setup` does it")
     make_safe()
     handover.announce()
-    forget_the_dead(_repository())
+    root = _repository()
+    forget_the_dead(root)
+    _refuse_bad_params(root, sys.argv[1:])
     sys.exit(dvc())
 
 
+def _refuse_bad_params(root: Path, arguments: list[str]) -> None:
+    """End in one line where DVC, which reads params.yaml before any stage can check it, may not end at all."""
+    runs = "repro" in arguments[:1] or arguments[:2] in (["exp", "run"], ["experiments", "run"])
+    if runs and (root / "stages/check.py").is_file():
+        from timemachine import params
+
+        try:
+            params.load(os.path.relpath(root / "params.yaml"))
+        except (ValueError, OSError) as error:
+            sys.exit(f"dvc: error: {error}")
+
+
 def make_safe() -> None:
-    """Change the DVC of this process: how it writes, what it removes and trusts, and how long it tries."""
-    import diskcache
+    """Change the DVC of this process: how it writes, what it removes, trusts and runs, and how long it tries."""
+    _write_whole_files()
+    _remove_nothing_outside()
+    _trust_nothing_damaged()
+    _run_stages_by_their_params()
+    _take_over_states()
+    _end_where_no_hash_can_be_noted()
+
+
+def _write_whole_files() -> None:
     from dvc import rwlock
-    from dvc.dvcfile import Lockfile
-    from dvc.exceptions import DvcException
-    from dvc.output import Output
-    from dvc.stage import cache as run_cache
-    from dvc.stage import run as stage_run
     from dvc.utils.serialize import _common, _yaml
 
-    dump, edit, remove = _common._dump_data, rwlock._edit_rwlock, Output.remove
-    load_run, transact = run_cache.StageCache._load_cache, diskcache.Cache._transact
-    prepare, dump_stages = stage_run.prepare_kwargs, Lockfile.dump_stages
-    roots: dict[str, str] = {}
+    dump, edit = _common._dump_data, rwlock._edit_rwlock
 
     def dump_whole(path: str, data: Any, dumper: Any, fs: Any = None, **options: Any) -> None:
         dump(path, data, dumper, _WholeFiles(fs), **options)
+
+    _common._dump_data = _yaml._dump_data = dump_whole
+    rwlock._edit_rwlock = lambda folder, fs, hardlink: edit(folder, _WholeFiles(fs), hardlink)
+
+
+def _remove_nothing_outside() -> None:
+    from dvc.exceptions import DvcException
+    from dvc.output import Output
+
+    remove = Output.remove
 
     def remove_inside(out: Any, *arguments: Any, **options: Any) -> None:
         path = Path(out.fs_path)
@@ -84,6 +110,17 @@ def make_safe() -> None:
         if out.protocol == "local" and not inside:
             raise DvcException(f"{out.fs_path} lies outside the repository; it stays")
         remove(out, *arguments, **options)
+
+    Output.remove = remove_inside
+
+
+def _trust_nothing_damaged() -> None:
+    from dvc.exceptions import DvcException
+    from dvc.stage import cache as run_cache
+    from dvc_data.hashfile.db import HashFileDB
+    from dvc_data.hashfile.db.local import LocalHashFileDB
+
+    load_run = run_cache.StageCache._load_cache
 
     def load_whole_run(runs: Any, key: str, name: str) -> Any:
         with suppress(DvcException, RecursionError):
@@ -100,6 +137,63 @@ def make_safe() -> None:
         newest_first = sorted(entries, key=lambda entry: entry.stat().st_mtime, reverse=True)
         return next(filter(None, (runs._load_cache(key, entry.name) for entry in newest_first)), None)
 
+    run_cache.StageCache._load_cache, run_cache.StageCache._load = load_whole_run, newest_whole_run
+    # It takes a file that is read-only for whole; the other one hashes it, once as long as it does not change.
+    LocalHashFileDB.check = HashFileDB.check  # type: ignore[method-assign]
+
+
+def _run_stages_by_their_params() -> None:
+    from dvc.stage import run as stage_run
+
+    prepare = stage_run.prepare_kwargs
+
+    def prepare_without_environment(stage: Any, run_env: Any = None) -> Any:
+        options = prepare(stage, run_env)
+        for name in [name for name in options["env"] if name.startswith(_CHANGE_SUMS)]:
+            del options["env"][name]
+        return options
+
+    stage_run.prepare_kwargs = prepare_without_environment
+
+
+def _take_over_states() -> None:
+    from dvc.dvcfile import Lockfile
+    from dvc.stage import Stage
+    from dvc.stage import run as stage_run
+
+    prepare, reproduce, dump_stages = stage_run.prepare_kwargs, Stage.reproduce, Lockfile.dump_stages
+    roots: dict[str, str] = {}
+
+    def file(stage: Any) -> None:
+        handover.filed(Path(roots.get(stage.addressing, stage.repo.root_dir)), stage.addressing)
+
+    def prepare_and_remember(stage: Any, run_env: Any = None) -> Any:
+        options = prepare(stage, run_env)
+        roots[stage.addressing] = options["env"]["DVC_ROOT"]  # of an experiment elsewhere: the real repository
+        return options
+
+    def dump_durably(lock: Any, stages: Any, **options: Any) -> None:
+        os.sync()  # else a power cut could leave a lock, which is durable, without the results that it names
+        dump_stages(lock, stages, **options)
+        for stage in stages:
+            file(stage)
+
+    def reproduce_or_file(stage: Any, **options: Any) -> Any:
+        done = reproduce(stage, **options)
+        if done is None:  # it is in the lock; perhaps the one who wrote it was killed before this
+            file(stage)
+        return done
+
+    stage_run.prepare_kwargs = prepare_and_remember
+    Stage.reproduce, Lockfile.dump_stages = reproduce_or_file, dump_durably
+
+
+def _end_where_no_hash_can_be_noted() -> None:
+    import diskcache
+    from dvc.exceptions import DvcException
+
+    transact = diskcache.Cache._transact
+
     @contextmanager
     def transact_or_end(cache: Any, retry: bool = False, filename: str | None = None) -> Iterator[Any]:
         with ExitStack() as stack:
@@ -109,22 +203,7 @@ def make_safe() -> None:
                 raise DvcException(f"{cache.directory} cannot be written to: {error.__context__}") from None
             yield entered
 
-    def prepare_and_remember(stage: Any, run_env: Any = None) -> Any:
-        options = prepare(stage, run_env)
-        roots[stage.addressing] = options["env"]["DVC_ROOT"]  # of an experiment elsewhere: the real repository
-        return options
-
-    def dump_and_tell(lock: Any, stages: Any, **options: Any) -> None:
-        dump_stages(lock, stages, **options)
-        for stage in stages:
-            handover.filed(Path(roots.get(stage.addressing, stage.repo.root_dir)), stage.addressing)
-
-    Output.remove = remove_inside
-    run_cache.StageCache._load_cache, run_cache.StageCache._load = load_whole_run, newest_whole_run
-    _common._dump_data = _yaml._dump_data = dump_whole
-    rwlock._edit_rwlock = lambda folder, fs, hardlink: edit(folder, _WholeFiles(fs), hardlink)
     diskcache.Cache._transact = transact_or_end
-    stage_run.prepare_kwargs, Lockfile.dump_stages = prepare_and_remember, dump_and_tell
 
 
 class _WholeFiles:
