@@ -1,16 +1,6 @@
 """The `dvc` of this project's environment: DVC, but safe to kill, and at home in its repository.
 
-DVC writes its files in place, and its lock file, which takes it half a second here, after every stage. Whoever
-kills it in that time, or runs out of disk, is left with half a `dvc.lock`, and no command works any more. Its list
-of which process uses which paths is written likewise, and outlives processes. Here both are written as everything
-else in this project is: to a temporary file that then takes the name; and what the dead have locked is set free.
-Its cache of runs has a folder for each set of dependencies, and whoever ends DVC, or its disk, while it makes the
-first entry of one leaves a folder in which DVC finds none, and stops for ever; so does an entry that is damaged.
-Here the stage runs again; if a training had ended, it has its states until it is in the lock file.
-
-DVC also removes the outputs of a stage before it runs, wherever a name in params.yaml leads. Here it removes none
-outside the repository. And it remembers hashes in a database that, where it cannot be written to, is tried again
-without end and without a word. Here that ends the command.
+It is DVC with a few of its functions changed; each function that `make_safe` calls changes one thing and says why.
 """
 
 import json
@@ -75,7 +65,7 @@ def _refuse_bad_params(root: Path, arguments: list[str]) -> None:
 
 
 def make_safe() -> None:
-    """Change the DVC of this process: how it writes, what it removes, trusts and runs, and how long it tries."""
+    """Change the DVC of this process."""
     _write_whole_files()
     _remove_nothing_outside()
     _trust_nothing_damaged()
@@ -85,6 +75,12 @@ def make_safe() -> None:
 
 
 def _write_whole_files() -> None:
+    """Let files be whole, or as they were before.
+
+    DVC writes its files in place, and its lock file, which takes it half a second here, after every stage. Whoever
+    kills it in that time, or runs out of disk, is left with half a `dvc.lock`, and no command works any more. Its
+    list of which process uses which paths is written likewise.
+    """
     from dvc import rwlock
     from dvc.utils.serialize import _common, _yaml
 
@@ -98,6 +94,10 @@ def _write_whole_files() -> None:
 
 
 def _remove_nothing_outside() -> None:
+    """Let outputs that lie outside the repository stay.
+
+    DVC removes the outputs of a stage before it runs, wherever a name in params.yaml leads.
+    """
     from dvc.exceptions import DvcException
     from dvc.output import Output
 
@@ -115,6 +115,12 @@ def _remove_nothing_outside() -> None:
 
 
 def _trust_nothing_damaged() -> None:
+    """Let what is damaged in the cache be as good as absent, so that the stage runs again.
+
+    DVC takes a cached file that is read-only for whole, also one that a power cut left empty. Its cache of runs
+    has a folder for each set of dependencies: whoever ends DVC, or its disk, while it makes the first entry of one
+    leaves a folder in which DVC finds none, and stops for ever; a damaged entry stops it likewise.
+    """
     from dvc.exceptions import DvcException
     from dvc.stage import cache as run_cache
     from dvc_data.hashfile.db import HashFileDB
@@ -138,11 +144,12 @@ def _trust_nothing_damaged() -> None:
         return next(filter(None, (runs._load_cache(key, entry.name) for entry in newest_first)), None)
 
     run_cache.StageCache._load_cache, run_cache.StageCache._load = load_whole_run, newest_whole_run
-    # It takes a file that is read-only for whole; the other one hashes it, once as long as it does not change.
+    # This one hashes a file, once as long as it does not change.
     LocalHashFileDB.check = HashFileDB.check  # type: ignore[method-assign]
 
 
 def _run_stages_by_their_params() -> None:
+    """Keep from stages what would change results without being a param."""
     from dvc.stage import run as stage_run
 
     prepare = stage_run.prepare_kwargs
@@ -157,6 +164,7 @@ def _run_stages_by_their_params() -> None:
 
 
 def _take_over_states() -> None:
+    """File what stages hand over: the results are on the disk, then in the lock, then the states go."""
     from dvc.dvcfile import Lockfile
     from dvc.stage import Stage
     from dvc.stage import run as stage_run
@@ -189,6 +197,7 @@ def _take_over_states() -> None:
 
 
 def _end_where_no_hash_can_be_noted() -> None:
+    """End where the database of hashes cannot be written to; DVC tries without end and without a word."""
     import diskcache
     from dvc.exceptions import DvcException
 

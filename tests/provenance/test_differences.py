@@ -26,6 +26,18 @@ PAIRS: dict[str, tuple[str, Callable[[Path], object], Callable[[Path], object], 
         lambda path: write_json(path, {"a": 1, "b": 2}),
         ["b is 2, not absent"],
     ),
+    "what is empty in another way": (
+        "a.json",
+        lambda path: write_json(path, {"a": {}}),
+        lambda path: write_json(path, {"a": []}),
+        ["a is [], not {}; 1 of 1 values differ"],
+    ),
+    "a number that is infinite": (
+        "a.json",
+        lambda path: path.write_text('{"a": NaN, "b": 1.0}'),
+        lambda path: path.write_text('{"a": Infinity, "b": 1.5}'),
+        ["a is inf, not nan; 2 of 2 values differ, numbers by at most 0.3 of their size"],
+    ),
     "a weight": (
         "a.safetensors",
         lambda path: write_arrays(path, {"b": W, "w": W}),

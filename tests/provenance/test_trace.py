@@ -42,6 +42,18 @@ def test_a_trace_says_what_has_changed_since(repository: Path) -> None:
     assert git(repository, "rev-parse", "HEAD")[:12] in trace[""]
 
 
+def test_a_commit_that_does_not_have_all_of_it_either_is_not_said_to(repository: Path) -> None:
+    text = (repository / "params.yaml").read_text()
+    (repository / "params.yaml").write_text(text.replace("seed: 0", "seed: 1"))
+    assert safe_dvc.run(repository, "repro", "--quiet").returncode == 0
+    (repository / "params.yaml").write_text(text.replace("seed: 0", "seed: 2"))
+    commit(repository, "a lock of other params")
+    head = git(repository, "rev-parse", "HEAD")[:12]
+    trace = told(repository, "data/folder")
+    assert trace["again"] == "not as it stands: since then series.seed in params.yaml changed"
+    assert trace[""] == f"nor in commit {head}, which has other: series.seed in params.yaml"
+
+
 def test_a_damaged_cache_is_not_said_to_have_it(repository: Path) -> None:
     for kept in (repository / ".dvc/cache/files/md5").glob("*/*"):
         kept.chmod(0o644)

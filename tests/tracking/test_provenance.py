@@ -1,6 +1,8 @@
+import platform
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from tiny import git, run_stage, write_params
 
@@ -39,8 +41,19 @@ def test_a_run_is_traced_to_text_params_and_commit_and_can_be_made_again(
     assert trace["text"] == [f"SHA-256 {content['download']['sha256']}"]
     assert "num_hiddens: 8" in trace["params"]
     assert trace["commit"] == [head]
+    assert trace["machine"][0].startswith(f"python {platform.python_version()}, torch {torch.__version__}, ")
     assert trace["again"] == [f"yes: `git checkout {head[:12]}`, then `dvc repro train_rnn@carried`"]
     assert told(root, published["pipeline"])["again"] == [f"yes: `git checkout {head[:12]}`, then `dvc repro`"]
+
+
+def test_a_run_of_another_machine_and_text_says_what_is_not_here(root: Path, published: dict[str, str]) -> None:
+    with open_store(root, "timemachine") as store:
+        store.client.set_tag(published["carried"], "timemachine.torch", "1.0")
+    for text in (root / "data/raw/timemachine.txt", root / "text.txt"):
+        text.unlink()
+    (again,) = told(root, published["carried"])["again"]
+    assert again.startswith("yes, with internet, as the text is not at hand: `git checkout ")
+    assert again.endswith(f"; not to the byte, as this machine has torch {torch.__version__}")
 
 
 def test_a_run_whose_params_or_commit_are_not_here_says_so(root: Path, published: dict[str, str]) -> None:

@@ -133,7 +133,7 @@ def test_what_a_training_told_that_ended_otherwise_makes_way(root: Path) -> None
     spool.write_text("".join(json.dumps(line) + "\n" for line in lines))
     publish_here(root)
     assert len(runs(root)) == 6
-    assert "timemachine.torch" not in runs(root)["carried"].data.tags
+    assert "timemachine.host" not in runs(root)["carried"].data.tags
 
 
 def test_a_damaged_spool_does_not_stop_publishing(root: Path) -> None:

@@ -1,5 +1,6 @@
 """What a second run could be made from, without asking anybody: the text, and what git knows."""
 
+import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +24,16 @@ def text_at_hand(root: Path, download: Mapping[str, Any]) -> bytes | None:
         return fetch(local, download["sha256"], **limits, root=root, report=lambda _: None)
     except ValueError:
         return None
+
+
+def checkout(root: Path, commit: str, folder: Path) -> bool:
+    """Write what a commit has of a repository into an empty folder; return whether git has it."""
+    archive = folder / "commit.zip"
+    if git(root, "archive", "--format=zip", f"--output={archive}", commit) is None:
+        return False
+    shutil.unpack_archive(archive, folder)
+    archive.unlink()
+    return True
 
 
 def git(root: Path, *arguments: str) -> str | None:

@@ -48,7 +48,7 @@ def distance(expected: float, found: float) -> float:
 
 
 def _leaves(content: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(content, (dict, list)):
+    if isinstance(content, (dict, list)) and content:
         items = content.items() if isinstance(content, dict) else enumerate(content)
         for name, value in items:
             yield from _leaves(value, f"{key}.{name}" if key else str(name))
@@ -66,7 +66,7 @@ def _of_json(expected: Any, found: Any) -> str:
     if not differing:
         return "the same values, written in another way"
     pairs = [(wanted.get(key), got.get(key)) for key in differing]
-    apart = [distance(a, b) for a, b in pairs if _is_number(a) and _is_number(b)]
+    apart = [distance(a, b) for a, b in pairs if _is_number(a) and _is_number(b) and math.isfinite(a - b)]
     key = differing[0]
     return (
         f"{key} is {_shown(key, got)}, not {_shown(key, wanted)}; {len(differing)} of {len(wanted)} values differ"
@@ -92,7 +92,7 @@ def _of_arrays(expected: Mapping[str, Any], found: Mapping[str, Any]) -> str:
         differing = np.argwhere((wanted != got) & ~((wanted != wanted) & (got != got)))
         if len(differing):
             at = tuple(differing[0].tolist())
-            apart = np.abs(wanted.astype(float) - got.astype(float))[tuple(differing.T)]
+            apart = np.abs(wanted.astype(complex) - got.astype(complex))[tuple(differing.T)]
             finite = apart[np.isfinite(apart)]
             return (
                 f"{name}{list(at)} is {got[at]}, not {wanted[at]}; {len(differing)} of {wanted.size} elements "

@@ -1,7 +1,8 @@
 """From which text, params, commit and machine an output came, and whether it can be made again now."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import yaml
 
 from timemachine.compute import environment
 from timemachine.files import read_mapping
-from timemachine.provenance.at_hand import RAW, git, text_at_hand
+from timemachine.provenance.at_hand import RAW, checkout, git, text_at_hand
 from timemachine.provenance.lock import (
     LockedStage,
     before,
@@ -150,16 +151,30 @@ def _no_commit(root: Path) -> str:
     return "none: git knows no dvc.lock here"
 
 
-def _other_machine(recorded: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
-    """Yield in what this machine is not of the kind that the models were trained on."""
+def other_machine(recorded: Iterable[Mapping[str, str]]) -> str:
+    """Return in what this machine is not of the kind that models were trained on; nothing if it is."""
     import torch  # takes two seconds
 
     here = environment(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    for machine in recorded.values():
+    for machine in recorded:
         differing = [f"{key} {here.get(key)}" for key, value in machine.items() if here.get(key) != value]
         if differing:
-            yield f"             but not to the byte, as this machine has {', '.join(differing)}"
-            return
+            return ", ".join(differing)
+    return ""
+
+
+def _then(root: Path, stages: Mapping[str, LockedStage], lineage: Sequence[str], commit: str) -> str:
+    """Say whether the commit that brought a stage into the lock has all that it was run with."""
+    with tempfile.TemporaryDirectory() as folder:
+        if not checkout(root, commit, Path(folder)):
+            return f"git cannot bring back commit {commit[:12]}"
+        try:
+            lacking = changed_since(Path(folder), stages, lineage)
+        except ValueError as error:
+            lacking = [str(error).removeprefix(f"{folder}/")]
+    if lacking:
+        return f"nor in commit {commit[:12]}, which has other: {in_short(lacking)}"
+    return f"`git checkout {commit[:12]}` has all of it as it was; then `dvc repro {lineage[-1]}`"
 
 
 def _again(
@@ -174,10 +189,11 @@ def _again(
     if changed:
         yield f"again        not as it stands: since then {in_short(changed)} changed"
         if commit:
-            yield f"             `git checkout {commit[:12]}` has all of it as it was; then `dvc repro {name}`"
+            yield f"             {_then(root, stages, lineage, commit)}"
         return
     if "download" in lineage and text_at_hand(root, _wanted(stages)) is None:
         yield f"again        yes, with internet, as the text is not at hand: `dvc repro --force {name}`"
         return
     yield f"again        yes: code, params and data are those of dvc.lock: `dvc repro --force {name}`"
-    yield from _other_machine(recorded)
+    if differing := other_machine(recorded.values()):
+        yield f"             but not to the byte, as this machine has {differing}"

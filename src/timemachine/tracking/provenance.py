@@ -8,12 +8,15 @@ from typing import Any
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from timemachine.provenance.at_hand import git
+from timemachine.params import Download, validate
+from timemachine.provenance.at_hand import git, text_at_hand
 from timemachine.provenance.lock import parse_yaml, value_at
+from timemachine.provenance.trace import other_machine
 from timemachine.tracking.address import without_password
 from timemachine.tracking.store import Store, open_store
 
-_MACHINE = ("python", "torch", "numpy", "system", "processor", "device", "num_threads", "host")
+_KIND = ("python", "torch", "numpy", "system", "processor", "device")
+_MACHINE = (*_KIND, "num_threads", "host")
 
 
 def trace_run(root: Path, experiment: str, run_id: str) -> list[str]:
@@ -80,7 +83,8 @@ def _again(root: Path, run: Run, commit: str | None, dirty: bool) -> str:
     content = _params_at(root, commit)
     if content is None:
         return f"not from here: this repository has no commit {commit[:12]}; `git fetch` may bring it"
-    stage = run.data.tags.get("DVC_STAGE", "")
+    tags = run.data.tags
+    stage = tags.get("DVC_STAGE", "")
     section, _, name = stage.partition("@")
     recipe = value_at(content, section, name)
     recipe = recipe if isinstance(recipe, dict) else {}
@@ -89,7 +93,19 @@ def _again(root: Path, run: Run, commit: str | None, dirty: bool) -> str:
         what = ", ".join(differing) or name
         return f"by hand: its params are not those of the commit ({section}: {what}); they stand above"
     doubt = ", if the changes that were not committed did not matter" if dirty else ""
-    return f"yes{doubt}: `git checkout {commit[:12]}`, then `dvc repro{f' {stage}' if stage else ''}`"
+    if not _text_is_at_hand(root, content):
+        doubt = f", with internet, as the text is not at hand{doubt}"
+    other = other_machine([{name: tags[tag] for name in _KIND if (tag := f"timemachine.{name}") in tags}])
+    but = f"; not to the byte, as this machine has {other}" if other else ""
+    return f"yes{doubt}: `git checkout {commit[:12]}`, then `dvc repro{f' {stage}' if stage else ''}`{but}"
+
+
+def _text_is_at_hand(root: Path, content: dict[str, Any]) -> bool:
+    try:
+        wanted = validate(Download, content.get("download"), "params.yaml")
+    except ValueError:
+        return False
+    return text_at_hand(root, wanted.model_dump()) is not None
 
 
 def _params_at(root: Path, commit: str) -> dict[str, Any] | None:

@@ -154,6 +154,7 @@ def _model_run(
         raise ValueError(f"{folder}: not what params.yaml describes now; run `dvc repro` first")
     for _, path in artifacts:
         _hash(path)
+    machine = read_mapping(folder / "environment.json")
     return RunContent(
         path=f"{family}/{name}",
         name=name,
@@ -169,6 +170,7 @@ def _model_run(
             "DVC_STAGE": f"train_{family}@{name}",
             "mlflow.source.name": f"train_{family}@{name}",
             "mlflow.user": user(),
+            **{f"timemachine.{key}": str(value) for key, value in machine.items()},
         },
     )
 
