@@ -73,6 +73,12 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return results(folder)
 
 
+def hear_signals() -> None:
+    """Hear what nohup, or a shell that runs the tests in the background, ignores."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 class Victim:
     """A repository in which `dvc repro` is run and killed."""
 
@@ -92,6 +98,7 @@ class Victim:
                 stdout=said,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=hear_signals,
             )
 
     def said(self) -> str:
@@ -288,7 +295,7 @@ def test_a_signal_says_where_a_training_stopped_and_the_next_one_goes_on_from_th
             cwd=project,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # under nohup it is ignored
+            preexec_fn=hear_signals,
         )
         while not any(int(path.name[6:15]) > stopped_after[-1] for path in states()):
             assert training.poll() is None
