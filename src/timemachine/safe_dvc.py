@@ -45,6 +45,8 @@ def main() -> None:
     except ModuleNotFoundError:
         sys.exit("dvc: error: DVC is not installed here; `make setup` does it")
     make_safe()
+    for name in [name for name in os.environ if name.startswith(_CHANGE_SUMS)]:
+        del os.environ[name]  # stages inherit the rest
     handover.announce()
     root = _repository()
     forget_the_dead(root)
@@ -69,7 +71,6 @@ def make_safe() -> None:
     _write_whole_files()
     _remove_nothing_outside()
     _trust_nothing_damaged()
-    _run_stages_by_their_params()
     _take_over_states()
     _end_where_no_hash_can_be_noted()
 
@@ -146,21 +147,6 @@ def _trust_nothing_damaged() -> None:
     run_cache.StageCache._load_cache, run_cache.StageCache._load = load_whole_run, newest_whole_run
     # This one hashes a file, once as long as it does not change.
     LocalHashFileDB.check = HashFileDB.check  # type: ignore[method-assign]
-
-
-def _run_stages_by_their_params() -> None:
-    """Keep from stages what would change results without being a param."""
-    from dvc.stage import run as stage_run
-
-    prepare = stage_run.prepare_kwargs
-
-    def prepare_without_environment(stage: Any, run_env: Any = None) -> Any:
-        options = prepare(stage, run_env)
-        for name in [name for name in options["env"] if name.startswith(_CHANGE_SUMS)]:
-            del options["env"][name]
-        return options
-
-    stage_run.prepare_kwargs = prepare_without_environment
 
 
 def _take_over_states() -> None:

@@ -4,11 +4,21 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from timemachine.text.fetch import fetch
 
 RAW = "data/raw/timemachine.txt"
+
+
+def names_a_text(download: Any) -> TypeGuard[Mapping[str, Any]]:
+    """Return whether a section `download`, of a lock or of a commit, has what `text_at_hand` needs."""
+    kinds = {"sha256": str, "sources": list, "max_bytes": int}
+    return (
+        isinstance(download, dict)
+        and all(isinstance(download.get(key), kind) for key, kind in kinds.items())
+        and all(isinstance(source, str) for source in download["sources"])
+    )
 
 
 def text_at_hand(root: Path, download: Mapping[str, Any]) -> bytes | None:

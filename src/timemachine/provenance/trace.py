@@ -10,7 +10,7 @@ import yaml
 
 from timemachine.compute import environment
 from timemachine.files import read_mapping
-from timemachine.provenance.at_hand import RAW, checkout, git, text_at_hand
+from timemachine.provenance.at_hand import RAW, checkout, git, names_a_text, text_at_hand
 from timemachine.provenance.lock import (
     LockedStage,
     before,
@@ -95,8 +95,8 @@ def _inputs(stages: Mapping[str, LockedStage], lineage: Sequence[str]) -> Iterat
 
 
 def _wanted(stages: Mapping[str, LockedStage]) -> Mapping[str, Any]:
-    wanted, kinds = stages["download"].params.get("download"), {"sha256": str, "sources": list, "max_bytes": int}
-    if isinstance(wanted, dict) and all(isinstance(wanted.get(key), kind) for key, kind in kinds.items()):
+    wanted = stages["download"].params.get("download")
+    if names_a_text(wanted):
         return wanted
     raise ValueError("dvc.lock: the stage download has no hash of a text; `dvc repro` mends it")
 

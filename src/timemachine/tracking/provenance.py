@@ -8,8 +8,7 @@ from typing import Any
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from timemachine.params import Download, validate
-from timemachine.provenance.at_hand import git, text_at_hand
+from timemachine.provenance.at_hand import git, names_a_text, text_at_hand
 from timemachine.provenance.lock import parse_yaml, value_at
 from timemachine.provenance.trace import other_machine
 from timemachine.tracking.address import without_password
@@ -93,19 +92,12 @@ def _again(root: Path, run: Run, commit: str | None, dirty: bool) -> str:
         what = ", ".join(differing) or name
         return f"by hand: its params are not those of the commit ({section}: {what}); they stand above"
     doubt = ", if the changes that were not committed did not matter" if dirty else ""
-    if not _text_is_at_hand(root, content):
+    wanted = content.get("download")
+    if not (names_a_text(wanted) and text_at_hand(root, wanted) is not None):
         doubt = f", with internet, as the text is not at hand{doubt}"
     other = other_machine([{name: tags[tag] for name in _KIND if (tag := f"timemachine.{name}") in tags}])
     but = f"; not to the byte, as this machine has {other}" if other else ""
     return f"yes{doubt}: `git checkout {commit[:12]}`, then `dvc repro{f' {stage}' if stage else ''}`{but}"
-
-
-def _text_is_at_hand(root: Path, content: dict[str, Any]) -> bool:
-    try:
-        wanted = validate(Download, content.get("download"), "params.yaml")
-    except ValueError:
-        return False
-    return text_at_hand(root, wanted.model_dump()) is not None
 
 
 def _params_at(root: Path, commit: str) -> dict[str, Any] | None:
