@@ -2,19 +2,27 @@
 
 import os
 
-os.environ["OMP_NUM_THREADS"] = "1"  # tests run side by side; before torch is imported
+# The caller's environment must not change a result. These variables are read when numpy, torch and matplotlib are
+# imported, so they go first; tests that compare this process with a stage that DVC started need the same sums in both.
+for _name in list(os.environ):
+    if _name.startswith(("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "GOTO_", "ONEDNN_", "DNNL_", "ATEN_", "MPL")):
+        del os.environ[_name]
 
 import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from graph import ROOT
 from hypothesis import settings
+from threadpoolctl import threadpool_limits
 from tiny import ALL_STAGES, make_project, run_stage
 
 from timemachine import params
 from timemachine.text.fetch import fetch
 
+torch.set_num_threads(1)  # tests run side by side
+threadpool_limits(1)
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
