@@ -15,11 +15,11 @@ from itertools import pairwise
 import torch
 from torch import Generator, Tensor
 
-from timemachine.models.rnn_scratch import RNNScratch
-from timemachine.models.state import State, detach
-from timemachine.training.bptt import STRATEGIES, randomised_gates, truncated_gates
+from timemachine.gradients.truncation import STRATEGIES, randomised_gates, truncated_gates
+from timemachine.language.models.rnn_scratch import RNNScratch
+from timemachine.language.training.train import cross_entropy
 from timemachine.training.devices import choose_device
-from timemachine.training.language import cross_entropy
+from timemachine.training.state import State, detach
 
 VOCAB_SIZE, NUM_HIDDENS, BATCH_SIZE, NUM_STEPS, TAU = 28, 512, 32, 32, 8
 

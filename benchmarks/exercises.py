@@ -18,17 +18,19 @@ import numpy as np
 import torch
 from torch import Generator, nn
 
-from timemachine import params, stage
-from timemachine.evaluation.generation import Sampling, continue_sequences
-from timemachine.evaluation.perplexity import read_streams
-from timemachine.params import Params, RnnRecipe
-from timemachine.progress import Progress
+from timemachine.base import config
+from timemachine.language.generation.generate import Sampling, continue_sequences
+from timemachine.language.models.config import RnnRecipe
+from timemachine.language.scoring.perplexity import read_streams
+from timemachine.language.training.history import perplexity
+from timemachine.language.training.train import train_language_model
+from timemachine.pipeline import params, stage
+from timemachine.pipeline.params import Params
+from timemachine.pipeline.progress import Progress
 from timemachine.text.clean import decode
 from timemachine.text.corpus import Corpus
 from timemachine.text.prepare import build_corpus
 from timemachine.training.devices import choose_device
-from timemachine.training.history import perplexity
-from timemachine.training.language import train_language_model
 from timemachine.training.loop import DivergenceError, Epoch
 
 BASE = "e1_concise_sequential"
@@ -87,9 +89,9 @@ def compare(checked: Params, num_epochs: int, text: Path) -> tuple[nn.Module, Co
     """Print what each change does; return the unchanged model and its corpus."""
     recipe = stage.entry(checked.train_rnn, BASE, "train_rnn")
     content = recipe.model_dump() | {"num_epochs": num_epochs, "num_val": recipe.num_train, "patience": None}
-    base = params.validate(RnnRecipe, content, BASE)
+    base = config.validate(RnnRecipe, content, BASE)
     corpus = Corpus.load(Path("data/text") / base.corpus)
-    runs = [(n, params.validate(RnnRecipe, content | change, n), corpus) for n, change in CHANGES.items()]
+    runs = [(n, config.validate(RnnRecipe, content | change, n), corpus) for n, change in CHANGES.items()]
     another = f"another book: {text.name}"
     if text.is_file():
         book, split = decode(text.read_bytes(), str(text)), checked.preprocess.split

@@ -36,16 +36,16 @@ from statsmodels.tsa.statespace.exponential_smoothing import ExponentialSmoothin
 from statsmodels.tsa.statespace.sarimax import SARIMAX
 from statsmodels.tsa.statespace.structural import UnobservedComponents
 
-from timemachine import params
-from timemachine.evaluation.lags import choice_of
-from timemachine.params import Params
-from timemachine.series.backtest import choose
-from timemachine.series.candidates import candidates
-from timemachine.series.forecasting import rmse
-from timemachine.series.harmonic import harmonic
-from timemachine.series.regression import Affine, ridge
-from timemachine.series.source import noisy_sine
-from timemachine.series.strategies import Forecast, Forecaster, Origins, recursive
+from timemachine.forecasting.evaluation.lags import choice_of
+from timemachine.forecasting.models.regression import Affine, ridge
+from timemachine.forecasting.series.source import noisy_sine
+from timemachine.forecasting.strategies.backtest import choose
+from timemachine.forecasting.strategies.candidates import candidates
+from timemachine.forecasting.strategies.harmonic import harmonic
+from timemachine.forecasting.strategies.steps import rmse
+from timemachine.forecasting.strategies.strategies import Forecast, Forecaster, Origins, recursive
+from timemachine.pipeline import params
+from timemachine.pipeline.params import Params
 
 Array = NDArray[np.float64]
 

@@ -14,9 +14,9 @@ from collections.abc import Callable
 import torch
 from torch import Generator, nn
 
-from timemachine import params
-from timemachine.evaluation.generation import GREEDY, Sampling, continue_sequences
-from timemachine.models.language import build_language_model
+from timemachine.language.generation.generate import GREEDY, Sampling, continue_sequences
+from timemachine.language.models.build import build_language_model
+from timemachine.pipeline import params
 
 VOCAB_SIZE, PREFIX_LENGTH = 28, 14
 

@@ -20,7 +20,7 @@ import numpy as np
 import pandas  # noqa: F401  counting imports it when it begins; that is no part of the time
 from numpy.typing import NDArray
 
-from timemachine.ngrams.counts import count_ngrams
+from timemachine.language.ngrams.counts import count_ngrams
 from timemachine.text.clean import clean_lines, tokenize
 from timemachine.text.vocabulary import Vocabulary
 

@@ -12,11 +12,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from timemachine import compute, params
-from timemachine.params import RnnRecipe
+from timemachine.base import compute
+from timemachine.language.models.config import RnnRecipe
+from timemachine.language.training.train import train_language_model
+from timemachine.pipeline import params
 from timemachine.text.corpus import Corpus
 from timemachine.training.devices import choose_device
-from timemachine.training.language import train_language_model
 from timemachine.training.resume import Resumable, Snapshot
 
 EPOCHS = {"e1_concise_sequential": 100, "e2_concise_windows": 40, "lstm": 3}

@@ -28,8 +28,8 @@ import numpy as np
 import psutil
 import requests
 
-from timemachine import params, stage
-from timemachine.evaluation.checkpoint_folders import find_checkpoint
+from timemachine.pipeline import params, stage
+from timemachine.pipeline.paths import find_checkpoint
 from timemachine.tracking import registry
 from timemachine.tracking.store import open_store
 

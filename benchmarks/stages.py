@@ -14,7 +14,7 @@ import time
 
 import yaml
 
-from timemachine import stage
+from timemachine.pipeline import stage
 
 IMPORT_ONLY = "import runpy, sys; sys.argv[1:] = []; runpy.run_path({script!r}, run_name='imported')"
 

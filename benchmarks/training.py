@@ -17,14 +17,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from timemachine.models.language import build_language_model
-from timemachine.models.state import State, detach
-from timemachine.params import RnnRecipe
+from timemachine.language.models.build import build_language_model
+from timemachine.language.models.config import RnnRecipe
+from timemachine.language.training.train import cross_entropy
 from timemachine.text.minibatches import sequential_partitioning
 from timemachine.training.devices import choose_device
-from timemachine.training.language import cross_entropy
 from timemachine.training.loop import fit
 from timemachine.training.optimisers import make_optimizer
+from timemachine.training.state import State, detach
 
 VOCAB_SIZE, NUM_TOKENS, BATCH_SIZE, NUM_STEPS = 28, 10_000, 32, 35
 NUM_HIDDENS: dict[Literal["scratch", "concise"], int] = {"scratch": 512, "concise": 256}

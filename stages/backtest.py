@@ -7,11 +7,14 @@ Run: python stages/backtest.py
 
 from pathlib import Path
 
-from timemachine import plots, stage
-from timemachine.evaluation import lags, strategies
-from timemachine.files import write_json, write_table
-from timemachine.params import Params
-from timemachine.series.source import Series, replicas
+from timemachine.base.errors import about
+from timemachine.base.files import write_json, write_table
+from timemachine.forecasting.evaluation import comparison as strategies
+from timemachine.forecasting.evaluation import lags
+from timemachine.forecasting.series.source import Series, replicas
+from timemachine.pipeline import stage
+from timemachine.pipeline.params import Params
+from timemachine.plots.figure import save_figure
 
 
 def run(params: Params, series: Path, report: Path, horizons: Path, drawn: Path) -> None:
@@ -20,7 +23,7 @@ def run(params: Params, series: Path, report: Path, horizons: Path, drawn: Path)
     s = Series.load(series)
     x = replicas(s, params.series, p.num_seeds)
     ks = [k for k in params.evaluate_forecast.k_steps if k <= p.horizon]
-    with stage.about("backtest"):
+    with about("backtest"):
         results = strategies.compare(strategies.forecasters(params, x[:, : p.num_observed]), x, p)
         grown = strategies.growths(params, x)
     growth = {name: one.summary(ks) for name, one in grown.items()}
@@ -28,7 +31,7 @@ def run(params: Params, series: Path, report: Path, horizons: Path, drawn: Path)
     write_table(horizons, strategies.by_horizon(results))
     floor = lags.noise_floor(params.series)
     for name, figure in strategies.figures(s, results, grown, list(p.trained), floor).items():
-        plots.save(figure, drawn / f"{name}.png")
+        save_figure(figure, drawn / f"{name}.png")
 
 
 if __name__ == "__main__":

@@ -7,12 +7,15 @@ Run: python stages/bptt.py
 
 from pathlib import Path
 
-from timemachine import plots, stage
-from timemachine.evaluation.bptt import study
-from timemachine.files import write_json
-from timemachine.models.language import rebuild_language_model as rebuild
-from timemachine.models.rnn_scratch import RNNScratch
-from timemachine.params import Params, RnnConfig
+from timemachine.base.errors import about
+from timemachine.base.files import write_json
+from timemachine.gradients.study import study
+from timemachine.language.models.build import rebuild_language_model as rebuild
+from timemachine.language.models.config import RnnConfig
+from timemachine.language.models.rnn_scratch import RNNScratch
+from timemachine.pipeline import stage
+from timemachine.pipeline.params import Params
+from timemachine.plots.figure import save_figure
 from timemachine.text.corpus import Corpus
 from timemachine.training.checkpoints import load_checkpoint
 
@@ -24,11 +27,11 @@ def run(params: Params, text: Path, models: Path, report: Path, drawn: Path) -> 
     model, config = load_checkpoint(models / p.model, RnnConfig, rebuild, corpus.vocabulary.sha256)
     assert isinstance(model, RNNScratch)  # the params were checked
     begin, end = config.train_range
-    with stage.about("bptt"):
+    with about("bptt"):
         content, figures = study(p, corpus, model, (begin, end))
     write_json(report, content)
     for name, figure in figures.items():
-        plots.save(figure, drawn / f"{name}.png")
+        save_figure(figure, drawn / f"{name}.png")
 
 
 if __name__ == "__main__":

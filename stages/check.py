@@ -7,10 +7,11 @@ Run: python stages/check.py
 
 from pathlib import Path
 
-from timemachine import stage
-from timemachine.files import write_text
-from timemachine.params import Params
-from timemachine.series.own import read_csv_within
+from timemachine.base.errors import about
+from timemachine.base.files import write_text
+from timemachine.forecasting.series.own import read_csv_within
+from timemachine.pipeline import stage
+from timemachine.pipeline.params import Params
 from timemachine.tracking.address import tracking_uri
 
 
@@ -20,7 +21,7 @@ def run(params: Params, out: Path) -> None:
     p = params.series
     if p.csv is not None:
         own = read_csv_within("data/own", p.csv, p.time_column, p.value_column)
-        with stage.about(p.csv):
+        with about(p.csv):
             params.check_length(len(own.x))
             own.check_unit()
     devices = {f"train_ar.{name}": recipe.device for name, recipe in params.train_ar.items()}
@@ -29,7 +30,7 @@ def run(params: Params, out: Path) -> None:
         from timemachine.training.devices import choose_device  # torch takes two seconds
 
         for name, device in devices.items():
-            with stage.about(name):
+            with about(name):
                 choose_device(device)
     write_text(out, "what the user brings will do\n")
 

@@ -7,19 +7,21 @@ Run: python stages/choose_tau.py
 
 from pathlib import Path
 
-from timemachine import plots, stage
-from timemachine.evaluation import lags
-from timemachine.files import write_json
-from timemachine.params import Params
-from timemachine.series.source import Series
+from timemachine.base.errors import about
+from timemachine.base.files import write_json
+from timemachine.forecasting.evaluation import lags
+from timemachine.forecasting.series.source import Series
+from timemachine.pipeline import stage
+from timemachine.pipeline.params import Params
+from timemachine.plots.figure import save_figure
 
 
 def run(params: Params, series: Path, report: Path, figures: Path) -> None:
     """Write errors by τ, on rolling origins of the observed part, and draw them."""
-    with stage.about("choose_tau"):
+    with about("choose_tau"):
         content = lags.study(params, Series.load(series))
     write_json(report, content)
-    plots.save(lags.draw(content, params.backtest.horizon, lags.noise_floor(params.series)), figures / "tau.png")
+    save_figure(lags.draw(content, params.backtest.horizon, lags.noise_floor(params.series)), figures / "tau.png")
 
 
 if __name__ == "__main__":

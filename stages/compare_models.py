@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from timemachine import plots, stage
-from timemachine.evaluation import comparison
-from timemachine.files import write_json
-from timemachine.params import Params
+from timemachine.base.files import write_json
+from timemachine.language.comparison import comparison
+from timemachine.pipeline import stage
+from timemachine.pipeline.params import Params
+from timemachine.plots.figure import save_figure
 from timemachine.text.corpus import Corpus
 
 
@@ -34,7 +35,7 @@ def run(params: Params, text: Path, scores: Path, report: Path, figures: Path) -
         "compressors": compressed,
     }
     write_json(report, content)
-    plots.save(comparison.draw_ranking(ranked, compressed), figures / "ranking.png")
+    save_figure(comparison.ranking_figure(ranked, compressed), figures / "ranking.png")
 
 
 if __name__ == "__main__":

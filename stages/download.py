@@ -6,9 +6,9 @@ Run: python stages/download.py
 
 from pathlib import Path
 
-from timemachine import stage
-from timemachine.files import write_bytes
-from timemachine.params import Params
+from timemachine.base.files import write_bytes
+from timemachine.pipeline import stage
+from timemachine.pipeline.params import Params
 from timemachine.text.clean import decode
 from timemachine.text.fetch import fetch
 

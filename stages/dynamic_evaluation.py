@@ -10,12 +10,14 @@ from pathlib import Path
 
 import torch
 
-from timemachine import stage
-from timemachine.evaluation.dynamic import read_and_learn
-from timemachine.evaluation.perplexity import held_out_arrays, split_reading
-from timemachine.files import write_arrays
-from timemachine.models.language import rebuild_language_model as rebuild
-from timemachine.params import Params, RnnConfig
+from timemachine.base.errors import about
+from timemachine.base.files import write_arrays
+from timemachine.language.models.build import rebuild_language_model as rebuild
+from timemachine.language.models.config import RnnConfig
+from timemachine.language.scoring.dynamic import read_and_learn
+from timemachine.language.scoring.perplexity import held_out_arrays, split_reading
+from timemachine.pipeline import stage
+from timemachine.pipeline.params import Params
 from timemachine.text.corpus import Corpus
 from timemachine.training.checkpoints import load_checkpoint
 
@@ -28,7 +30,7 @@ def run(params: Params, name: str, text: Path, models: Path, out: Path) -> None:
     first = corpus.split["val"][0]
     begin = max(first - p.num_rms - params.evaluate_perplexity.num_warmup, 0)
     tokens = torch.from_numpy(corpus.tokens[begin:].astype("int64"))
-    with stage.about(f"dynamic_evaluation of {name}"):
+    with about(f"dynamic_evaluation of {name}"):
         reading = read_and_learn(model, tokens, p.num_rms, first - begin, p.num_steps, p.lr)
     write_arrays(out / f"{name}.safetensors", held_out_arrays(split_reading(reading, corpus)))
 

@@ -7,12 +7,15 @@ Run: python stages/evaluate_forecast.py
 
 from pathlib import Path
 
-from timemachine import plots, stage
-from timemachine.evaluation.forecast import error_by_horizon, errors, figures, forecast, predictor
-from timemachine.files import write_json, write_table
-from timemachine.models.autoregressive import build_autoregressive
-from timemachine.params import ArConfig, Params
-from timemachine.series.source import Series
+from timemachine.base.errors import about
+from timemachine.base.files import write_json, write_table
+from timemachine.forecasting.evaluation.forecast import error_by_horizon, errors, figures, forecast, predictor
+from timemachine.forecasting.models.autoregressive import build_autoregressive
+from timemachine.forecasting.models.config import ArConfig
+from timemachine.forecasting.series.source import Series
+from timemachine.pipeline import stage
+from timemachine.pipeline.params import Params
+from timemachine.plots.figure import save_figure
 from timemachine.training.checkpoints import load_checkpoint
 
 
@@ -23,7 +26,7 @@ def run(params: Params, series: Path, models: Path, report: Path, horizons: Path
     results = {}
     for name in params.train_ar:
         model, config = load_checkpoint(models / name, ArConfig, build_autoregressive)
-        with stage.about(f"train_ar.{name}"):
+        with about(f"train_ar.{name}"):
             observed = config.num_train + config.tau
             results[name] = forecast(predictor(model), s.x, config.tau, observed, max(ks))
     by_horizon = {name: error_by_horizon(result, s.x) for name, result in results.items()}
@@ -31,7 +34,7 @@ def run(params: Params, series: Path, models: Path, report: Path, horizons: Path
     write_json(report, {name: errors(result, s.x, ks) for name, result in results.items()})
     noise_std = params.series.noise_std if params.series.csv is None else None
     for name, figure in figures(s, results, by_horizon, ks, noise_std).items():
-        plots.save(figure, drawn / f"{name}.png")
+        save_figure(figure, drawn / f"{name}.png")
 
 
 if __name__ == "__main__":

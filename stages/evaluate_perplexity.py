@@ -7,12 +7,14 @@ Run: python stages/evaluate_perplexity.py
 
 from pathlib import Path
 
-from timemachine import stage
-from timemachine.evaluation.generation import continue_prefix
-from timemachine.evaluation.perplexity import held_out_arrays, read_parts, score_readings, uniform_scores
-from timemachine.files import write_arrays, write_json, write_text
-from timemachine.models.language import rebuild_language_model as rebuild
-from timemachine.params import Params, RnnConfig
+from timemachine.base.errors import about
+from timemachine.base.files import write_arrays, write_json, write_text
+from timemachine.language.generation.generate import continue_prefix
+from timemachine.language.models.build import rebuild_language_model as rebuild
+from timemachine.language.models.config import RnnConfig
+from timemachine.language.scoring.perplexity import held_out_arrays, read_parts, score_readings, uniform_scores
+from timemachine.pipeline import stage
+from timemachine.pipeline.params import Params
 from timemachine.text.corpus import Corpus
 from timemachine.training.checkpoints import load_checkpoint
 
@@ -26,7 +28,7 @@ def run(params: Params, text: Path, models: Path, out: Path, report: Path, gener
     for name, recipe in params.train_rnn.items():
         corpus = corpora[recipe.corpus]
         model, config = load_checkpoint(models / name, RnnConfig, rebuild, corpus.vocabulary.sha256)
-        with stage.about(f"train_rnn.{name}"):
+        with about(f"train_rnn.{name}"):
             train_range = config.train_range[0], config.train_range[1]
             readings = read_parts(model, corpus, train_range, p.num_warmup, p.num_streams)
             scores[name] = score_readings(readings, corpus, train_range)

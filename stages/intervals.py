@@ -7,22 +7,24 @@ Run: python stages/intervals.py
 
 from pathlib import Path
 
-from timemachine import plots, stage
-from timemachine.evaluation import intervals
-from timemachine.files import write_json, write_table
-from timemachine.params import Params
-from timemachine.series.source import Series, replicas
+from timemachine.base.errors import about
+from timemachine.base.files import write_json, write_table
+from timemachine.forecasting.evaluation import intervals
+from timemachine.forecasting.series.source import Series, replicas
+from timemachine.pipeline import stage
+from timemachine.pipeline.params import Params
+from timemachine.plots.figure import save_figure
 
 
 def run(params: Params, series: Path, report: Path, horizons: Path, drawn: Path) -> None:
     """Write nominal and measured coverage and width by strategy, level and horizon, and draw them."""
     s = Series.load(series)
-    with stage.about("intervals"):
+    with about("intervals"):
         calibrated = intervals.calibrate(params, replicas(s, params.series, params.intervals.num_seeds))
     write_json(report, intervals.report(calibrated, params))
     write_table(horizons, intervals.by_horizon(calibrated, params.intervals.levels))
     for name, figure in intervals.figures(s, calibrated, params).items():
-        plots.save(figure, drawn / f"{name}.png")
+        save_figure(figure, drawn / f"{name}.png")
 
 
 if __name__ == "__main__":

@@ -7,10 +7,12 @@ Run: python stages/learning_curves.py
 
 from pathlib import Path
 
-from timemachine import plots, stage
-from timemachine.files import read_mapping, write_json
-from timemachine.params import Params
-from timemachine.training.history import kept, read_history
+from timemachine.base.files import read_mapping, write_json
+from timemachine.language.training.history import kept, read_history
+from timemachine.pipeline import stage
+from timemachine.pipeline.params import Params
+from timemachine.plots.figure import save_figure
+from timemachine.plots.language import draw_perplexity
 
 
 def run(params: Params, models: Path, report: Path, environments: Path, figures: Path) -> None:
@@ -20,7 +22,7 @@ def run(params: Params, models: Path, report: Path, environments: Path, figures:
     write_json(report, ends)
     write_json(environments, {name: read_mapping(models / name / "environment.json") for name in params.train_rnn})
     for name, rows in histories.items():
-        plots.save(plots.perplexity(rows), figures / f"{name}.png")
+        save_figure(draw_perplexity(rows), figures / f"{name}.png")
 
 
 if __name__ == "__main__":

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from timemachine import plots, stage
-from timemachine.evaluation.ngram_models import describe_ngram_models, draw_ngram_models, score_ngram_models
-from timemachine.files import write_arrays, write_json
-from timemachine.params import Params
+from timemachine.base.files import write_arrays, write_json
+from timemachine.language.ngrams.evaluation import describe_ngram_models, draw_ngram_models, score_ngram_models
+from timemachine.pipeline import stage
+from timemachine.pipeline.params import Params
+from timemachine.plots.figure import save_figure
 from timemachine.text.corpus import Corpus
 
 
@@ -28,7 +29,7 @@ def run(params: Params, text: Path, report: Path, scores: Path, figures: Path) -
         content[name] = describe_ngram_models(models, corpus, p.block_length, p.num_samples, generator)
         arrays = {f"{m}.{part}": nats for m, by_part in models.forward.items() for part, nats in by_part.items()}
         write_arrays(scores / f"{name}.safetensors", arrays)
-        plots.save(draw_ngram_models(content[name]), figures / f"{name}.png")
+        save_figure(draw_ngram_models(content[name]), figures / f"{name}.png")
     write_json(report, content)
 
 

@@ -7,10 +7,12 @@ Run: python stages/ngrams.py
 
 from pathlib import Path
 
-from timemachine import plots, stage
-from timemachine.files import replacing, write_json
-from timemachine.ngrams import report as ngrams
-from timemachine.params import Params
+from timemachine.base.files import replacing, write_json
+from timemachine.language.ngrams import report as ngrams
+from timemachine.pipeline import stage
+from timemachine.pipeline.params import Params
+from timemachine.plots.figure import draw_lines, save_figure
+from timemachine.plots.language import draw_transition_matrices
 from timemachine.text.corpus import Corpus
 
 
@@ -31,9 +33,9 @@ def run(params: Params, text: Path, out: Path, report: Path, figures: Path) -> N
     write_json(report, content)
     curves = {name: (range(1, len(c.counts) + 1), c.counts) for name, c in counts.items()}
     for name, chosen in (("zipf_unigram", {"unigram": curves["unigram"]}), ("zipf", curves)):
-        plots.save(plots.lines(chosen, "rank", "frequency", logarithmic="xy"), figures / f"{name}.png")
+        save_figure(draw_lines(chosen, "rank", "frequency", logarithmic="xy"), figures / f"{name}.png")
     labels = characters.vocabulary.tokens
-    plots.save(plots.transition_matrices(chain, labels), figures / "transitions.png")
+    save_figure(draw_transition_matrices(chain, labels), figures / "transitions.png")
 
 
 if __name__ == "__main__":

@@ -8,9 +8,10 @@ Run: python stages/preprocess.py
 import hashlib
 from pathlib import Path
 
-from timemachine import stage
-from timemachine.files import write_json
-from timemachine.params import Params
+from timemachine.base.errors import about
+from timemachine.base.files import write_json
+from timemachine.pipeline import stage
+from timemachine.pipeline.params import Params
 from timemachine.text.clean import decode, split_lines
 from timemachine.text.prepare import build_corpus, read_accepted
 
@@ -23,7 +24,7 @@ def run(params: Params, text: Path, accepted: Path, out: Path, report: Path) -> 
     split = params.preprocess.split
     corpora = {}
     for name, recipe in params.preprocess.corpora.items():
-        with stage.about(f"preprocess.corpora.{name}: {text}"):
+        with about(f"preprocess.corpora.{name}: {text}"):
             fractions = (split.train, split.val, split.test)
             corpora[name] = build_corpus(raw, **recipe.model_dump(), fractions=fractions, added=[*added.values()])
     summary = {

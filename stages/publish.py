@@ -7,9 +7,9 @@ Run: python stages/publish.py
 
 from pathlib import Path
 
-from timemachine import stage
-from timemachine.files import write_json
-from timemachine.params import Params
+from timemachine.base.files import write_json
+from timemachine.pipeline import stage
+from timemachine.pipeline.params import Params
 from timemachine.tracking.publish import publish
 
 

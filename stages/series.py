@@ -7,10 +7,13 @@ Run: python stages/series.py
 
 from pathlib import Path
 
-from timemachine import plots, stage
-from timemachine.params import Params
-from timemachine.series.own import read_csv_within
-from timemachine.series.source import noisy_sine
+from timemachine.base.errors import about
+from timemachine.forecasting.series.own import read_csv_within
+from timemachine.forecasting.series.source import noisy_sine
+from timemachine.pipeline import stage
+from timemachine.pipeline.params import Params
+from timemachine.plots.figure import save_figure
+from timemachine.plots.forecasting import draw_time_series
 
 
 def run(params: Params, out: Path, figures: Path) -> None:
@@ -20,10 +23,10 @@ def run(params: Params, out: Path, figures: Path) -> None:
         series = noisy_sine(p.num_points, p.frequency, p.noise_std, p.seed)
     else:
         series = read_csv_within("data/own", p.csv, p.time_column, p.value_column)
-    with stage.about(p.csv or "series"):
+    with about(p.csv or "series"):
         series.check_unit()
     series.save(out)
-    plots.save(plots.time_series(series.time, {"data": (0, series.x)}), figures / "series.png")
+    save_figure(draw_time_series(series.time, {"data": (0, series.x)}), figures / "series.png")
 
 
 if __name__ == "__main__":

@@ -6,14 +6,16 @@ Run: python stages/train_ar.py NAME (from DVC_STAGE where DVC runs it)
 
 from pathlib import Path
 
-from timemachine import stage
-from timemachine.compute import environment
-from timemachine.handover import STATES
-from timemachine.params import ArConfig, Params
-from timemachine.progress import Progress
-from timemachine.series.source import Series
+from timemachine.base.compute import environment
+from timemachine.base.errors import about
+from timemachine.forecasting.models.config import ArConfig
+from timemachine.forecasting.series.source import Series
+from timemachine.forecasting.training.train import history_rows, train_autoregressive
+from timemachine.pipeline import stage
+from timemachine.pipeline.handover import STATES
+from timemachine.pipeline.params import Params
+from timemachine.pipeline.progress import Progress
 from timemachine.tracking.live import Live
-from timemachine.training.autoregressive import history_rows, train_autoregressive
 from timemachine.training.checkpoints import save_checkpoint
 from timemachine.training.devices import choose_device
 from timemachine.training.loop import Epoch
@@ -25,7 +27,7 @@ def run(params: Params, name: str, series: Path, out: Path) -> None:
     recipe = stage.entry(params.train_ar, name, "train_ar")
     observed = Series.load(series)
     config = ArConfig(**recipe.model_dump(), family="ar", name=name, data_sha256=observed.sha256)
-    with stage.about(f"train_ar.{name}"):
+    with about(f"train_ar.{name}"):
         device = choose_device(recipe.device)
         machine, root = environment(device), stage.repository_root()
         key = training_hash(config.model_dump(), params.compute.model_dump(), machine)

@@ -6,17 +6,19 @@ Run: python stages/train_rnn.py NAME (from DVC_STAGE where DVC runs it)
 
 from pathlib import Path
 
-from timemachine import stage
-from timemachine.compute import environment
-from timemachine.handover import STATES
-from timemachine.params import Params, RnnConfig
-from timemachine.progress import Progress
+from timemachine.base.compute import environment
+from timemachine.base.errors import about
+from timemachine.language.models.config import RnnConfig
+from timemachine.language.training.history import kept
+from timemachine.language.training.train import describe, history_rows, train_language_model
+from timemachine.pipeline import stage
+from timemachine.pipeline.handover import STATES
+from timemachine.pipeline.params import Params
+from timemachine.pipeline.progress import Progress
 from timemachine.text.corpus import Corpus
 from timemachine.tracking.live import Live
 from timemachine.training.checkpoints import save_checkpoint
 from timemachine.training.devices import choose_device
-from timemachine.training.history import kept
-from timemachine.training.language import describe, history_rows, train_language_model
 from timemachine.training.loop import Epoch
 from timemachine.training.resume import Resumable, training_hash
 
@@ -25,7 +27,7 @@ def run(params: Params, name: str, text: Path, out: Path) -> None:
     """Train the model and write its checkpoint."""
     recipe = stage.entry(params.train_rnn, name, "train_rnn")
     corpus = Corpus.load(text / recipe.corpus)
-    with stage.about(f"train_rnn.{name}"):
+    with about(f"train_rnn.{name}"):
         device, described = choose_device(recipe.device), describe(recipe, name, corpus)
         machine, root = environment(device), stage.repository_root()
         key = training_hash(described, params.compute.model_dump(), machine)

@@ -2,11 +2,11 @@
 
 import os
 
-# The caller's environment must not change a result. These variables are read when numpy, torch and matplotlib are
-# imported, so they go first; tests that compare this process with a stage that DVC started need the same sums in both.
-for _name in list(os.environ):
-    if _name.startswith(("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "GOTO_", "ONEDNN_", "DNNL_", "ATEN_", "MPL")):
-        del os.environ[_name]
+# The caller's environment must not change a result. numpy, torch and matplotlib read these variables when they are
+# imported, so they go first. Tests compare this process with stages that DVC starts in another one.
+_CHANGE_RESULTS = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "GOTO_", "ONEDNN_", "DNNL_", "ATEN_", "MPL")
+for _name in [name for name in os.environ if name.startswith(_CHANGE_RESULTS)]:
+    del os.environ[_name]
 
 import shutil
 from pathlib import Path
@@ -18,7 +18,7 @@ from hypothesis import settings
 from threadpoolctl import threadpool_limits
 from tiny import ALL_STAGES, make_project, run_stage
 
-from timemachine import params
+from timemachine.pipeline import params
 from timemachine.text.fetch import fetch
 
 torch.set_num_threads(1)  # tests run side by side

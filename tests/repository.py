@@ -9,7 +9,7 @@ import yaml
 from graph import ROOT
 from tiny import git, make_project, write_params
 
-from timemachine import safe_dvc
+from timemachine.pipeline import safe_dvc
 
 
 class Repository:

@@ -17,17 +17,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import make_project, random_text, run_stage, tiny_params, write_params
 
-from timemachine import params
-from timemachine.evaluation import own_forecast
-from timemachine.evaluation.continuation import sampling_of, write
-from timemachine.evaluation.trained import LanguageModel
-from timemachine.files import read_arrays
+from timemachine.base import config
+from timemachine.base.files import read_arrays
+from timemachine.forecasting.evaluation import own_forecast
+from timemachine.forecasting.series.own import read_csv
+from timemachine.language.generation.continuation import sampling_of, write
+from timemachine.language.models.trained import LanguageModel
+from timemachine.pipeline import params
 from timemachine.retraining.inbox import Inbox
-from timemachine.series.own import read_csv
 from timemachine.tracking.front import RefusedError, check_body
 
 TINY = tiny_params()
-CHECKED = params.validate(params.Params, TINY, "params.yaml")
+CHECKED = config.validate(params.Params, TINY, "params.yaml")
 
 
 def examples(number: int) -> Callable[[Any], Any]:
@@ -96,7 +97,7 @@ def test_any_value_or_key_in_any_place_of_the_params_is_taken_or_refused_in_one_
         section[key] = value
     said = "params.yaml: nothing"
     try:
-        params.validate(params.Params, content, "params.yaml")
+        config.validate(params.Params, content, "params.yaml")
     except ValueError as error:
         said = str(error)
     assert said.startswith("params.yaml: ")

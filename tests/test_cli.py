@@ -10,7 +10,7 @@ from graph import ROOT
 from tiny import tiny_params, write_params
 
 from timemachine import cli
-from timemachine.progress import Progress
+from timemachine.pipeline.progress import Progress
 
 
 def timemachine(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -31,8 +31,8 @@ from mlflow import MlflowClient
 from repository import Repository
 from tiny import ALL_STAGES, make_project, run_stage, tiny_params, write_params
 
-from timemachine import safe_dvc
-from timemachine.provenance.lock import md5_of
+from timemachine.pipeline import safe_dvc
+from timemachine.pipeline.lock import md5_of
 
 KILLS_PER_RUN = 5
 # How long processes that were asked to end, or whose DVC is gone, may take.
@@ -229,7 +229,7 @@ def test_a_pipeline_killed_at_random_moments_goes_on_and_ends_in_the_same_bytes(
 # number. Moments drawn from a run seldom hit what takes milliseconds, as to note a run in the cache.
 BROKEN_OFF = """if True:
     import errno, itertools, os, signal, sys
-    from timemachine.safe_dvc import main
+    from timemachine.pipeline.safe_dvc import main
     number, way = int(sys.argv.pop(1)), sys.argv.pop(1)
     numbers = itertools.count(1)
     changes = ("os.mkdir", "os.rename", "os.link", "os.symlink", "os.remove", "os.rmdir")

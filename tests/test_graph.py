@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from repository import Repository
 from tiny import ALL_STAGES
 
-from timemachine.params import Params
+from timemachine.pipeline.params import Params
 
 STAGES = stages()
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())

@@ -2,19 +2,22 @@ from pathlib import Path
 
 import numpy as np
 
-from timemachine import plots
+from timemachine.plots.figure import draw_lines, save_figure
+from timemachine.plots.forecasting import draw_fan, draw_time_series
+from timemachine.plots.gradients import draw_segments
+from timemachine.plots.language import draw_ranking, draw_transition_matrices
 
 
 def test_the_same_values_give_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
-        plots.save(plots.lines({"l": ([1, 2], [3.0, 4.0])}, "x", "y", {"level": 3.5}, "xy"), tmp_path / name)
+        save_figure(draw_lines({"l": ([1, 2], [3.0, 4.0])}, "x", "y", {"level": 3.5}, "xy"), tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert b"Software" not in (tmp_path / "a.png").read_bytes()
 
 
 def test_curves_stand_at_the_times_they_are_given() -> None:
     t, x = np.arange(1, 11), np.arange(10.0)
-    data, ahead, first_forecast = plots.time_series(t, {"data": (0, x), "k = 4": (3, x[3:])}, 6).axes[0].lines
+    data, ahead, first_forecast = draw_time_series(t, {"data": (0, x), "k = 4": (3, x[3:])}, 6).axes[0].lines
     assert data.get_xdata().tolist() == t.tolist()
     assert ahead.get_xdata()[0] == 4
     assert first_forecast.get_xdata() == [7, 7]
@@ -23,7 +26,7 @@ def test_curves_stand_at_the_times_they_are_given() -> None:
 def test_dates_label_an_axis_of_steps() -> None:
     t = np.array([f"2024-01-{day:02}" for day in range(1, 21)])
     labels = [
-        text.get_text() for text in plots.time_series(t, {"data": (0, np.arange(20.0))}).axes[0].get_xticklabels()
+        text.get_text() for text in draw_time_series(t, {"data": (0, np.arange(20.0))}).axes[0].get_xticklabels()
     ]
     assert labels[0] == "2024-01-01"
     assert labels[-1] == "2024-01-20"
@@ -33,7 +36,7 @@ def test_a_fan_stands_at_its_times_may_reach_beyond_the_series_and_shows_a_singl
     t, x = np.arange(10, 30), np.arange(16.0)
     bands = {0.9: np.full(4, 2.0), 0.5: np.full(4, 1.0)}
     one = (15, np.full(1, 9.0), {0.9: np.full(1, 2.0)})
-    axes = plots.fan(t, x, [(4, np.full(4, 5.0), bands), (16, np.full(4, 7.0), bands), one]).axes[0]
+    axes = draw_fan(t, x, [(4, np.full(4, 5.0), bands), (16, np.full(4, 7.0), bands), one]).axes[0]
     data, within, first, beyond, _, single, _ = axes.lines
     assert first.get_xdata() == [14, 14]
     assert data.get_xdata().tolist() == t[:16].tolist()
@@ -51,18 +54,18 @@ def test_a_fan_stands_at_its_times_may_reach_beyond_the_series_and_shows_a_singl
 
 def test_a_ranking_has_the_best_on_top_and_intervals_that_may_be_points() -> None:
     rows = {"best": (1.5, 1.4, 1.7), "worst": (4.8, 4.8 + 1e-15, 4.8 + 1e-15)}
-    axes = plots.ranking(rows, {"bz2": 2.1}, "bits").axes[0]
+    axes = draw_ranking(rows, {"bz2": 2.1}, "bits").axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["best", "worst"]
     assert axes.yaxis_inverted()
     assert axes.get_legend().get_texts()[0].get_text() == "bz2 2.100"
 
 
 def test_a_text_is_cut_where_it_is_told_to() -> None:
-    axes = plots.segments("abcdef", {"full": [], "truncated": [0, 4]}).axes[0]
+    axes = draw_segments("abcdef", {"full": [], "truncated": [0, 4]}).axes[0]
     assert [round(patch.get_x()) for patch in axes.patches] == [0, 0, 4]
     assert [round(patch.get_width()) for patch in axes.patches] == [6, 4, 2]
 
 
 def test_tokens_that_look_like_mathematics_are_drawn_as_they_are(tmp_path: Path) -> None:
-    plots.save(plots.transition_matrices({1: np.eye(2)}, ["$\\frac$", "a"]), tmp_path / "m.png")
+    save_figure(draw_transition_matrices({1: np.eye(2)}, ["$\\frac$", "a"]), tmp_path / "m.png")
     assert (tmp_path / "m.png").stat().st_size > 0

@@ -12,8 +12,8 @@ from graph import ROOT, stages
 from repository import Repository
 from tiny import make_project, run_stage, tiny_params, write_params
 
-from timemachine import params
-from timemachine.evaluation.trained import LanguageModel
+from timemachine.language.models.trained import LanguageModel
+from timemachine.pipeline import params
 from timemachine.text.corpus import Corpus
 from timemachine.text.prepare import read_accepted
 from timemachine.tracking import server

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from timemachine import params, stage
-from timemachine.evaluation.checkpoint_folders import ALIASES
+from timemachine.base.errors import UserError, about
+from timemachine.pipeline import params, stage
+from timemachine.pipeline.paths import ALIASES
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -71,12 +72,12 @@ def generate(
 ) -> None:
     """Let a language model continue a text: greedily, or by draws where an option says how."""
     if not 1 <= num_preds <= _MAX_NUM_PREDS:
-        raise ValueError(f"--num-preds: {num_preds} is not from 1 to {_MAX_NUM_PREDS}")
+        raise UserError(f"--num-preds: {num_preds} is not from 1 to {_MAX_NUM_PREDS}")
     if not 0 <= seed < 2**63:
-        raise ValueError(f"--seed: {seed} is not from 0 to 2^63 - 1")
-    from timemachine.evaluation.checkpoint_folders import find_checkpoint
-    from timemachine.evaluation.continuation import clean_prefix, sampling_of, write
-    from timemachine.evaluation.trained import LanguageModel
+        raise UserError(f"--seed: {seed} is not from 0 to 2^63 - 1")
+    from timemachine.language.generation.continuation import clean_prefix, sampling_of, write
+    from timemachine.language.models.trained import LanguageModel
+    from timemachine.pipeline.paths import find_checkpoint
 
     clean_prefix(prefix)
     sampling = sampling_of(temperature, alpha, top_k, top_p)
@@ -106,16 +107,16 @@ def forecast(
 ) -> None:
     """Forecast a series of your own with the strategy that would have done so best before."""
     if not 1 <= horizon <= _MAX_HORIZON:
-        raise ValueError(f"--horizon: {horizon} is not from 1 to {_MAX_HORIZON}")
+        raise UserError(f"--horizon: {horizon} is not from 1 to {_MAX_HORIZON}")
     if interval is not None and not 0 < interval < 1:
-        raise ValueError(f"--interval: {interval} is not between 0 and 1")
-    from timemachine.evaluation import own_forecast
-    from timemachine.series.own import read_csv
+        raise UserError(f"--interval: {interval} is not between 0 and 1")
+    from timemachine.forecasting.evaluation import own_forecast
+    from timemachine.forecasting.series.own import read_csv
 
     out = own_forecast.output_path(file, output)
     series = read_csv(file, time, value)
     checked = params.load(stage.repository_root() / "params.yaml")
-    with stage.about(str(file)):
+    with about(str(file)):
         found = own_forecast.forecast(series, horizon, checked, strategy, interval)
     found.write(series, out)
     for line in [*found.summary(), f"{out} and {own_forecast.figure_path(out)}"]:
@@ -129,9 +130,9 @@ def serve(
 ) -> None:
     """Start MLflow's model server on this machine with a version of the registry."""
     if model not in ALIASES:
-        raise ValueError(f"--model: {model!r} is not {', '.join(ALIASES)}")
+        raise UserError(f"--model: {model!r} is not {', '.join(ALIASES)}")
     if not 1 <= port <= 65535:
-        raise ValueError(f"--port: {port} is not from 1 to 65535")
+        raise UserError(f"--port: {port} is not from 1 to 65535")
     from timemachine.tracking.server import serve as become_server
 
     root = stage.repository_root()
@@ -149,7 +150,7 @@ def verify(
     Exit codes: 0 the same to the byte, or on another kind of machine all numbers agree; 1 not so.
     """
     if not 0 <= tolerance < 1:
-        raise ValueError(f"--tolerance: {tolerance} is not from 0 to 1")
+        raise UserError(f"--tolerance: {tolerance} is not from 0 to 1")
     from timemachine.provenance.verify import verify as verify_all
 
     with stage.interruptible():

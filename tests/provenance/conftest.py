@@ -8,7 +8,7 @@ import yaml
 from tiny import git, make_project
 from two_stages import GRAPH, SCRIPT, commit
 
-from timemachine import safe_dvc
+from timemachine.pipeline import safe_dvc
 
 
 @pytest.fixture(scope="session")

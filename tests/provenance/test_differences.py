@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imsave
 
-from timemachine.files import write_arrays, write_json
+from timemachine.base.files import write_arrays, write_json
 from timemachine.provenance.differences import difference
 
 W = np.arange(6.0, dtype=np.float32).reshape(2, 3)

@@ -6,7 +6,7 @@ import yaml
 from tiny import git
 from two_stages import commit
 
-from timemachine import safe_dvc
+from timemachine.pipeline import safe_dvc
 from timemachine.provenance.trace import trace_output
 
 

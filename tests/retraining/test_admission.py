@@ -1,10 +1,10 @@
 import pytest
 from tiny import random_text
 
-from timemachine.params import Retraining
+from timemachine.pipeline.params import RetrainingParams
 from timemachine.retraining.admission import Library, refusal, without_licence
 
-LIMITS = Retraining(
+LIMITS = RetrainingParams(
     min_characters=1000,
     min_letter_share=0.8,
     max_overlap=0.1,

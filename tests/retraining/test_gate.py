@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from timemachine import params
-from timemachine.params import Params, Retraining
+from timemachine.pipeline import params
+from timemachine.pipeline.params import Params, RetrainingParams
 from timemachine.retraining.gate import (
     Baseline,
     Figures,
@@ -22,8 +22,8 @@ from timemachine.text.corpus import Corpus
 from timemachine.text.vocabulary import Vocabulary
 
 
-def limits(margin: float = 0.0) -> Retraining:
-    return Retraining(
+def limits(margin: float = 0.0) -> RetrainingParams:
+    return RetrainingParams(
         min_characters=1,
         min_letter_share=0.8,
         max_overlap=0.1,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tiny import random_text, tiny_params, tiny_text, write_params
 
-from timemachine import params
+from timemachine.pipeline import params
 from timemachine.retraining import inbox as inbox_module
 from timemachine.retraining.inbox import Inbox
 

@@ -14,8 +14,8 @@ import yaml
 from repository import Repository
 from tiny import tiny_text
 
-from timemachine import params
-from timemachine.evaluation.checkpoint_folders import PACKAGED
+from timemachine.pipeline import params
+from timemachine.pipeline.paths import PACKAGED
 from timemachine.retraining import promotion
 from timemachine.retraining import round as one_round
 from timemachine.retraining.round import BUSY, FAILED, NOTHING_NEW, PROMOTED, REJECTED

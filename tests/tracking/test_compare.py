@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from timemachine import params
+from timemachine.pipeline import params
 from timemachine.tracking.compare import as_csv, as_text, compare
 from timemachine.tracking.publish import publish
 

@@ -10,9 +10,9 @@ import pytest
 from registered import registered
 
 from timemachine import cli
-from timemachine.evaluation.generation import continue_prefix
-from timemachine.evaluation.trained import LanguageModel
-from timemachine.params import Prefix
+from timemachine.language.generation.config import Prefix
+from timemachine.language.generation.generate import continue_prefix
+from timemachine.language.models.trained import LanguageModel
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from tiny import run_stage
 
-from timemachine import params
+from timemachine.pipeline import params
 from timemachine.tracking.live import spool_folder
 from timemachine.tracking.publish import publish
 

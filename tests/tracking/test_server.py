@@ -11,7 +11,8 @@ from server import PASSWORD, USER, Server
 from tiny import run_stage
 from typer.testing import CliRunner
 
-from timemachine import cli, params
+from timemachine import cli
+from timemachine.pipeline import params
 from timemachine.tracking.publish import publish
 
 WRONG = "wrong-horse-battery"

@@ -17,8 +17,8 @@ import requests
 from mlflow.exceptions import MlflowException
 from registered import registered
 
-from timemachine.evaluation.continuation import sampling_of, write
-from timemachine.evaluation.trained import LanguageModel
+from timemachine.language.generation.continuation import sampling_of, write
+from timemachine.language.models.trained import LanguageModel
 from timemachine.tracking import registry, serving
 from timemachine.tracking.server import serve
 from timemachine.tracking.store import open_store

@@ -7,15 +7,16 @@ import torch
 from graph import ROOT
 from safetensors.torch import load_file
 
-from timemachine import params
-from timemachine.files import read_arrays, write_arrays
-from timemachine.models.autoregressive import build_autoregressive
-from timemachine.models.language import rebuild_language_model
-from timemachine.params import ArConfig, RnnConfig
-from timemachine.series.embedding import embed
-from timemachine.series.forecasting import rmse
-from timemachine.series.source import noisy_sine
-from timemachine.training.autoregressive import history_rows, train_autoregressive
+from timemachine.base.files import read_arrays, write_arrays
+from timemachine.forecasting.models.autoregressive import build_autoregressive
+from timemachine.forecasting.models.config import ArConfig
+from timemachine.forecasting.series.embedding import embed
+from timemachine.forecasting.series.source import noisy_sine
+from timemachine.forecasting.strategies.steps import rmse
+from timemachine.forecasting.training.train import history_rows, train_autoregressive
+from timemachine.language.models.build import rebuild_language_model
+from timemachine.language.models.config import RnnConfig
+from timemachine.pipeline import params
 from timemachine.training.checkpoints import load_checkpoint, save_checkpoint
 
 RECIPES = params.load(ROOT / "params.yaml").train_ar

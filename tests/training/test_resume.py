@@ -10,12 +10,13 @@ import pytest
 import torch
 from tiny import tiny_params, tiny_text
 
-from timemachine.params import ArRecipe, RnnRecipe
-from timemachine.series.source import noisy_sine
+from timemachine.forecasting.models.config import ArRecipe
+from timemachine.forecasting.series.source import noisy_sine
+from timemachine.forecasting.training.train import train_autoregressive
+from timemachine.language.models.config import RnnRecipe
+from timemachine.language.training.train import train_language_model
 from timemachine.text.prepare import build_corpus
 from timemachine.training import resume
-from timemachine.training.autoregressive import train_autoregressive
-from timemachine.training.language import train_language_model
 from timemachine.training.loop import Epoch
 from timemachine.training.resume import Resumable, training_hash
 

@@ -9,7 +9,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from timemachine.files import read_arrays
+from timemachine.base.files import read_arrays
 
 
 def difference(expected: Path, found: Path) -> str:

@@ -8,10 +8,10 @@ from typing import Any
 
 import yaml
 
-from timemachine.compute import environment
-from timemachine.files import read_mapping
-from timemachine.provenance.at_hand import RAW, checkout, git, names_a_text, text_at_hand
-from timemachine.provenance.lock import (
+from timemachine.base.compute import environment
+from timemachine.base.errors import UserError
+from timemachine.base.files import read_mapping
+from timemachine.pipeline.lock import (
     LockedStage,
     before,
     cached_files,
@@ -27,6 +27,7 @@ from timemachine.provenance.lock import (
     stage_that_wrote,
     told,
 )
+from timemachine.pipeline.repository import RAW, checkout, git, names_a_text, text_at_hand
 
 _MODELS = "data/models/"
 
@@ -39,7 +40,7 @@ def trace_output(root: Path, target: str) -> Iterator[str]:
         target: path of a file or folder that a stage wrote, as one sees it from the working directory.
 
     Raises:
-        ValueError: no stage wrote it, or there is no whole `dvc.lock`.
+        UserError: no stage wrote it, or there is no whole `dvc.lock`.
     """
     path = _in_repository(root, target)
     stages = read_lock(root / "dvc.lock")
@@ -49,7 +50,7 @@ def trace_output(root: Path, target: str) -> Iterator[str]:
     at_hand = md5_of(root / out)
     files = files_of(root, out) if at_hand == md5 else cached_files(root, out, md5)
     if files and not any(overlap(path, file) for file in files):
-        raise ValueError(f"{path}: none of the {len(files)} files that {name} wrote below {out}")
+        raise UserError(f"{path}: none of the {len(files)} files that {name} wrote below {out}")
     commit = commit_of(root, name, stages[name])
     yield f"output       {out}, MD5 {md5}: {_state(md5, at_hand, bool(files))}"
     yield f"stage        {name}, after {', '.join(lineage[:-1]) or 'none'}"
@@ -70,7 +71,7 @@ def _in_repository(root: Path, target: str) -> str:
         for candidate in (followed, path):  # a folder of the repository may be a link to another disk
             if candidate.is_relative_to(root.resolve()):
                 return candidate.relative_to(root.resolve()).as_posix()
-    raise ValueError(f"{target}: outside the repository {root}")
+    raise UserError(f"{target}: outside the repository {root}")
 
 
 def _state(md5: str, at_hand: str | None, is_cached: bool) -> str:
@@ -98,7 +99,7 @@ def _wanted(stages: Mapping[str, LockedStage]) -> Mapping[str, Any]:
     wanted = stages["download"].params.get("download")
     if names_a_text(wanted):
         return wanted
-    raise ValueError("dvc.lock: the stage download has no hash of a text; `dvc repro` mends it")
+    raise UserError("dvc.lock: the stage download has no hash of a text; `dvc repro` mends it")
 
 
 def _recorded(root: Path, stages: Mapping[str, LockedStage], lineage: Sequence[str]) -> dict[str, dict[str, str]]:

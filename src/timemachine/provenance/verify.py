@@ -15,11 +15,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from timemachine import params, safe_dvc
-from timemachine.files import read_json, write_bytes, write_text
-from timemachine.provenance.at_hand import RAW, text_at_hand
+from timemachine.base.errors import UserError
+from timemachine.base.files import read_json, write_bytes, write_text
+from timemachine.pipeline import params, safe_dvc
+from timemachine.pipeline.lock import changed_since, in_short, locked_files, md5_of, read_lock
+from timemachine.pipeline.repository import RAW, text_at_hand
 from timemachine.provenance.differences import difference, distance, numbers
-from timemachine.provenance.lock import changed_since, in_short, locked_files, md5_of, read_lock
 
 _ENVIRONMENT = "data/reports/environment.json"
 # How long a run that is asked to end may take to.
@@ -62,7 +63,7 @@ def verify(root: Path, tolerance: float, say: Callable[[str], None]) -> bool:
         Whether all is the same to the byte; on another kind of machine, whether all numbers agree.
 
     Raises:
-        ValueError: there is no lock, no git, or the pipeline fails.
+        UserError: there is no lock, no git, or the pipeline fails.
     """
     stages = read_lock(root / "dvc.lock")
     if changed := changed_since(root, stages, list(stages)):
@@ -90,15 +91,15 @@ def make_clean_copy(root: Path, copy: Path) -> None:
     """Copy what git knows, or would take, of a working tree: no lock, no cache, no results but the text at hand.
 
     Raises:
-        ValueError: the folder is no git repository.
+        UserError: the folder is no git repository.
     """
     command = ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
         listed = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - git, no shell
     except FileNotFoundError:
-        raise ValueError(f"{root}: what belongs to it, git knows; install git") from None
+        raise UserError(f"{root}: what belongs to it, git knows; install git") from None
     if listed.returncode:
-        raise ValueError(f"{root}: git does not know what belongs to it: {listed.stderr.decode().strip()}")
+        raise UserError(f"{root}: git does not know what belongs to it: {listed.stderr.decode().strip()}")
     for name in set(os.fsdecode(listed.stdout).split("\0")) - {"", "dvc.lock"}:
         if (root / name).is_file() and not name.startswith("data/reports/"):
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
@@ -127,7 +128,7 @@ def _reproduce(copy: Path) -> None:
         _end(run)
         raise
     if failed:
-        raise ValueError("the second run failed; what it said stands above")
+        raise UserError("the second run failed; what it said stands above")
 
 
 def _end_with_parent() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from timemachine.params import Retraining
+from timemachine.pipeline.params import RetrainingParams
 from timemachine.text.clean import clean_whole
 
 # Words that a run has: two texts hardly share eight in a row unless one has them from the other.
@@ -85,7 +85,7 @@ def _without_old_marks(text: str) -> str:
     return text[: last.start()] if last else text
 
 
-def refusal(text: str, name: str, library: Library, limits: Retraining) -> str | None:
+def refusal(text: str, name: str, library: Library, limits: RetrainingParams) -> str | None:
     """Return in one sentence why a text may not extend the training part; None if it may.
 
     Args:

@@ -21,12 +21,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from timemachine.evaluation.generation import continue_sequences
-from timemachine.evaluation.perplexity import read_parts
-from timemachine.evaluation.score import Score
-from timemachine.evaluation.trained import LanguageModel
-from timemachine.ngrams.kneser_ney import KneserNey
-from timemachine.params import Params, Retraining
+from timemachine.base.errors import UserError
+from timemachine.language.generation.generate import continue_sequences
+from timemachine.language.models.trained import LanguageModel
+from timemachine.language.ngrams.kneser_ney import KneserNey
+from timemachine.language.scoring.perplexity import read_parts
+from timemachine.language.scoring.score import Score
+from timemachine.pipeline.params import Params, RetrainingParams
 from timemachine.text.clean import decode
 from timemachine.text.corpus import HELD_OUT, Corpus, Part
 from timemachine.text.prepare import build_corpus, read_accepted
@@ -91,7 +92,7 @@ def held_out_corpus(params: Params, data: Path) -> Corpus:
         data: the folder `data`.
 
     Raises:
-        ValueError: a text is absent or damaged.
+        UserError: a text is absent or damaged.
     """
     p = params.preprocess
     recipe = p.corpora[params.compare_models.corpus]
@@ -99,7 +100,7 @@ def held_out_corpus(params: Params, data: Path) -> Corpus:
     try:
         book = decode(path.read_bytes(), str(path))
     except FileNotFoundError:
-        raise ValueError(f"{path}: no such file; `dvc repro` makes it") from None
+        raise UserError(f"{path}: no such file; `dvc repro` makes it") from None
     return build_corpus(
         book,
         cleaning=recipe.cleaning,
@@ -131,12 +132,12 @@ def measure(folder: Path, corpus: Corpus, num_warmup: int, num_streams: int) -> 
         num_streams: into how many streams a part is cut.
 
     Raises:
-        ValueError: a file of the checkpoint is absent, damaged or does not fit the others, or it is a model of
+        UserError: a file of the checkpoint is absent, damaged or does not fit the others, or it is a model of
             words.
     """
     model = LanguageModel.load(folder)
     if model.config.level != "char":
-        raise ValueError(f"{folder}: a model of words cannot be compared with models of characters")
+        raise UserError(f"{folder}: a model of words cannot be compared with models of characters")
     read = _in_vocabulary_of(model, corpus, num_warmup)
     readings = read_parts(model.module, read, read.split["train"], num_warmup, num_streams)
     unk = model.tokenizer.vocabulary.unk
@@ -177,7 +178,7 @@ def judge(
     challenger: Figures,
     champion: Figures | None,
     baseline: Baseline,
-    limits: Retraining,
+    limits: RetrainingParams,
     *,
     best_val: float | None = None,
     rolled_back: bool = False,

@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from timemachine.files import write_text
-from timemachine.params import Params
+from timemachine.base.errors import UserError
+from timemachine.base.files import write_text
+from timemachine.pipeline.params import Params
 from timemachine.retraining.admission import Library, refusal, runs_of, without_licence
 from timemachine.text.clean import decode
 from timemachine.text.fetch import fetch
@@ -83,7 +84,7 @@ class Inbox:
         What is accepted here counts for those that come after it.
 
         Raises:
-            ValueError: the book cannot be had, or an accepted text cannot be read.
+            UserError: the book cannot be had, or an accepted text cannot be read.
         """
         entries = self._entries()
         if not any(map(_is_text, entries)):
@@ -103,7 +104,7 @@ class Inbox:
         """Do what `examine` yields, and yield it; what cannot be done is left for the next round.
 
         Raises:
-            ValueError: the book cannot be had, or an accepted text cannot be read.
+            UserError: the book cannot be had, or an accepted text cannot be read.
         """
         for decision in self.examine():
             try:
@@ -115,19 +116,19 @@ class Inbox:
         """Look for held-out text among the accepted texts, however they came there.
 
         Raises:
-            ValueError: one holds some, or cannot be read, or the book cannot be had.
+            UserError: one holds some, or cannot be read, or the book cannot be had.
         """
         if any(self.accepted.glob("*.txt")):
             library = self.library()
             for name in library.accepted:
                 if leak := library.leak(name):
-                    raise ValueError(f"{self.accepted / name}: {leak}; take it away")
+                    raise UserError(f"{self.accepted / name}: {leak}; take it away")
 
     def library(self) -> Library:
         """Return what texts are held against.
 
         Raises:
-            ValueError: the book cannot be had, or an accepted text cannot be read.
+            UserError: the book cannot be had, or an accepted text cannot be read.
         """
         wanted = self._params.download
         sources = ["data/raw/timemachine.txt", *wanted.sources]

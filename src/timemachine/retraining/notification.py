@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from timemachine.base.errors import UserError
+
 _TIMEOUT_S = 60.0
 
 
@@ -15,12 +17,12 @@ def parse_command(command: str) -> list[str]:
     """Split a command as a shell would; nothing in it is expanded.
 
     Raises:
-        ValueError: a quotation is not closed.
+        UserError: a quotation is not closed.
     """
     try:
         return shlex.split(command)
     except ValueError as error:
-        raise ValueError(f"--notify: {error}; the command is not shown, as it may hold a secret") from None
+        raise UserError(f"--notify: {error}; the command is not shown, as it may hold a secret") from None
 
 
 def notify(command: Sequence[str], report: Mapping[str, Any], root: Path, timeout_s: float = _TIMEOUT_S) -> None:

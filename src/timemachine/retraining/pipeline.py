@@ -5,7 +5,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from timemachine import safe_dvc
+from timemachine.base.errors import UserError
+from timemachine.pipeline import safe_dvc
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Pipeline:
         """Return the stages whose code, params, inputs or outputs are not what they were at their last run.
 
         Raises:
-            ValueError: DVC cannot tell.
+            UserError: DVC cannot tell.
         """
         stages = self._read("status", "--json")
         return [name for name in json.loads(stages or "{}") if not name.endswith(".dvc")]
@@ -33,7 +34,7 @@ class Pipeline:
         """Run what is not up to date; what DVC says goes through.
 
         Raises:
-            ValueError: a stage failed.
+            UserError: a stage failed.
         """
         self._run("repro")
 
@@ -41,7 +42,7 @@ class Pipeline:
         """Send data and run cache to the remote; return False if none is configured.
 
         Raises:
-            ValueError: the remote does not take them.
+            UserError: the remote does not take them.
         """
         if not self._read("remote", "list").strip():
             return False
@@ -52,12 +53,12 @@ class Pipeline:
         sys.stdout.flush()
         done = safe_dvc.run(self.root, *arguments, pass_fds=[self.lock])
         if done.returncode:
-            raise ValueError(f"dvc {' '.join(arguments)} failed; what it said stands above")
+            raise UserError(f"dvc {' '.join(arguments)} failed; what it said stands above")
 
     def _read(self, *arguments: str) -> str:
         done = safe_dvc.run(self.root, *arguments, capture_output=True)
         if done.returncode:
             said = [line for line in done.stderr.splitlines() if line.strip()] or ["it did not say why"]
             errors = [line for line in said if line.startswith("ERROR")] or said
-            raise ValueError(f"dvc {' '.join(arguments)}: {errors[-1].removeprefix('ERROR: ')}")
+            raise UserError(f"dvc {' '.join(arguments)}: {errors[-1].removeprefix('ERROR: ')}")
         return done.stdout

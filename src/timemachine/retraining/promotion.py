@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from timemachine.files import sha256_of
-from timemachine.params import Params
+from timemachine.base.errors import UserError
+from timemachine.base.files import sha256_of
+from timemachine.pipeline.params import Params
 from timemachine.retraining.gate import (
     Baseline,
     Figures,
@@ -83,14 +84,14 @@ def candidates(store: Store, receipt: Mapping[str, Any]) -> Candidates:
         receipt: what publishing the state returned.
 
     Raises:
-        ValueError: the alias `challenger` names no model of the state.
+        UserError: the alias `challenger` names no model of the state.
     """
     challenger = registry.aliased(store, "challenger")
     if challenger is None:
-        raise ValueError("MLflow's registry has no challenger: somebody took the alias away in the meantime")
+        raise UserError("MLflow's registry has no challenger: somebody took the alias away in the meantime")
     key = store.client.get_run(challenger.run_id).data.tags.get(KEY)
     if receipt["models"].get(f"rnn/{challenger.name}") != key:
-        raise ValueError(
+        raise UserError(
             f"the challenger, version {challenger.number}, is not of the state {receipt['state'][:8]}: another "
             "state was published in the meantime"
         )
@@ -107,7 +108,7 @@ def judge_candidates(store: Store, who: Candidates, params: Params, data: Path) 
         The verdict; None if both are the same model under two numbers, which leaves nothing to decide.
 
     Raises:
-        ValueError: a text or the challenger's checkpoint is absent or damaged, or the champion cannot be read
+        UserError: a text or the challenger's checkpoint is absent or damaged, or the champion cannot be read
             and has no score.
     """
     corpus, p = held_out_corpus(params, data), params.evaluate_perplexity
@@ -147,11 +148,11 @@ def _unread(version: Version, folder: Path, scores: Mapping[str, float], reason:
     """Return what is known of a champion that cannot be read, and say so.
 
     Raises:
-        ValueError: it has no score.
+        UserError: it has no score.
     """
     fault = f"the champion, version {version.number}, cannot be read by this code ({reason})"
     if "own_val" not in scores:
-        raise ValueError(
+        raise UserError(
             f"{fault} and has no score of its promotion on this held-out text; take the alias `champion` away in "
             "MLflow to begin anew, or go back with `timemachine rollback`"
         )
@@ -218,12 +219,12 @@ def roll_back(store: Store) -> dict[str, Any]:
         What was done, as a report.
 
     Raises:
-        ValueError: there is no previous champion.
+        UserError: there is no previous champion.
     """
     champion, previous = (registry.aliased(store, alias) for alias in ("champion", "previous"))
     if champion is None or previous is None or previous == champion:
         serves = f"version {champion.number} is champion, and" if champion else "there is no champion, and"
-        raise ValueError(f"nothing to roll back to: {serves} MLflow's registry names no other one before it")
+        raise UserError(f"nothing to roll back to: {serves} MLflow's registry names no other one before it")
     now = datetime.now(UTC).isoformat(timespec="seconds")
     reason = f"version {champion.number} rolled back"
     # First of all: whatever happens next, it is not promoted again.

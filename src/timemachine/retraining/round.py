@@ -16,8 +16,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from timemachine import params as parameters
-from timemachine.files import write_json
+from timemachine.base.errors import UserError
+from timemachine.base.files import write_json
+from timemachine.pipeline import params as parameters
 from timemachine.retraining.inbox import Inbox
 from timemachine.retraining.lock import BusyError, one_at_a_time
 from timemachine.retraining.notification import notify, parse_command
@@ -36,7 +37,7 @@ def retrain(root: Path, command: str = "", say: Callable[[str], None] = print) -
         say: takes lines for people.
 
     Raises:
-        ValueError: the round failed, and the champion is who it was, unless the message says otherwise.
+        UserError: the round failed, and the champion is who it was, unless the message says otherwise.
     """
     hook = parse_command(command)
 
@@ -55,7 +56,7 @@ def dry_run(root: Path, say: Callable[[str], None] = print) -> int:
     """Say what a round would do, and do none of it; return 0 if there is something to do, else 10 or 12.
 
     Raises:
-        ValueError: the params are wrong, the book cannot be had, or DVC cannot tell what changed.
+        UserError: the params are wrong, the book cannot be had, or DVC cannot tell what changed.
     """
 
     def work(params: parameters.Params, lock: int) -> int:
@@ -83,7 +84,7 @@ def rollback(root: Path, say: Callable[[str], None] = print) -> int:
     """Put the previous champion back and return the exit code.
 
     Raises:
-        ValueError: there is none, or the store cannot be reached.
+        UserError: there is none, or the store cannot be reached.
     """
 
     def work(params: parameters.Params, _: int) -> int:
@@ -219,7 +220,7 @@ class _Round:
         """Raise where no model that is trained can be compared with a champion."""
         corpus = self.params.compare_models.corpus
         if all(recipe.corpus != corpus for recipe in self.params.train_rnn.values()):
-            raise ValueError(
+            raise UserError(
                 f"params.yaml: no recipe of train_rnn trains on {corpus!r}, the corpus that compare_models.corpus "
                 "names, so that there is no challenger"
             )
@@ -261,7 +262,7 @@ class _Round:
             try:
                 report = report | {"pushed": self.pipeline.push()}
             except ValueError as error:
-                raise ValueError(
+                raise UserError(
                     f"version {version} is champion now, but {error}; the next round tries again"
                 ) from None
         notify(self.hook, report, self.root)

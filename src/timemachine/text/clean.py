@@ -3,6 +3,8 @@
 import re
 from typing import Literal
 
+from timemachine.base.errors import UserError
+
 _NON_LETTERS = re.compile("[^A-Za-z]+")
 
 
@@ -10,16 +12,16 @@ def decode(content: bytes, name: str) -> str:
     """Return the text in `content`: UTF-8, with or without a byte order mark, and at least one letter.
 
     Raises:
-        ValueError: empty, not UTF-8, or without a letter A-Z; the message starts with `name`.
+        UserError: empty, not UTF-8, or without a letter A-Z; the message starts with `name`.
     """
     if not content:
-        raise ValueError(f"{name}: the text is empty")
+        raise UserError(f"{name}: the text is empty")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{name}: not UTF-8 at byte {error.start}") from None
+        raise UserError(f"{name}: not UTF-8 at byte {error.start}") from None
     if not re.search("[A-Za-z]", text):
-        raise ValueError(f"{name}: the text has no letter A-Z")
+        raise UserError(f"{name}: the text has no letter A-Z")
     return text
 
 
@@ -42,13 +44,13 @@ def tokenize(lines: list[str], level: str) -> list[list[str]]:
     """Split each line into words or characters.
 
     Raises:
-        ValueError: `level` is neither `word` nor `char`.
+        UserError: `level` is neither `word` nor `char`.
     """
     if level == "word":
         return [line.split() for line in lines]
     if level == "char":
         return [list(line) for line in lines]
-    raise ValueError(f"unknown token level {level!r}; allowed: word, char")
+    raise UserError(f"unknown token level {level!r}; allowed: word, char")
 
 
 def tokens_of(text: str, cleaning: Literal["lines", "whole"], level: str) -> list[str]:

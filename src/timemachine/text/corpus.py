@@ -10,8 +10,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from timemachine.files import read_json, write_bytes, write_json
-from timemachine.params import Level
+from timemachine.base.errors import UserError
+from timemachine.base.files import read_json, write_bytes, write_json
+from timemachine.text.config import Level
 from timemachine.text.vocabulary import Tokenizer, Vocabulary
 
 Part = Literal["train", "val", "test"]
@@ -90,7 +91,7 @@ class Corpus:
         """Read a corpus.
 
         Raises:
-            ValueError: a file is absent, damaged, or does not fit the others.
+            UserError: a file is absent, damaged, or does not fit the others.
         """
         folder = Path(folder)
         vocabulary = Vocabulary.load(folder / "vocabulary.json")
@@ -99,9 +100,9 @@ class Corpus:
             with path.open("rb") as file:
                 tokens = np.lib.format.read_array(file, allow_pickle=False)
         except (OSError, ValueError, MemoryError) as error:  # a damaged size may be any
-            raise ValueError(f"{path}: {error}; `dvc repro` makes it again") from None
+            raise UserError(f"{path}: {error}; `dvc repro` makes it again") from None
         if tokens.ndim != 1 or tokens.dtype.kind != "u" or (tokens.size and tokens.max() >= len(vocabulary)):
-            raise ValueError(f"{path}: not indices into {folder / 'vocabulary.json'}; `dvc repro` makes it again")
+            raise UserError(f"{path}: not indices into {folder / 'vocabulary.json'}; `dvc repro` makes it again")
         content = read_json(folder / "split.json")
         try:
             level, unk_length = content["level"], float(content["unk_length"])
@@ -113,5 +114,5 @@ class Corpus:
         except (KeyError, TypeError, ValueError, IndexError, OverflowError):
             fits = False
         if not fits or level not in ("char", "word"):
-            raise ValueError(f"{folder / 'split.json'}: does not fit {path}; `dvc repro` makes it again")
+            raise UserError(f"{folder / 'split.json'}: does not fit {path}; `dvc repro` makes it again")
         return cls(tokens, vocabulary, level, unk_length, split, num_added)

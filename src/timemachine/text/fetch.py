@@ -16,6 +16,8 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
+from timemachine.base.errors import UserError
+
 _CHUNK_BYTES = 1 << 16
 
 
@@ -45,7 +47,7 @@ def fetch(
         report: takes one line per source that failed.
 
     Raises:
-        ValueError: no source delivered; the message has the reason of each.
+        UserError: no source delivered; the message has the reason of each.
     """
     reasons = []
     for source in sources:
@@ -61,7 +63,7 @@ def fetch(
         except SourceError as error:
             reasons.append(f"{source}: {error}")
             report(f"passing over {reasons[-1]}")
-    raise ValueError("download.sources: none delivered the text: " + "; ".join(reasons))
+    raise UserError("download.sources: none delivered the text: " + "; ".join(reasons))
 
 
 def _read(path: Path, max_bytes: int) -> bytes:

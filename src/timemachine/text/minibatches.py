@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
+from timemachine.base.errors import UserError
+
 
 @dataclass(frozen=True)
 class Minibatches:
@@ -43,7 +45,7 @@ def random_sampling(tokens: Tensor, batch_size: int, num_steps: int, generator: 
     ⌊(len − 1) / num_steps⌋ subsequences; those that do not fill a minibatch are left out.
 
     Raises:
-        ValueError: too few tokens for one minibatch at the largest offset.
+        UserError: too few tokens for one minibatch at the largest offset.
     """
     _require(tokens, batch_size * num_steps + num_steps, batch_size, num_steps)
     offset = int(torch.randint(num_steps, (), generator=generator))
@@ -62,7 +64,7 @@ def sequential_partitioning(
     dropped first; none without a generator.
 
     Raises:
-        ValueError: too few tokens for one minibatch at the largest offset.
+        UserError: too few tokens for one minibatch at the largest offset.
     """
     _require(tokens, (batch_size + bool(generator)) * num_steps + 1, batch_size, num_steps)
     offset = int(torch.randint(num_steps + 1, (), generator=generator)) if generator else 0
@@ -80,7 +82,7 @@ def windows(
     The last minibatch may be smaller.
 
     Raises:
-        ValueError: not even one window.
+        UserError: not even one window.
     """
     _require(tokens, num_steps + 1, 1, num_steps)
     starts = torch.arange(0, len(tokens) - num_steps, stride, device=tokens.device)
@@ -91,7 +93,7 @@ def windows(
 
 def _require(tokens: Tensor, num_needed: int, batch_size: int, num_steps: int) -> None:
     if len(tokens) < num_needed:
-        raise ValueError(
+        raise UserError(
             f"{len(tokens)} tokens are too few for batch_size {batch_size} x num_steps {num_steps}: "
             f"at least {num_needed} are needed"
         )

@@ -6,8 +6,9 @@ from typing import Literal
 
 import numpy as np
 
-from timemachine.params import Level
+from timemachine.base.errors import UserError
 from timemachine.text.clean import decode, tokens_of
+from timemachine.text.config import Level
 from timemachine.text.corpus import PARTS, Corpus
 from timemachine.text.vocabulary import Vocabulary
 
@@ -16,11 +17,11 @@ def read_accepted(folder: Path) -> dict[str, str]:
     """Return the texts that extend the train part, by file name; hidden files are those of editors.
 
     Raises:
-        ValueError: one is not a text, or a link, which may lead anywhere.
+        UserError: one is not a text, or a link, which may lead anywhere.
     """
     paths = sorted(path for path in folder.glob("*.txt") if not path.name.startswith("."))
     if links := [path for path in paths if path.is_symlink()]:
-        raise ValueError(f"{links[0]}: a link; put the text itself here")
+        raise UserError(f"{links[0]}: a link; put the text itself here")
     return {path.name: decode(path.read_bytes(), str(path)) for path in paths}
 
 
@@ -49,7 +50,7 @@ def build_corpus(
             the test part are, and which text goes before them, does not change with them.
 
     Raises:
-        ValueError: a part would be empty.
+        UserError: a part would be empty.
     """
     before = [token for other in added for token in tokens_of(f"{other}\n", cleaning, level)]
     stream = before + tokens_of(text, cleaning, level)
@@ -63,7 +64,7 @@ def build_corpus(
     split = {part: (cuts[i], cuts[i + 1]) for i, part in enumerate(PARTS)}
     for part, (begin, end) in split.items():
         if begin == end or (part == "train" and end == num_added):
-            raise ValueError(f"a text of {num_own} tokens leaves the {part} part empty")
+            raise UserError(f"a text of {num_own} tokens leaves the {part} part empty")
     unknown = [len(token) for token in stream if token not in vocabulary]
     unk_length = sum(unknown) / len(unknown) if unknown else 0.0
     return Corpus(tokens, vocabulary, level, unk_length, split, num_added)

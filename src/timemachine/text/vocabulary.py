@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, overload
 
-from timemachine.files import read_json, write_text
-from timemachine.params import Level
+from timemachine.base.errors import UserError
+from timemachine.base.files import read_json, write_text
+from timemachine.text.config import Level
 
 UNK = "<unk>"
 
@@ -21,14 +22,14 @@ class Vocabulary:
         tokens: all tokens by index, `<unk>` among them.
 
     Raises:
-        ValueError: a token occurs twice, or `<unk>` is missing.
+        UserError: a token occurs twice, or `<unk>` is missing.
     """
 
     def __init__(self, tokens: Sequence[str]) -> None:
         self.tokens = list(tokens)
         self._index = {token: index for index, token in enumerate(self.tokens)}
         if len(self._index) != len(self.tokens) or UNK not in self._index:
-            raise ValueError(f"a vocabulary needs distinct tokens and {UNK}")
+            raise UserError(f"a vocabulary needs distinct tokens and {UNK}")
         self.unk = self._index[UNK]
 
     @classmethod
@@ -96,16 +97,16 @@ class Vocabulary:
         """Read a vocabulary.
 
         Raises:
-            ValueError: the file is absent, damaged, or not a vocabulary.
+            UserError: the file is absent, damaged, or not a vocabulary.
         """
         content = read_json(path)
         tokens = content.get("tokens") if isinstance(content, dict) else None
         if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
-            raise ValueError(f"{path}: not a vocabulary; `dvc repro` makes it again")
+            raise UserError(f"{path}: not a vocabulary; `dvc repro` makes it again")
         try:
             return cls(tokens)
         except ValueError as error:
-            raise ValueError(f"{path}: {error}; `dvc repro` makes it again") from None
+            raise UserError(f"{path}: {error}; `dvc repro` makes it again") from None
 
 
 @dataclass(frozen=True)

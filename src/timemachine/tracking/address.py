@@ -4,17 +4,19 @@ import os
 import re
 from pathlib import Path
 
+from timemachine.base.errors import UserError
+
 
 def tracking_uri(root: Path) -> str:
     """Return `MLFLOW_TRACKING_URI`, or the SQLite store in the repository root.
 
     Raises:
-        ValueError: the root has a name that MLflow would read as something else.
+        UserError: the root has a name that MLflow would read as something else.
     """
     if own := os.environ.get("MLFLOW_TRACKING_URI"):
         return own
     if found := re.search(r"[?%]", str(root.resolve())):
-        raise ValueError(
+        raise UserError(
             f"{root.resolve()}: MLflow keeps no store below a folder with {found[0]!r} in its name; rename it, or "
             "set MLFLOW_TRACKING_URI"
         )

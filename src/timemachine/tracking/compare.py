@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 from mlflow.entities import Run
 
+from timemachine.base.errors import UserError
 from timemachine.tracking.address import without_password
 from timemachine.tracking.store import Store, open_store
 
@@ -70,14 +71,14 @@ def compare(
         metrics: to show; none: those of `DEFAULT_METRICS` that there are.
 
     Raises:
-        ValueError: no such family, model or metric, no run at all, or the store cannot be read.
+        UserError: no such family, model or metric, no run at all, or the store cannot be read.
     """
     if family not in DEFAULT_METRICS:
-        raise ValueError(f"no family {family!r}; known: {', '.join(DEFAULT_METRICS)}")
+        raise UserError(f"no family {family!r}; known: {', '.join(DEFAULT_METRICS)}")
     with open_store(root, experiment, alone=False, create=False) as store:
         rows = [_row(run) for run in _runs_of(store, family)]
     if not rows:
-        raise ValueError(
+        raise UserError(
             f"MLflow at {without_password(store.uri)} has no {family} models in experiment {experiment!r}; "
             "`timemachine publish` brings them"
         )
@@ -165,7 +166,7 @@ def _row(run: Run) -> dict[str, object]:
 def _check(what: str, wanted: Sequence[str], known: Sequence[str] | pd.Series) -> None:
     for name in wanted:
         if name not in set(known):
-            raise ValueError(f"no {what} {name!r}; known: {', '.join(sorted(set(known)))}")
+            raise UserError(f"no {what} {name!r}; known: {', '.join(sorted(set(known)))}")
 
 
 def _starting(start: str, columns: Sequence[str]) -> list[str]:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from timemachine.compute import environment
+from timemachine.base.compute import environment
 
 if TYPE_CHECKING:
     import torch

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from timemachine.base.errors import UserError
 from timemachine.tracking.serving import read_request
 
 if TYPE_CHECKING:
@@ -89,24 +90,24 @@ def _parts(content: Any) -> tuple[list[Mapping[Any, Any]], Mapping[Any, Any]]:
     """Return the rows and the params of a request in one of the formats for tables.
 
     Raises:
-        ValueError: it is in neither.
+        UserError: it is in neither.
     """
     wanted = 'wanted: {"dataframe_records": [{"prefix": "time traveller", "num_preds": 50}]}'
     if not isinstance(content, dict):
-        raise ValueError(f"the body is not a JSON object; {wanted}")
+        raise UserError(f"the body is not a JSON object; {wanted}")
     if unknown := set(content) - {*_FORMATS, "params"}:
-        raise ValueError(f"unknown key {min(unknown)[:60]!r}; {wanted}, and params if needed")
+        raise UserError(f"unknown key {min(unknown)[:60]!r}; {wanted}, and params if needed")
     given = [name for name in _FORMATS if name in content]
     if len(given) != 1:
-        raise ValueError(f"the body has {' and '.join(given) or 'no dataframe_records'}; {wanted}")
+        raise UserError(f"the body has {' and '.join(given) or 'no dataframe_records'}; {wanted}")
     params = content.get("params")
     if not isinstance(params, dict | None):
-        raise ValueError("params: not a JSON object")
+        raise UserError("params: not a JSON object")
     rows = content[given[0]]
     if given == ["dataframe_split"]:
         rows = _joined(rows)
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise ValueError(f"{given[0]}: not a list of JSON objects; {wanted}")
+        raise UserError(f"{given[0]}: not a list of JSON objects; {wanted}")
     return rows, params or {}
 
 
@@ -114,18 +115,18 @@ def _joined(table: Any) -> list[dict[Any, Any]]:
     """Return the rows of a table whose columns are named apart."""
     wanted = 'wanted: {"columns": ["prefix", "num_preds"], "data": [["time traveller", 50]]}'
     if not isinstance(table, dict) or set(table) - {"index", "columns", "data"}:
-        raise ValueError(f"dataframe_split: not a table; {wanted}")
+        raise UserError(f"dataframe_split: not a table; {wanted}")
     columns, rows = table.get("columns"), table.get("data")
     if not isinstance(table.get("index"), list | None):
-        raise ValueError("dataframe_split: index is not a list")
+        raise UserError("dataframe_split: index is not a list")
     if not isinstance(columns, list) or sorted(map(repr, columns)) != ["'num_preds'", "'prefix'"]:
-        raise ValueError(f"dataframe_split: the columns are not prefix and num_preds; {wanted}")
+        raise UserError(f"dataframe_split: the columns are not prefix and num_preds; {wanted}")
     if not isinstance(rows, list):
-        raise ValueError(f"dataframe_split: data is not a list; {wanted}")
+        raise UserError(f"dataframe_split: data is not a list; {wanted}")
     if len(table.get("index") or rows) != len(rows):  # by which pandas would repeat rows
-        raise ValueError("dataframe_split: index is not as long as data")
+        raise UserError("dataframe_split: index is not as long as data")
     if not all(isinstance(row, list) and len(row) == len(columns) for row in rows):
-        raise ValueError(f"dataframe_split: a row has not two values; {wanted}")
+        raise UserError(f"dataframe_split: a row has not two values; {wanted}")
     return [dict(zip(columns, row, strict=True)) for row in rows]
 
 

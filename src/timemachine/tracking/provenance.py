@@ -8,8 +8,10 @@ from typing import Any
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from timemachine.provenance.at_hand import git, names_a_text, text_at_hand
-from timemachine.provenance.lock import parse_yaml, value_at
+from timemachine.base.config import parse_yaml
+from timemachine.base.errors import UserError
+from timemachine.pipeline.lock import value_at
+from timemachine.pipeline.repository import git, names_a_text, text_at_hand
 from timemachine.provenance.trace import other_machine
 from timemachine.tracking.address import without_password
 from timemachine.tracking.store import Store, open_store
@@ -27,12 +29,12 @@ def trace_run(root: Path, experiment: str, run_id: str) -> list[str]:
         run_id: 32 hexadecimal digits.
 
     Raises:
-        ValueError: there is no such run, or the store cannot be read.
+        UserError: there is no such run, or the store cannot be read.
     """
     with open_store(root, experiment, alone=False, create=False) as store:
         run = _run(store, run_id)
         if run is None:
-            raise ValueError(f"{run_id}: no such run in {without_password(store.uri)}")
+            raise UserError(f"{run_id}: no such run in {without_password(store.uri)}")
         # A model knows its own params; those of text and pipeline stand in the run of the whole state.
         parent = _run(store, run.data.tags.get("mlflow.parentRunId", ""))
         return [_printable(line) for line in _lines(root, run, parent or run)]

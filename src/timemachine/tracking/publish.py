@@ -13,9 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from timemachine.evaluation.checkpoint_folders import CHECKPOINT, LANGUAGE_MODEL
-from timemachine.files import read_mapping, sha256_of
-from timemachine.params import Params, Section
+from timemachine.base.config import Section
+from timemachine.base.errors import UserError
+from timemachine.base.files import read_mapping, sha256_of
+from timemachine.language.training.history import read_history
+from timemachine.pipeline.params import Params
+from timemachine.pipeline.paths import CHECKPOINT, LANGUAGE_MODEL
 from timemachine.tracking import registry
 from timemachine.tracking.environment import experiment_tags, git_tags, user
 from timemachine.tracking.live import training_key
@@ -23,7 +26,6 @@ from timemachine.tracking.registry import Version
 from timemachine.tracking.runs import TRAINING, RunContent, adopt_live_run, fill, find_or_create
 from timemachine.tracking.sender import send_waiting
 from timemachine.tracking.store import ConflictError, Store, open_store
-from timemachine.training.history import read_history
 
 # Machines that publish the same at the same time get into each other's way once, or twice.
 _TRIES = 4
@@ -38,7 +40,7 @@ def publish(params: Params, root: Path, data: Path) -> dict[str, Any]:
         data: the folder `data`, with `models`, `generated` and `reports`.
 
     Raises:
-        ValueError: a file of the pipeline is absent, damaged or of other params, or the store cannot be reached.
+        UserError: a file of the pipeline is absent, damaged or of other params, or the store cannot be reached.
     """
     models = [*_ar_runs(params, data), *_rnn_runs(params, data)]
     state = _state_run(params, data, models)
@@ -146,12 +148,12 @@ def _model_run(
         artifacts: what goes into the run, besides the packaged model.
 
     Raises:
-        ValueError: the model was not trained by this recipe, or is not in the report.
+        UserError: the model was not trained by this recipe, or is not in the report.
     """
     folder = data / "models" / family / name
     config = read_mapping(folder / "config.json")
     if scores is None or any(config.get(key) != value for key, value in recipe.model_dump().items()):
-        raise ValueError(f"{folder}: not what params.yaml describes now; run `dvc repro` first")
+        raise UserError(f"{folder}: not what params.yaml describes now; run `dvc repro` first")
     for _, path in artifacts:
         _hash(path)
     machine = read_mapping(folder / "environment.json")
@@ -236,7 +238,7 @@ def _hash(path: Path) -> str:
     try:
         return sha256_of(path)
     except FileNotFoundError:
-        raise ValueError(f"{path}: no such file; `dvc repro` makes it") from None
+        raise UserError(f"{path}: no such file; `dvc repro` makes it") from None
 
 
 def _key_of(content: Any) -> str:

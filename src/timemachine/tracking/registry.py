@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import timemachine
-from timemachine.evaluation.checkpoint_folders import LANGUAGE_MODEL, PACKAGED
+from timemachine.base.errors import UserError
+from timemachine.pipeline.paths import LANGUAGE_MODEL, PACKAGED
 from timemachine.tracking.environment import user
 from timemachine.tracking.store import Store  # before mlflow, which it sets up
 
@@ -64,11 +65,11 @@ def package(checkpoint: Path, out: Path) -> None:
         out: the folder to write, absent or empty.
 
     Raises:
-        ValueError: a file of the checkpoint is absent.
+        UserError: a file of the checkpoint is absent.
     """
     for name in LANGUAGE_MODEL:
         if not (checkpoint / name).is_file():
-            raise ValueError(f"{checkpoint / name}: no such file; `dvc repro` makes it")
+            raise UserError(f"{checkpoint / name}: no such file; `dvc repro` makes it")
     with tempfile.TemporaryDirectory() as temporary, _silent():
         staged = Path(temporary) / Path(PACKAGED).name
         staged.mkdir()

@@ -15,6 +15,7 @@ from typing import Any
 from filelock import Timeout
 from mlflow.entities import Metric, Param
 
+from timemachine.base.errors import UserError
 from timemachine.tracking.live import spool_folder, spool_lock, training_key
 from timemachine.tracking.runs import KEY, TRAINING, find, log_dataset, log_points
 from timemachine.tracking.store import Store, open_store
@@ -42,11 +43,11 @@ class Sender:
         """Take in the lines that were written since the last time.
 
         Raises:
-            ValueError: the spool is damaged.
+            UserError: the spool is damaged.
         """
         for line in self._new_lines():
             if not isinstance(line, dict):
-                raise ValueError(f"{self.spool}: not what a training writes")
+                raise UserError(f"{self.spool}: not what a training writes")
             if not self._head:
                 self._head = line
             elif "end" in line:

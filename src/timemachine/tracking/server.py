@@ -11,13 +11,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from timemachine.evaluation.checkpoint_folders import ALIASES, trained_recipes
+from timemachine.base.errors import UserError
+from timemachine.pipeline.paths import ALIASES, trained_recipes
 from timemachine.tracking.address import sqlite_file, tracking_uri, without_password
 from timemachine.tracking.registry import MODEL_NAME, Version, aliased, fetch, fetch_model
 from timemachine.tracking.store import Store, open_store
 
 if TYPE_CHECKING:
-    from timemachine.evaluation.trained import LanguageModel  # imports torch, which to serve does not need here
+    from timemachine.language.models.trained import (
+        LanguageModel,  # imports torch, which to serve does not need here
+    )
 
 HOST = "127.0.0.1"
 
@@ -47,9 +50,9 @@ def load_alias(root: Path, experiment: str, alias: str) -> "LanguageModel":
         alias: for example `champion`.
 
     Raises:
-        ValueError: there is no such version, this code cannot read it, or the store cannot be reached.
+        UserError: there is no such version, this code cannot read it, or the store cannot be reached.
     """
-    from timemachine.evaluation.trained import LanguageModel
+    from timemachine.language.models.trained import LanguageModel
 
     recipes = ", ".join(trained_recipes(root / "data/models/rnn")) or "`dvc repro` trains them"
     instead = f"; `generate --model` takes recipes too: {recipes}"
@@ -61,7 +64,7 @@ def load_alias(root: Path, experiment: str, alias: str) -> "LanguageModel":
         except ValueError as error:
             # The folder is gone when somebody reads of it.
             cause = str(error).replace(f"{checkpoint}/", "")
-            raise ValueError(
+            raise UserError(
                 f"{alias}, version {version.number}: {cause}. This code cannot read it: name a recipe "
                 f"({recipes}), or ask `timemachine serve`, which runs the code that the version brings"
             ) from error
@@ -79,7 +82,7 @@ def serve(root: Path, experiment: str, alias: str, port: int) -> NoReturn:
         port: of 127.0.0.1.
 
     Raises:
-        ValueError: there is no such version, the store cannot be reached, or the port is taken.
+        UserError: there is no such version, the store cannot be reached, or the port is taken.
     """
     with _named(root, experiment, alias) as (store, version):
         folder = _kept(store, version, root / ".timemachine/served")
@@ -128,4 +131,4 @@ def _check_free(port: int) -> None:
         try:
             probe.bind((HOST, port))
         except (OSError, OverflowError) as error:
-            raise ValueError(f"port {port} of {HOST}: {error}") from None
+            raise UserError(f"port {port} of {HOST}: {error}") from None

@@ -21,9 +21,10 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import AnyType
 
-from timemachine.evaluation.continuation import clean_prefix, sampling_of, write
-from timemachine.evaluation.generation import Sampling
-from timemachine.evaluation.trained import LanguageModel
+from timemachine.base.errors import UserError
+from timemachine.language.generation.continuation import clean_prefix, sampling_of, write
+from timemachine.language.generation.generate import Sampling
+from timemachine.language.models.trained import LanguageModel
 
 # What one request may ask for. The last bounds its work, and its memory, which grow with rows × characters.
 MAX_ROWS = 64
@@ -75,10 +76,10 @@ def read_request(rows: Sequence[Mapping[Any, Any]], params: Mapping[Any, Any]) -
         params: inference params; one that is None is as if it were not there.
 
     Raises:
-        ValueError: it cannot, or may not, be answered; one sentence says why.
+        UserError: it cannot, or may not, be answered; one sentence says why.
     """
     if not 1 <= len(rows) <= MAX_ROWS:
-        raise ValueError(f"a request has 1 to {MAX_ROWS} rows, not {len(rows)}")
+        raise UserError(f"a request has 1 to {MAX_ROWS} rows, not {len(rows)}")
     prefixes, num_preds = [], []
     for number, row in enumerate(rows):
         try:
@@ -86,10 +87,10 @@ def read_request(rows: Sequence[Mapping[Any, Any]], params: Mapping[Any, Any]) -
             prefixes.append(_prefix(row.get("prefix")))
             num_preds.append(_whole(row.get("num_preds"), "num_preds", 1, MAX_NUM_PREDS))
         except ValueError as error:
-            raise ValueError(f"row {number}: {error}") from None
+            raise UserError(f"row {number}: {error}") from None
     size = len(rows) * (max(map(len, prefixes)) + max(num_preds))
     if size > MAX_CHARACTERS:
-        raise ValueError(
+        raise UserError(
             f"the request is too large: rows times the longest prefix and the largest num_preds is {size}, "
             f"the limit is {MAX_CHARACTERS}"
         )
@@ -106,45 +107,45 @@ def read_request(rows: Sequence[Mapping[Any, Any]], params: Mapping[Any, Any]) -
 def _known(given: Mapping[Any, Any], names: Sequence[str], what: str) -> None:
     for name in given:
         if name not in names:
-            raise ValueError(f"unknown {what} {_short(name)}; allowed: {', '.join(names)}")
+            raise UserError(f"unknown {what} {_short(name)}; allowed: {', '.join(names)}")
 
 
 def _prefix(value: Any) -> str:
     if _absent(value):
-        raise ValueError(f"prefix: {_MISSING}")
+        raise UserError(f"prefix: {_MISSING}")
     if not isinstance(value, str):
-        raise ValueError(f"prefix: {_short(value)} is not text")
+        raise UserError(f"prefix: {_short(value)} is not text")
     if len(value) > MAX_PREFIX_CHARACTERS:
-        raise ValueError(f"prefix: has {len(value)} characters, the limit is {MAX_PREFIX_CHARACTERS}")
+        raise UserError(f"prefix: has {len(value)} characters, the limit is {MAX_PREFIX_CHARACTERS}")
     if any("\ud800" <= character <= "\udfff" for character in value):
-        raise ValueError("prefix: holds half a surrogate pair, which is no character")
+        raise UserError("prefix: holds half a surrogate pair, which is no character")
     clean_prefix(value)
     return value
 
 
 def _whole(value: Any, name: str, least: int, most: int) -> int:
     if _absent(value):
-        raise ValueError(f"{name}: {_MISSING}")
+        raise UserError(f"{name}: {_MISSING}")
     # In a table a column of whole numbers becomes one of floats when a number of another row is one.
     whole = isinstance(value, (Integral, float)) and not isinstance(value, bool) and value == value // 1
     if not whole or not least <= value <= most:
-        raise ValueError(f"{name}: {_short(value)} is not a whole number from {least} to {most}")
+        raise UserError(f"{name}: {_short(value)} is not a whole number from {least} to {most}")
     return int(value)
 
 
 def _whole_param(value: Any, name: str, least: int, most: int) -> int:
     if isinstance(value, float):  # which MLflow refuses, in many lines
-        raise ValueError(f"{name}: {_short(value)} is not a whole number written without point and exponent")
+        raise UserError(f"{name}: {_short(value)} is not a whole number written without point and exponent")
     return _whole(value, name, least, most)
 
 
 def _number(value: Any, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise ValueError(f"{name}: {_short(value)} is not a number")
+        raise UserError(f"{name}: {_short(value)} is not a number")
     try:
         return float(value)
     except OverflowError:
-        raise ValueError(f"{name}: {_short(value)} is too large") from None
+        raise UserError(f"{name}: {_short(value)} is too large") from None
 
 
 def _absent(value: Any) -> bool:

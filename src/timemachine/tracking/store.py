@@ -21,7 +21,8 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from timemachine.files import replacing
+from timemachine.base.errors import UserError
+from timemachine.base.files import replacing
 from timemachine.tracking.address import sqlite_file, tracking_uri, without_password
 
 _LOCK_TIMEOUT_S = 300
@@ -31,7 +32,7 @@ _CONFLICT = "/gkpj"
 _DAMAGED = r"not a database|disk image is malformed|table \S+ already exists|duplicate column"
 
 
-class ConflictError(ValueError):
+class ConflictError(UserError):
     """Another machine wrote the same at the same time."""
 
 
@@ -64,12 +65,12 @@ def open_store(root: Path, experiment: str, *, alone: bool = True, create: bool 
         create: make a SQLite store that is not there; who only looks should not.
 
     Raises:
-        ValueError: the store is absent, or cannot be opened, read or written; the message names it.
+        UserError: the store is absent, or cannot be opened, read or written; the message names it.
     """
     uri = tracking_uri(root)
     database = sqlite_file(uri)
     if database and not create and not database.exists():
-        raise ValueError(f"{database}: no such MLflow store; `timemachine publish` makes it")
+        raise UserError(f"{database}: no such MLflow store; `timemachine publish` makes it")
     lock = FileLock(_lock_path(uri), timeout=_LOCK_TIMEOUT_S)
     try:
         with lock:
@@ -82,7 +83,7 @@ def open_store(root: Path, experiment: str, *, alone: bool = True, create: bool 
         if not alone:
             yield store
     except Timeout:
-        raise ValueError(f"another process has held {lock.lock_file} for {_LOCK_TIMEOUT_S} s") from None
+        raise UserError(f"another process has held {lock.lock_file} for {_LOCK_TIMEOUT_S} s") from None
     except (MlflowException, SQLAlchemyError, ImportError) as error:
         # What the database was told, and with which values, is for nobody who reads one line.
         said = str(error).split("[SQL:")[0].strip()
@@ -106,7 +107,7 @@ def _experiment_id(client: MlflowClient, experiment: str, uri: str, root: Path) 
     found = client.get_experiment_by_name(experiment)
     if found is not None:
         if found.lifecycle_stage != "active":
-            raise ValueError(
+            raise UserError(
                 f"MLflow experiment {experiment!r} was deleted in {without_password(uri)}; "
                 "restore it or choose another"
             )

@@ -19,7 +19,7 @@ def open_verdicts(root: Path, experiment: str) -> Iterator[Store]:
     """Yield the store with the experiment that holds the verdicts on the models of an experiment.
 
     Raises:
-        ValueError: as `open_store`.
+        UserError: as `open_store`.
     """
     with open_store(root, f"{experiment}-retraining", alone=False) as store:
         yield store

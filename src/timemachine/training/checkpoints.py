@@ -8,8 +8,9 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from timemachine.files import read_arrays, read_json, write_bytes, write_json, write_table
-from timemachine.params import Section, validate
+from timemachine.base.config import Section, validate
+from timemachine.base.errors import UserError
+from timemachine.base.files import read_arrays, read_json, write_bytes, write_json, write_table
 
 C = TypeVar("C", bound=Section)
 
@@ -44,13 +45,13 @@ def load_checkpoint(
         vocabulary_sha256: hash of the vocabulary that a language model is about to read with.
 
     Raises:
-        ValueError: a file of the checkpoint is absent, damaged or does not fit, or the model was trained
+        UserError: a file of the checkpoint is absent, damaged or does not fit, or the model was trained
             with another vocabulary.
     """
     path = folder / "config.json"
     config = validate(schema, read_json(path), path)
     if vocabulary_sha256 is not None and getattr(config, "vocabulary_sha256", None) != vocabulary_sha256:
-        raise ValueError(
+        raise UserError(
             f"{path}: trained with another vocabulary than that of the corpus, whose SHA-256 is "
             f"{vocabulary_sha256}; `dvc repro` trains it again"
         )
@@ -60,7 +61,7 @@ def load_checkpoint(
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        raise ValueError(f"{path}: does not fit {folder / 'config.json'}: {error}") from None
+        raise UserError(f"{path}: does not fit {folder / 'config.json'}: {error}") from None
     if broken := [name for name, tensor in state.items() if not tensor.isfinite().all()]:
-        raise ValueError(f"{path}: {broken[0]} holds no finite numbers; `dvc repro` trains it again")
+        raise UserError(f"{path}: {broken[0]} holds no finite numbers; `dvc repro` trains it again")
     return model.eval(), config

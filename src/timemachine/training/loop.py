@@ -15,16 +15,17 @@ from typing import Literal, Protocol
 import torch
 from torch import Generator, Tensor, nn
 
-from timemachine.models.state import State, detach
+from timemachine.base.errors import UserError
 from timemachine.training.optimisers import Optimizer
 from timemachine.training.resume import Resumable, Snapshot
+from timemachine.training.state import State, detach
 
 # What becomes of the state after a minibatch: dropped, carried over without its history (truncated
 # backpropagation through time), or carried over with the history of the epoch (full).
 StateFlow = Literal["fresh", "detached", "attached"]
 
 
-class DivergenceError(ValueError):
+class DivergenceError(UserError):
     """A loss, a metric or a weight is no longer finite.
 
     Attributes:

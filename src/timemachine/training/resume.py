@@ -20,8 +20,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from timemachine import handover
-from timemachine.files import remove_leftovers, sha256_of, write_bytes
+from timemachine.base.errors import UserError
+from timemachine.base.files import remove_leftovers, sha256_of, write_bytes
+from timemachine.pipeline import handover
 
 _NUM_KEPT = 2
 # Of trainings that were never finished; the oldest go first, and that under way does not count.
@@ -93,7 +94,7 @@ class Resumable:
         for path in self._paths():
             try:
                 if sha256_of(path) != path.stem.rpartition("-")[2]:
-                    raise ValueError("its content does not have the hash of its name")
+                    raise UserError("its content does not have the hash of its name")
                 with safe_open(path, "pt") as file:
                     keys, facts = file.keys(), json.loads(file.metadata()["facts"])
                     snapshot = Snapshot(_epoch_of(path), {key: file.get_tensor(key) for key in keys}, facts)

@@ -1,0 +1,1 @@
+"""The ground: strict config, errors, files, and how results are computed."""

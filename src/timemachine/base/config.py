@@ -1,0 +1,212 @@
+"""Strict configuration: frozen sections, the types of their values, and YAML files.
+
+An unknown key, a wrong type or a value out of range is a `UserError` of one line that names the file, the key, the
+value and what is allowed.
+"""
+
+import difflib
+import re
+import reprlib
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from timemachine.base.errors import UserError
+
+
+def matching(pattern: str, meaning: str) -> AfterValidator:
+    """Return a validator of text that must match a regular expression as a whole.
+
+    Args:
+        pattern: the regular expression.
+        meaning: what it allows, in words, for the error message.
+    """
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"{_short(text)} is not {meaning}")
+        return text
+
+    return AfterValidator(check)
+
+
+def _distinct(values: list[Any]) -> list[Any]:
+    if len(set(values)) < len(values):
+        raise ValueError(f"duplicate entry {next(v for v in values if values.count(v) > 1)!r}")
+    return values
+
+
+Distinct = AfterValidator(_distinct)
+Name = Annotated[
+    str, matching("[a-z0-9][a-z0-9_]{0,63}", "a name of up to 64 lower-case letters, digits and underscores")
+]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=10_000)]
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Natural = Annotated[int, Field(ge=0, le=10**9)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Units = Annotated[int, Field(ge=1, le=20_000)]
+Positive = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Device = Annotated[str, matching("auto|cpu|cuda|cuda:[0-9]{1,3}", "auto, cpu, cuda or cuda:N")]
+Sha256 = Annotated[str, matching("[0-9a-f]{64}", "64 hexadecimal digits")]
+Optimizer = Literal["sgd", "adam", "adamw"]
+
+
+class Section(BaseModel):
+    """A part of a configuration file: frozen, strict, no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class ComputeParams(Section):
+    """How every stage computes: the last bits of its results depend on it."""
+
+    num_threads: Annotated[int, Field(ge=1, le=1024)] = 2
+    deterministic: bool = True
+
+
+S = TypeVar("S", bound=Section)
+
+
+def read_yaml(path: str | Path) -> Any:
+    """Return the content of a YAML file.
+
+    Raises:
+        UserError: the file does not exist, or is not YAML; a duplicate key is named with its line.
+    """
+    try:
+        return parse_yaml(Path(path).read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; run this in the repository root") from None
+    except UserError as error:
+        raise UserError(f"{path}: not YAML: {error}") from None
+
+
+def parse_yaml(content: bytes | str) -> Any:
+    """Return the value of a YAML document.
+
+    Raises:
+        UserError: the content is not YAML; the reason is one line.
+    """
+    try:
+        return yaml.load(content, _Loader)  # noqa: S506 - a safe loader
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+        # PyYAML also lets through the errors of the types that it makes.
+        raise UserError(without_password(" ".join(str(error).split()))) from None
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc] # C: ten times as fast
+    """YAML's safe loader, which refuses duplicate keys."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                line = key.start_mark.line + 1
+                if key.value in lines:
+                    raise UserError(
+                        f"duplicate key {key.value!r} in line {line}; line {lines[key.value]} has it too"
+                    )
+                lines[key.value] = line
+        found: dict[Any, Any] = super().construct_mapping(node, deep)
+        return found
+
+
+def validate(section: type[S], content: Any, path: str | Path) -> S:
+    """Check the content of a file.
+
+    Args:
+        section: the schema.
+        content: what the file holds.
+        path: of the file, for the error message.
+
+    Raises:
+        UserError: one line that names the file, each wrong key, what was found and what is allowed.
+    """
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: holds no keys; wanted: {', '.join(section.model_fields)}")
+    try:
+        return section.model_validate(content)
+    except ValidationError as error:
+        raise UserError(f"{path}: " + "; ".join(_sentences(section, [dict(e) for e in error.errors()]))) from None
+
+
+def _sentences(section: type[Section], errors: list[dict[str, Any]]) -> list[str]:
+    """Return one sentence for each wrong value: a misspelt key is not reported again as a missing one."""
+    hinted = {
+        (*error["loc"][:-1], close)
+        for error in errors
+        if error["type"] == "extra_forbidden" and (close := _closest(section, error["loc"]))
+    }
+    wrong = [error for error in errors if error["type"] != "missing" or error["loc"] not in hinted]
+    return list(dict.fromkeys(_sentence(section, error) for error in wrong))
+
+
+def _sentence(section: type[Section], error: dict[str, Any]) -> str:
+    """Return a sentence that says which key is wrong, what was found and what is allowed."""
+    location, found, context = error["loc"], error["input"], error.get("ctx", {})
+    key = ".".join(_readable(part) for part in location if part != "[key]")
+    kind = error["type"]
+    if kind == "value_error":
+        message = str(context["error"])
+        return f"{key}: {message}" if key else message
+    if kind == "extra_forbidden":
+        close = _closest(section, location)
+        hint = f"did you mean {close!r}? " if close else ""
+        return f"{key}: unknown key; {hint}allowed: {', '.join(_fields_at(section, location[:-1]))}"
+    if kind == "missing":
+        return f"{key}: missing"
+    message = error["msg"].removeprefix("Input ").replace("valid ", "")
+    if kind.startswith("float") and isinstance(found, str):
+        message += " (write 0.001, not 1e-3)"
+    return f"{key}: {_short(found)} {message}" if key else f"{_short(found)} {message}"
+
+
+def _closest(section: type[Section], location: tuple[Any, ...]) -> str | None:
+    """Return the allowed key that an unknown one resembles most, if one does."""
+    allowed = _fields_at(section, location[:-1])
+    return next(iter(difflib.get_close_matches(str(location[-1]), allowed, n=1)), None)
+
+
+def _fields_at(section: Any, location: tuple[Any, ...]) -> list[str]:
+    """Return the keys that the part of a schema at `location` allows."""
+    for part in location:
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            section = section.model_fields[part].annotation
+        else:
+            section = section.__args__[-1]
+    return list(section.model_fields)
+
+
+class _Repr(reprlib.Repr):
+    def repr_str(self, x: str, level: int) -> str:
+        return super().repr_str(without_password(x), level)
+
+
+# With YAML aliases nine short lines make a list that takes days to write out.
+_REPR = _Repr()
+_REPR.maxlevel = 3
+_REPR.maxstring = _REPR.maxlong = _REPR.maxother = 60
+
+
+def _short(value: Any) -> str:
+    """Return a value in one line of at most 60 characters."""
+    try:
+        text = _REPR.repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def without_password(text: str) -> str:
+    """Return a text whose URLs show neither user nor password."""
+    return re.sub(r"""://[^'"]*@""", "://", text)
+
+
+def _readable(part: Any) -> str:
+    """Return a part of a key, quoted where it is not printable or too long."""
+    plain = isinstance(part, str) and part.isprintable() and 0 < len(part) <= 64
+    return without_password(part) if plain else _short(part)

@@ -1,1 +1,0 @@
-"""Perplexity, generated text and forecast errors."""

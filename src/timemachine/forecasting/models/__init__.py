@@ -1,0 +1,1 @@
+"""Autoregressive models and regression in closed form; nothing here trains by gradient descent."""

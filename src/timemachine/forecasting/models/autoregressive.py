@@ -1,0 +1,107 @@
+"""Autoregressive models: τ past observations in, the next one out, or the next ones."""
+
+import torch
+from torch import Generator, Tensor, nn
+
+from timemachine.forecasting.models.config import ArRecipe
+from timemachine.training.initialisation import initialise_
+from timemachine.training.state import State
+
+
+class LinearAR(nn.Module):
+    """Linear regression x̂_t = w · (x_{t−τ}, …, x_{t−1}) + b (second edition)."""
+
+    def __init__(self, tau: int, num_outputs: int = 1) -> None:
+        super().__init__()
+        self.linear = nn.Linear(tau, num_outputs)
+
+    def forward(self, X: Tensor, state: State = None) -> tuple[Tensor, State]:
+        """Map features (batch, tau) to predictions (batch, num_outputs)."""
+        return self.linear(X), None
+
+
+class MLPAR(nn.Module):
+    """One hidden layer of ReLU units (first edition)."""
+
+    def __init__(self, tau: int, num_hiddens: int, num_outputs: int = 1) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(tau, num_hiddens)
+        self.output = nn.Linear(num_hiddens, num_outputs)
+
+    def forward(self, X: Tensor, state: State = None) -> tuple[Tensor, State]:
+        """Map features (batch, tau) to predictions (batch, num_outputs)."""
+        return self.output(self.hidden(X).relu()), None
+
+
+_RNN_PARAMETERS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")  # as torch names them
+
+
+class RNNAR(nn.Module):
+    """A recurrent network that reads the τ observations in turn (the exercise)."""
+
+    def __init__(self, num_hiddens: int, num_outputs: int = 1) -> None:
+        super().__init__()
+        self.rnn = nn.RNN(1, num_hiddens)
+        self.output = nn.Linear(num_hiddens, num_outputs)
+
+    def forward(self, X: Tensor, state: State = None) -> tuple[Tensor, State]:
+        """Map features (batch, tau) to predictions (batch, num_outputs)."""
+        # The recurrence is written out because torch's cannot be stacked by vmap, for which `functional_call` puts
+        # plain tensors in the parameters' places: `get_parameter` would refuse them.
+        W_xh, W_hh, *biases = (getattr(self.rnn, f"{name}_l0") for name in _RNN_PARAMETERS)
+        b_h = biases[0] + biases[1]  # (num_hiddens,)
+        H = torch.tanh(X[:, :1] @ W_xh.T + b_h)  # (batch, num_hiddens)
+        for t in range(1, X.shape[1]):
+            H = torch.tanh(X[:, t : t + 1] @ W_xh.T + H @ W_hh.T + b_h)
+        return self.output(H), None
+
+
+class Standardized(nn.Module):
+    """A model that sees a series less its mean, divided by its standard deviation, and predicts the series."""
+
+    def __init__(self, model: nn.Module, mean: float = 0.0, std: float = 1.0) -> None:
+        super().__init__()
+        self.model = model
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", torch.tensor(mean))
+        self.register_buffer("std", torch.tensor(std))
+
+    def forward(self, X: Tensor, state: State = None) -> tuple[Tensor, State]:
+        """Map features (batch, tau) to predictions (batch, num_outputs)."""
+        predicted, state = self.model((X - self.mean) / self.std, state)
+        return predicted * self.std + self.mean, state
+
+
+Autoregressive = LinearAR | MLPAR | RNNAR
+
+
+def build_bare(recipe: ArRecipe, generator: Generator | None = None, num_outputs: int = 1) -> Autoregressive:
+    """Make the model of a recipe, which is to see the series as it is, or standardized.
+
+    Args:
+        recipe: what to make.
+        generator: where initial weights are drawn from: the MLP's are Xavier-uniform with biases 0, the
+            others' torch's defaults. Without one the weights are torch's global defaults.
+        num_outputs: steps ahead that are predicted at once.
+    """
+    model: Autoregressive
+    if recipe.num_hiddens is None:
+        model = LinearAR(recipe.tau, num_outputs)
+    elif recipe.model == "mlp":
+        model = MLPAR(recipe.tau, recipe.num_hiddens, num_outputs)
+    else:
+        model = RNNAR(recipe.num_hiddens, num_outputs)
+    if generator is not None:
+        initialise_(model, generator)
+        if isinstance(model, MLPAR):
+            for layer in (model.hidden, model.output):
+                nn.init.xavier_uniform_(layer.weight, generator=generator)
+                nn.init.zeros_(layer.bias)
+    return model
+
+
+def build_autoregressive(recipe: ArRecipe) -> nn.Module:
+    """Make the model of a checkpoint, whose config is a recipe too; it reads and predicts the series as it is."""
+    model = build_bare(recipe)
+    return Standardized(model) if recipe.standardize else model

@@ -1,0 +1,1 @@
+"""Series: the noisy sine, and files of the user."""

@@ -1,0 +1,29 @@
+"""Configuration of the series."""
+
+from pathlib import PurePosixPath
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from timemachine.base.config import NonNegative, Positive, Section, Seed, Text
+
+
+class SeriesParams(Section):
+    """The noisy sine, or a series of the user's own."""
+
+    csv: Text | None
+    time_column: Text
+    value_column: Text
+    num_points: Annotated[int, Field(ge=2, le=10_000_000)]
+    frequency: Positive
+    noise_std: NonNegative
+    seed: Seed
+
+    @field_validator("csv")
+    @classmethod
+    def _below_own(cls, path: str | None) -> str | None:
+        if path is not None:
+            parts = PurePosixPath(path).parts
+            if parts[:2] != ("data", "own") or len(parts) < 3 or ".." in parts or "\0" in path:
+                raise ValueError(f"{path!r} must lie below data/own/, which the stage watches for changes")
+        return path

@@ -1,0 +1,190 @@
+"""A time series of the user's own, from a CSV file."""
+
+import math
+import re
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from timemachine.base.errors import UserError
+from timemachine.forecasting.series.source import Series
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from pandas.tseries.offsets import BaseOffset
+
+# The longest step of a series of work days: exchanges close for a week or more around their greatest holidays.
+_MOST_WORK_DAYS = 10
+
+
+def read_csv(path: str | Path, time_column: str, value_column: str) -> Series:
+    """Read a series from two columns of a CSV file.
+
+    Times are numbers or ISO 8601 dates (in UTC where they name no zone) and must rise in equal steps; for dates
+    also in whole months, or in work days without weekends, where a few days in a row may be missing, as at
+    holidays of a stock exchange: such observations count as consecutive. Values must be finite numbers.
+
+    Raises:
+        UserError: the file is absent, not CSV, or a column, time or value is not as it must be; the message
+            names the file, the column and the row of the first fault.
+    """
+    import pandas as pd  # here, because most stages read a series and few a CSV of the user's
+
+    try:
+        # The header is read as a row, so that it sets the number of fields of all others.
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", header=None)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise UserError(f"{path}: not a CSV file in UTF-8: {' '.join(str(error).split())}") from None
+    header = [str(name) for name in table.iloc[0]]
+    table = table.iloc[1:].set_axis(header, axis=1)
+    for column in (time_column, value_column):
+        if (times := header.count(column)) != 1:
+            has = ", ".join(map(repr, header))
+            raise UserError(f"{path}: {'no column' if not times else f'{times} columns'} {column!r}; it has {has}")
+    if len(table) < 2:
+        raise UserError(f"{path}: {len(table)} rows; at least 2 are needed")
+    x = _numbers(table[value_column]).astype(np.float64)
+    if (row := _first(~np.isfinite(x))) is not None:
+        found = table[value_column].iloc[row]
+        raise UserError(f"{path}: column {value_column!r}, row {row + 1}: {found!r} is not a finite number")
+    return Series(_times(table[time_column], path), x)
+
+
+def read_csv_within(folder: str | Path, path: str | Path, time_column: str, value_column: str) -> Series:
+    """Read a series as `read_csv` does, from a file that truly lies in a folder.
+
+    Raises:
+        UserError: as `read_csv`; or a link on the way leads out of the folder, or to what is no file.
+    """
+    if not Path(path).resolve().is_relative_to(Path(folder).resolve()):
+        raise UserError(f"{path}: a link that leads out of {folder}/; put the file itself there")
+    if Path(path).exists() and not Path(path).is_file():
+        raise UserError(f"{path}: not a file")  # nobody may ever write into a pipe
+    return read_csv(path, time_column, value_column)
+
+
+def _times(column: "pd.Series[str]", path: str | Path) -> NDArray[np.generic]:
+    """Return the times, checked to rise in equal steps."""
+    where = f"{path}: column {str(column.name)!r}"
+    times = _numbers(column)
+    if np.isfinite(times).all():
+        if column.str.fullmatch(r"(19|20)[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])").all():
+            raise UserError(f"{where}: {column.iloc[0]!r} is a number; write dates with hyphens, as 2024-01-31")
+        steps = np.diff(times).astype(np.float64)
+        # What rounding does to times far from zero is no gap.
+        rounding = 4 * np.finfo(np.float64).eps * float(np.abs(times).max()) if times.dtype.kind == "f" else 0.0
+        if (row := _first(steps <= 0)) is not None:
+            raise UserError(f"{where}, row {row + 2}: {column.iloc[row + 1]!r} does not rise")
+        typical = float(np.median(steps))
+        if (row := _first(np.abs(steps - typical) > 1e-6 * typical + rounding)) is not None:
+            found = f"{column.iloc[row]!r} to {column.iloc[row + 1]!r}"
+            raise UserError(f"{where}, row {row + 2}: a gap: {found}, where the step is {typical:g}")
+        return times
+    dates = _dates(column)
+    if (row := _first(dates.isna().to_numpy())) is not None:
+        raise UserError(f"{where}, row {row + 1}: {column.iloc[row]!r} is neither a number nor an ISO 8601 date")
+    if (row := _first(dates.diff().iloc[1:].to_numpy() <= np.timedelta64(0))) is not None:
+        raise UserError(f"{where}, row {row + 2}: {column.iloc[row + 1]!r} does not rise")
+    if (row := _step(dates)[1]) is not None:
+        found = f"{column.iloc[row]!r} to {column.iloc[row + 1]!r}"
+        raise UserError(f"{where}, row {row + 2}: a gap: {found}; the dates must rise in equal steps")
+    return column.to_numpy(dtype=str)
+
+
+def _dates(column: "pd.Series[str]") -> "pd.Series[pd.Timestamp]":
+    """Return dates in UTC, what is no date as NaT."""
+    import pandas as pd
+
+    return pd.to_datetime(column, errors="coerce", format="ISO8601", utc=True).dt.tz_localize(None)
+
+
+def _step(dates: "pd.Series[pd.Timestamp]") -> "tuple[pd.Timedelta | BaseOffset, int | None]":
+    """Return the step in which dates rise, and the row before the first that is a gap; None if there is none.
+
+    The step is of whole months, at their ends or on the same day as far as they have it, of time or of a work day.
+    """
+    import pandas as pd
+
+    steps = dates.diff().iloc[1:]
+    months = (dates.dt.year * 12 + dates.dt.month).diff().iloc[1:]
+    month_ends = bool(dates.dt.is_month_end.all())
+    same_day = (dates.dt.day == np.minimum(dates.dt.day.max(), dates.dt.days_in_month)).all()
+    if (month_ends or same_day) and months.nunique() == 1 and months.iloc[0] > 0:
+        num_months = int(months.iloc[0])
+        return pd.offsets.MonthEnd(num_months) if month_ends else pd.DateOffset(months=num_months), None
+    if steps.nunique() == 1:
+        return steps.iloc[0], None
+    if (dates.dt.day_of_week < 5).all() and (dates.dt.normalize() == dates).all():
+        days = dates.to_numpy().astype("datetime64[D]")
+        work_days = np.busday_count(days[:-1], days[1:])
+        # In weeks, or months, one that is missing is a gap.
+        if np.median(work_days) == 1:
+            return pd.offsets.BusinessDay(), _first(work_days > _MOST_WORK_DAYS)
+    return steps.median(), _first((steps != steps.median()).to_numpy())
+
+
+def future_times(series: Series, num_steps: int) -> NDArray[np.generic]:
+    """Return the times (num_steps,) that follow a series read by `read_csv`, in its own step.
+
+    Whole numbers stay whole, others have as many decimals as those before. Dates are ISO 8601 text: without a
+    time of day where those before have none, else with it, in UTC. Work days leave out weekends, but not holidays.
+
+    Raises:
+        UserError: a number of more than 64 bits, or a date beyond the year 9999.
+    """
+    if series.time.dtype.kind in "iuf":
+        return _future_numbers(series.time, num_steps)
+    return _future_dates(series.time, num_steps)
+
+
+def _future_numbers(time: NDArray[np.generic], num_steps: int) -> NDArray[np.number]:
+    first, last, num_gaps = time[0].item(), time[-1].item(), len(time) - 1
+    future: NDArray[np.number]
+    if time.dtype.kind in "iu":
+        step = (last - first + num_gaps // 2) // num_gaps
+        if last + num_steps * step > np.iinfo(np.int64).max:
+            raise UserError(f"{num_steps} steps after the time {last} end beyond whole numbers of 64 bits")
+        future = last + step * np.arange(1, num_steps + 1)
+    else:
+        decimals = -min(int(Decimal(repr(t)).as_tuple().exponent) for t in time.tolist())
+        with np.errstate(over="ignore"):
+            ahead = last + (last - first) / num_gaps * np.arange(1, num_steps + 1)
+        future = np.array([round(t, decimals) if math.isfinite(t) else t for t in ahead.tolist()])
+        if not (np.isfinite(future).all() and (np.diff(future, prepend=last) > 0).all()):
+            raise UserError(f"{num_steps} steps after the time {last} end beyond what 64 bits tell apart")
+    return future
+
+
+def _future_dates(time: NDArray[np.generic], num_steps: int) -> NDArray[np.str_]:
+    import pandas as pd
+
+    dates = _dates(pd.Series(time))
+    step, last = _step(dates)[0], dates.iloc[-1]
+    try:
+        # Each from the last date, because months that are too short for its day must not shorten those after.
+        ahead = [(last + k * step).to_pydatetime(warn=False) for k in range(1, num_steps + 1)]
+    except (ValueError, OverflowError):
+        raise UserError(f"{num_steps} steps after {time[-1]} end beyond the year 9999") from None
+    length = max(len(text) for text in time.tolist())
+    if length <= len("2024-01-31"):
+        return np.array([date.isoformat()[:length] for date in ahead])
+    zone = "Z" if re.search(r"[T ].*(Z|[+-][0-9:]+)$", str(time[-1])) else ""
+    return np.array([date.isoformat() + zone for date in ahead])
+
+
+def _numbers(column: "pd.Series[str]") -> NDArray[np.number]:
+    """Return whole numbers as integers, others as floats, what is no number as NaN."""
+    import pandas as pd
+
+    return pd.to_numeric(column, errors="coerce").to_numpy()
+
+
+def _first(faults: NDArray[np.bool_]) -> int | None:
+    return int(faults.argmax()) if faults.any() else None

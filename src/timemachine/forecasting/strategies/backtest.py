@@ -1,0 +1,122 @@
+"""Backtesting: forecasts from rolling origins, and the choice of a forecaster by them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from timemachine.base.errors import UserError
+from timemachine.forecasting.strategies.strategies import Forecaster
+
+Array = NDArray[np.float64]
+K = TypeVar("K")
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """Forecasts of series from every origin first, first + 1, …, T − 1, and how wrong they were.
+
+    Attributes:
+        first: index of the first value that the first forecast does not know.
+        predictions: (num_series, num_origins, horizon); column k − 1 of origin i belongs at index first + i + k −
+            1.
+        errors: the same of predictions minus true values; NaN beyond the end of the series.
+    """
+
+    first: int
+    predictions: Array
+    errors: Array
+
+    def until(self, origin: int) -> "Backtest":
+        """Return what was known at an origin: forecasts made before it, errors of what came later NaN."""
+        num_origins, (_, _, horizon) = origin - self.first, self.errors.shape
+        unknown = np.arange(num_origins)[:, None] + np.arange(1, horizon + 1) > num_origins
+        errors = np.where(unknown, np.nan, self.errors[:, :num_origins])
+        return Backtest(self.first, self.predictions[:, :num_origins], errors)
+
+    def since(self, origin: int) -> "Backtest":
+        """Return the forecasts made from an origin on."""
+        begin = origin - self.first
+        return Backtest(origin, self.predictions[:, begin:], self.errors[:, begin:])
+
+    def rmse(self) -> Array:
+        """Return the root mean squared error by horizon, over origins: (num_series, horizon)."""
+        return np.sqrt(_mean(np.square, self.errors, 1))
+
+    def mae(self) -> Array:
+        """Return the mean absolute error by horizon, over origins: (num_series, horizon)."""
+        return _mean(np.abs, self.errors, 1)
+
+    def spread(self) -> Array:
+        """Return the standard deviation of the absolute error by horizon, over origins: (num_series, horizon).
+
+        It is infinite where an error is.
+        """
+        mae = self.mae()
+        deviations = np.abs(self.errors) - np.where(np.isfinite(mae), mae, 0)[:, None]
+        return np.sqrt(_mean(np.square, deviations, 1))
+
+    def score(self) -> Array:
+        """Return the root mean squared error over all origins and horizons: (num_series,); infinite, never NaN."""
+        return np.sqrt(_mean(np.square, self.errors.reshape(len(self.errors), -1), 1))
+
+
+def _mean(size: Callable[[Array], Array], errors: Array, axis: int) -> Array:
+    """Return the mean size of errors that are not beyond the end of the series; at least one is not."""
+    with np.errstate(over="ignore"):
+        return np.nanmean(size(errors), axis=axis)
+
+
+def backtest(forecaster: Forecaster, x: Array, first: int, horizon: int, num_folds: int = 1) -> Backtest:
+    """Forecast series from rolling origins.
+
+    Args:
+        forecaster: fitted anew for each fold, to all values before the first origin of the fold.
+        x: (num_series, T).
+        first: the first origin.
+        horizon: how many steps ahead.
+        num_folds: groups of consecutive origins; with 1 the forecaster is fitted once.
+
+    Raises:
+        UserError: T − first is below `horizon`, `first` below 1 or too early for the forecaster.
+    """
+    num_points = x.shape[1]
+    if first < 1:
+        raise UserError(f"{first} observations are too few: a first origin has at least 1 before it")
+    if not 0 < horizon <= num_points - first:
+        raise UserError(f"{num_points} observations are too few for {horizon} steps ahead of the first {first}")
+    bounds = np.unique(np.linspace(first, num_points, num_folds + 1).astype(np.int64))
+    predictions = np.concatenate(
+        [forecaster(x[:, :a])(x, np.arange(a, b), horizon) for a, b in pairwise(bounds)], axis=1
+    )
+    beyond = np.full((len(x), horizon - 1), np.nan)
+    true = np.lib.stride_tricks.sliding_window_view(np.concatenate([x, beyond], axis=1), horizon, axis=1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        # What grew without bound is as wrong as can be, not unknown.
+        errors = np.where(np.isfinite(predictions), predictions, np.inf) - true[:, first:]
+    return Backtest(first, predictions, errors)
+
+
+def choose(
+    candidates: Mapping[K, Forecaster], x: Array, first: int, horizon: int, num_folds: int
+) -> tuple[list[K], dict[K, Array]]:
+    """Choose for each series the candidate that forecast it best from rolling origins.
+
+    Args:
+        candidates: by name; of equal ones the first wins.
+        x: (num_series, T): what may be looked at.
+        first: see `backtest`.
+        horizon: see `backtest`.
+        num_folds: see `backtest`.
+
+    Returns:
+        The chosen names, one for each series, and all scores (num_series,) by name.
+    """
+    scores = {
+        name: backtest(candidate, x, first, horizon, num_folds).score() for name, candidate in candidates.items()
+    }
+    names = list(scores)
+    return [names[i] for i in np.stack(list(scores.values())).argmin(0)], scores

@@ -1,0 +1,68 @@
+"""Forecasts that any model should beat: the last value, the mean, the value one period ago."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from timemachine.forecasting.strategies.strategies import Forecast, Origins
+
+Array = NDArray[np.float64]
+
+# At multiples of a period the autocorrelation is as high but for noise.
+_ALMOST = 0.8
+
+
+def last_value(x: Array) -> Forecast:
+    """Repeat the last known value; nothing is fitted."""
+    return lambda x, origins, horizon: np.repeat(x[:, origins - 1, None], horizon, axis=2)
+
+
+def mean(x: Array) -> Forecast:
+    """Repeat the mean of all known values; nothing is fitted."""
+
+    def forecast(x: Array, origins: Origins, horizon: int) -> Array:
+        means = np.cumsum(x, axis=1)[:, origins - 1] / origins  # (num_series, num_origins)
+        return np.repeat(means[..., None], horizon, axis=2)
+
+    return forecast
+
+
+def seasonal_naive(x: Array) -> Forecast:
+    """Repeat the last known period, whose length `find_period` finds in x; without a period, the last value."""
+    periods = [find_period(one) for one in x]
+
+    def forecast(x: Array, origins: Origins, horizon: int) -> Array:
+        forecasts = []
+        for one, period in zip(x, periods, strict=True):
+            ahead = np.arange(horizon) % period
+            forecasts.append(one[origins[:, None] - period + ahead])
+        return np.stack(forecasts)
+
+    return forecast
+
+
+def find_period(x: Array) -> int:
+    """Return the period of a series in steps, 1 if it has none that shows.
+
+    It is a lag at which the autocorrelation of x (n,), without its linear trend, has a local peak: the first that
+    stands almost as high above the lowest value before it as any. The series must show three periods, and the peak
+    stand out by more than white noise is expected to vary from lowest to highest, 2 √(2 ln n / n).
+    """
+    n = len(x)
+    if n < 6:
+        return 1
+    time = np.arange(n) - (n - 1) / 2
+    centred = x - x.mean()
+    residual = centred - time * (time @ centred) / (time @ time)
+    # What is left of an exact line is rounding, which has peaks of its own.
+    if np.abs(residual).max() <= 1e-10 * np.abs(x).max():
+        return 1
+    residual = np.ldexp(residual, -np.frexp(np.abs(residual).max())[1])  # no square is too small
+    power = np.abs(np.fft.rfft(residual, 2 * n)) ** 2
+    correlation = np.fft.irfft(power)[: n // 3 + 2]
+    correlation /= correlation[0]
+    inner = correlation[1:-1]  # of the lags 1 … n // 3
+    peaks = (inner > correlation[:-2]) & (inner >= correlation[2:])
+    prominence = np.where(peaks, inner - np.minimum.accumulate(inner), 0)
+    if prominence.max() <= 2 * np.sqrt(2 * np.log(n) / n):
+        return 1
+    return int(np.argmax(prominence >= _ALMOST * prominence.max())) + 1

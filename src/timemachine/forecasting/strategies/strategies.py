@@ -1,0 +1,130 @@
+"""Forecasting strategies: how models of a window of the past make a forecast of many steps.
+
+A forecaster is fitted to series (num_series, n) and returns a forecast: a function of series (num_series, T),
+origins and a horizon, to predictions (num_series, num_origins, horizon). An origin is the index of the first value
+that a forecast does not know; the prediction of column k − 1 belongs at index origin + k − 1. All series and all
+origins are forecast at once.
+
+Source of the strategies and their names: Ben Taieb et al., 2012, A review and comparison of strategies for
+multi-step ahead time series forecasting.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from timemachine.forecasting.models.regression import Predict, Problem, Regressor
+from timemachine.forecasting.strategies.steps import feed_back
+
+Array = NDArray[np.float64]
+Origins = NDArray[np.int64]
+Forecast = Callable[[Array, Origins, int], Array]
+Forecaster = Callable[[Array], Forecast]
+Strategy = Callable[[Regressor, int, int], Forecaster]
+
+
+def recursive(regress: Regressor, tau: int, output_chunk_length: int = 1) -> Forecaster:
+    """One model, one step ahead, that is fed its own predictions (the book's).
+
+    Args:
+        regress: fits the models.
+        tau: embedding dimension τ, past observations in a feature vector.
+        output_chunk_length: not used; there for one signature of all strategies.
+    """
+    return multi_output(regress, tau, 1)
+
+
+def direct(regress: Regressor, tau: int, output_chunk_length: int) -> Forecaster:
+    """One model for each step ahead, up to `output_chunk_length`; beyond it these predictions are fed back.
+
+    Args:
+        regress: fits the models.
+        tau: embedding dimension τ.
+        output_chunk_length: number of models.
+    """
+
+    def fit(x: Array) -> Forecast:
+        predicts = regress(x, [Problem(tau, (k,)) for k in range(1, output_chunk_length + 1)])
+
+        def chunk(histories: Array) -> Array:
+            return np.concatenate([predict(histories) for predict in predicts], axis=-1)
+
+        return _forecast(chunk, tau)
+
+    return fit
+
+
+def multi_output(regress: Regressor, tau: int, output_chunk_length: int) -> Forecaster:
+    """One model of `output_chunk_length` steps at once; beyond them its predictions are fed back.
+
+    Args:
+        regress: fits the model.
+        tau: embedding dimension τ.
+        output_chunk_length: number of outputs.
+    """
+
+    def fit(x: Array) -> Forecast:
+        (predict,) = regress(x, [Problem(tau, tuple(range(1, output_chunk_length + 1)))])
+        return _forecast(predict, tau)
+
+    return fit
+
+
+def direct_recursive(regress: Regressor, tau: int, output_chunk_length: int) -> Forecaster:
+    """One model for each step ahead, each of which also reads the predictions of all steps before its own.
+
+    The k-th model is trained on windows of τ + k − 1 observations; when it forecasts, the last k − 1 of them are
+    predictions. Beyond `output_chunk_length` steps predictions are fed back.
+
+    Args:
+        regress: fits the models.
+        tau: embedding dimension τ.
+        output_chunk_length: number of models.
+    """
+
+    def fit(x: Array) -> Forecast:
+        predicts = regress(x, [Problem(tau + k, (1,)) for k in range(output_chunk_length)])
+
+        def chunk(histories: Array) -> Array:
+            for predict in predicts:
+                histories = np.concatenate([histories, predict(histories)], axis=-1)
+            return histories[..., tau:]
+
+        return _forecast(chunk, tau)
+
+    return fit
+
+
+STRATEGIES: dict[str, Strategy] = {
+    "recursive": recursive,
+    "direct": direct,
+    "multi_output": multi_output,
+    "direct_recursive": direct_recursive,
+}
+
+
+def by_series(forecasters: Sequence[Forecaster], chosen: NDArray[np.int64]) -> Forecaster:
+    """Give every series a forecaster of its own: the one of index `chosen` (num_series,)."""
+    used = np.unique(chosen)
+
+    def fit(x: Array) -> Forecast:
+        forecasts = {i: forecasters[i](x[chosen == i]) for i in used}
+
+        def forecast(x: Array, origins: Origins, horizon: int) -> Array:
+            predictions = np.empty((len(x), len(origins), horizon))
+            for i, one in forecasts.items():
+                predictions[chosen == i] = one(x[chosen == i], origins, horizon)
+            return predictions
+
+        return forecast
+
+    return fit
+
+
+def _forecast(chunk: Predict, tau: int) -> Forecast:
+    def forecast(x: Array, origins: Origins, horizon: int) -> Array:
+        histories = x[:, origins[:, None] + np.arange(-tau, 0)]  # (num_series, num_origins, tau)
+        return feed_back(chunk, histories, horizon)
+
+    return forecast

@@ -1,0 +1,110 @@
+"""Train an autoregressive model by a recipe."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Generator, Tensor, nn
+
+from timemachine.base.errors import UserError
+from timemachine.forecasting.models.autoregressive import Standardized, build_bare
+from timemachine.forecasting.models.config import ArRecipe
+from timemachine.forecasting.series.embedding import embed
+from timemachine.training.loop import Callback, DivergenceError, Epoch, Loss, fit
+from timemachine.training.optimisers import make_optimizer
+from timemachine.training.resume import Resumable
+
+
+def half_mean_squared(predicted: Tensor, y: Tensor) -> Loss:
+    """Minimise the mean of ½ squared error (second edition)."""
+    squared = (predicted - y).square()
+    return Loss(squared.mean() / 2, squared.detach().sum())
+
+
+def summed_squared(predicted: Tensor, y: Tensor) -> Loss:
+    """Minimise the summed squared error (first edition)."""
+    total = (predicted - y).square().sum()
+    return Loss(total, total.detach())
+
+
+LOSSES = {"half_mean": half_mean_squared, "sum": summed_squared}
+
+
+def location_and_scale(x: NDArray[np.float64]) -> tuple[float, float]:
+    """Return mean and standard deviation of a series; the latter is 1 for a constant one."""
+    return float(x.mean()), float(x.std()) or 1.0
+
+
+@contextmanager
+def saying_standardize(recipe: ArRecipe) -> Iterator[None]:
+    """Say where a training diverges what helps a series in large units."""
+    try:
+        yield
+    except DivergenceError as error:
+        hint = "" if recipe.standardize else ", or set standardize: true"
+        raise UserError(f"{error}{hint}") from error
+
+
+def train_autoregressive(
+    recipe: ArRecipe,
+    x: NDArray[np.float64],
+    device: torch.device,
+    callback: Callback | None = None,
+    resumable: Resumable | None = None,
+) -> tuple[nn.Module, list[Epoch]]:
+    """Train the model that a recipe describes on the first feature-label pairs of a series.
+
+    Args:
+        recipe: an entry of `train_ar`.
+        x: (T,) the series; only its first num_train + tau values are read.
+        device: where to train.
+        callback: takes each epoch as it ends.
+        resumable: takes the state after each epoch, and has that of an interrupted training.
+
+    Returns:
+        The model, and its history: `loss` is the mean squared error while training, `mse` that after the
+        epoch, both on the training pairs, and of the standardized series where the recipe says so.
+
+    Raises:
+        UserError: the series is too short, or the loss not finite.
+    """
+    num_observed = recipe.num_train + recipe.tau
+    if len(x) < num_observed:
+        raise UserError(
+            f"num_train: {recipe.num_train} + tau {recipe.tau} exceed the {len(x)} points of the series"
+        )
+    mean, std = location_and_scale(x[:num_observed]) if recipe.standardize else (0.0, 1.0)
+    features, labels = embed((x[:num_observed] - mean) / std, recipe.tau)
+    X = torch.tensor(features, dtype=torch.float32, device=device)  # (num_train, tau)
+    y = torch.tensor(labels[:, None], dtype=torch.float32, device=device)  # (num_train, 1)
+    generator = Generator().manual_seed(recipe.seed)
+    model = build_bare(recipe, generator).to(device)
+
+    def minibatches() -> list[tuple[Tensor, Tensor]]:
+        order = torch.randperm(len(X), generator=generator).to(device)
+        return [(X[chosen], y[chosen]) for chosen in order.split(recipe.batch_size)]
+
+    @torch.inference_mode()
+    def evaluate() -> dict[str, float]:
+        return {"mse": float((model(X)[0] - y).square().mean())}
+
+    with saying_standardize(recipe):
+        history = fit(
+            model,
+            minibatches,
+            LOSSES[recipe.loss],
+            make_optimizer(recipe.optimizer, model.parameters(), recipe.lr),
+            recipe.num_epochs,
+            evaluate=evaluate,
+            callback=callback,
+            generators={"weights and order": generator},
+            resumable=resumable,
+        )
+    return Standardized(model, mean, std).to(device) if recipe.standardize else model, history
+
+
+def history_rows(history: list[Epoch]) -> list[dict[str, float]]:
+    """Return an autoregressive model's history as the rows of `history.csv`."""
+    return [{"epoch": e.epoch, "loss": e.loss, **e.metrics} for e in history]

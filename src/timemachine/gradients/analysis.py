@@ -1,0 +1,199 @@
+"""How gradients fade or grow through time, and what cutting them costs in bias and variance.
+
+A minibatch is read forward once. Its gradient is linear in δ_t = ∂L/∂Z_t, so that many cuts of it need one
+backward recursion each and no further forward pass; norms and inner products of gradients come from inner
+products of their factors, ⟨Σ_r u_r δ_rᵀ, Σ_s u_s ε_sᵀ⟩ = Σ_rs ⟨u_r, u_s⟩ ⟨δ_r, ε_s⟩, without the gradients.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from timemachine.base.errors import UserError
+from timemachine.language.models.recurrence import flow_back, slope_at
+from timemachine.language.models.rnn_scratch import RNNScratch
+
+# Draws whose δ are in memory at once.
+_CHUNK_DRAWS = 20
+_NO_GRADIENT = "the gradient is 0 or no finite number: the states saturate, or grow without bound"
+
+
+@dataclass(frozen=True)
+class Window:
+    """A minibatch after its forward pass.
+
+    Attributes:
+        inputs: (num_steps, batch, input) X_t, what W_xh multiplies.
+        H: (num_steps + 1, batch, num_hiddens) H_0 … H_T.
+        losses: (num_steps, batch) nats of each token; differentiable in `H`.
+        slope: (num_steps, batch, num_hiddens) φ' at each step.
+        W_hh: (num_hiddens, num_hiddens).
+    """
+
+    inputs: Tensor
+    H: Tensor
+    losses: Tensor
+    slope: Tensor
+    W_hh: Tensor
+
+    def sent(self, loss: Tensor) -> Tensor:
+        """Return ∂loss/∂O_t W_hqᵀ (num_steps, batch, num_hiddens), what the outputs send to their own states."""
+        return torch.autograd.grad(loss, self.H, retain_graph=True)[0][1:]
+
+
+def read_window(model: RNNScratch, X: Tensor, Y: Tensor, state: Tensor | None = None) -> Window:
+    """Read a minibatch forward.
+
+    Args:
+        model: the network.
+        X: (batch, num_steps) indices.
+        Y: (batch, num_steps) indices of the tokens that follow.
+        state: (batch, num_hiddens) before the first step; None for zeros.
+    """
+    with torch.no_grad():
+        states = model.hidden_states(X, state)
+        inputs, W_hh = model.inputs(X), model.W_hh.detach()
+        H_0 = torch.zeros_like(states[0]) if state is None else state
+    H = torch.cat([H_0[None], states]).requires_grad_()
+    logits = model.output(H[1:])  # (num_steps, batch, vocab)
+    losses = F.cross_entropy(logits.transpose(1, 2), Y.T, reduction="none")
+    return Window(inputs, H, losses, slope_at(states, model.activation), W_hh)
+
+
+def linear_rnn(vocab_size: int, num_hiddens: int, radius: float, generator: Generator) -> RNNScratch:
+    """Return a linear network in float64 whose W_hh is a normal random matrix scaled to a spectral radius."""
+    model = RNNScratch(vocab_size, num_hiddens, "identity", generator=generator).double()
+    W_hh = torch.randn(num_hiddens, num_hiddens, generator=generator, dtype=torch.float64)
+    with torch.no_grad():
+        model.W_hh.copy_(W_hh * (radius / torch.linalg.eigvals(W_hh).abs().max()))
+    return model
+
+
+def norms_by_lag(window: Window) -> Tensor:
+    """Return ‖∂L_T/∂H_{T−k}‖ / ‖∂L_T/∂H_T‖ for k = 0 … num_steps − 1, meant over the batch, (num_steps,).
+
+    L_T is the loss of the last step alone, so that all of it flows back from there.
+
+    Raises:
+        UserError: the gradient is 0 from the start, or no finite number somewhere.
+    """
+    sent = window.sent(window.losses[-1].sum())
+    delta = flow_back(sent, window.slope, window.W_hh)
+    norms = torch.cat([delta[1:] @ window.W_hh.T, sent[-1:]]).norm(dim=-1).flip(0)  # (num_steps, batch)
+    relative = (norms / norms[0]).mean(1)
+    if not relative.isfinite().all():
+        raise UserError(_NO_GRADIENT)
+    return relative
+
+
+def rate(norms: Tensor) -> float | None:
+    """Return the factor per step by which norms change over the second half of the lags, None if they are 0."""
+    half = len(norms) // 2
+    if norms[half] == 0:
+        return None
+    return float((norms[-1] / norms[half]) ** (1 / (len(norms) - 1 - half)))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """How gradients ĝ through gates compare with the full gradient g.
+
+    Attributes:
+        bias: ‖mean ĝ − g‖ / ‖g‖.
+        variance: mean of ‖ĝ − mean ĝ‖² / ‖g‖².
+        cosine: mean cosine of ĝ and g.
+        projections: (draws,) ⟨ĝ, g⟩ / ‖g‖², whose mean is 1 where there is no bias along g.
+    """
+
+    bias: float
+    variance: float
+    cosine: float
+    projections: Tensor
+
+    def report(self) -> dict[str, float]:
+        """Return the numbers over all draws."""
+        return {
+            "bias": self.bias,
+            "variance": self.variance,
+            "cosine": self.cosine,
+            "projection": float(self.projections.mean()),
+        }
+
+    def sampling_error(self) -> dict[str, float | list[float]]:
+        """Return what chance does to random draws.
+
+        `chance` is the bias that an unbiased ĝ of this variance shows over so many draws, and
+        `projection_interval` the mean projection ± 1.96 standard errors.
+        """
+        num_draws, mean = len(self.projections), float(self.projections.mean())
+        error = 1.96 * float(self.projections.std()) / math.sqrt(num_draws)
+        return {
+            "chance": math.sqrt(self.variance / num_draws),
+            "projection_interval": [mean - error, mean + error],
+        }
+
+
+def estimates(window: Window, gates: Tensor) -> dict[str, Estimate]:
+    """Compare gradients through gates with the full gradient of a window, the mean over its tokens.
+
+    Args:
+        window: a minibatch.
+        gates: (num_steps, draws), each draw for all rows of the minibatch.
+
+    Returns:
+        The estimate of `W_hh` alone, and that of `recurrent`, W_hh, W_xh and b_h together.
+
+    Raises:
+        UserError: the full gradient is 0, or no finite number.
+    """
+    num_draws = gates.shape[1]
+    sent, slope = window.sent(window.losses.mean())[:, None], window.slope[:, None]  # (T, 1, batch, num_hiddens)
+    full = flow_back(sent, slope, window.W_hh).flatten(0, 2)  # (T × batch, num_hiddens)
+    before, inputs = window.H[:-1].detach().flatten(0, 1), window.inputs.flatten(0, 1)
+    products = {"W_hh": before @ before.T}  # (T × batch, T × batch)
+    products["recurrent"] = products["W_hh"] + inputs @ inputs.T + 1
+    sizes = {name: float((full * (product @ full)).sum()) for name, product in products.items()}  # ‖g‖²
+    if not all(0 < size < math.inf for size in sizes.values()):
+        raise UserError(_NO_GRADIENT)
+    lengths: dict[str, list[Tensor]] = {name: [] for name in products}  # ‖ĝ‖² / ‖g‖²
+    projections: dict[str, list[Tensor]] = {name: [] for name in products}
+    mean = torch.zeros_like(full)
+    for some in gates.to(full).split(_CHUNK_DRAWS, 1):
+        delta = flow_back(sent.expand(-1, some.shape[1], -1, -1), slope, window.W_hh, some[:, :, None, None])
+        delta = delta.transpose(0, 1).flatten(1, 2)  # (draws, T × batch, num_hiddens)
+        pairs = delta @ delta.mT
+        mean += delta.sum(0) / num_draws
+        for name, product in products.items():
+            lengths[name].append((pairs * product).sum((1, 2)) / sizes[name])
+            projections[name].append((delta * (product @ full)).sum((1, 2)) / sizes[name])
+    result = {}
+    for name, product in products.items():
+        error = float(((mean - full) * (product @ (mean - full))).sum()) / sizes[name]
+        length, projection = torch.cat(lengths[name]), torch.cat(projections[name])
+        # The mean of ‖ĝ‖² less ‖mean ĝ‖², which is ‖g + (mean ĝ − g)‖²; for one draw that is rounding alone.
+        variance = float(length.mean()) - (error + 2 * float(projection.mean()) - 1) if num_draws > 1 else 0.0
+        cosine = float((projection / length.sqrt()).mean())
+        result[name] = Estimate(math.sqrt(max(error, 0)), max(variance, 0.0), cosine, projection)
+    return result
+
+
+def cost(gates: Tensor, state_bytes: int) -> dict[str, float]:
+    """Return what a window costs, meant over the draws of its gates (num_steps, draws).
+
+    Args:
+        gates: as in `estimates`; the first one leads out of the window.
+        state_bytes: size of the states of one step.
+
+    Returns:
+        `kept_bytes`, the states that must be kept at once, which are those of the longest segment: detaching
+        lets the others go; `products`, the vector-Jacobian products through W_hh, one for each open gate.
+    """
+    longest = running = torch.ones(gates.shape[1], dtype=torch.float64)
+    for gate in gates[1:]:
+        running = torch.where(gate == 0, 1, running + 1)
+        longest = longest.maximum(running)
+    products = (gates[1:] != 0).sum(0)
+    return {"kept_bytes": float(longest.mean()) * state_bytes, "products": float(products.double().mean())}

@@ -1,0 +1,1 @@
+"""All language models of a corpus side by side."""

@@ -1,0 +1,25 @@
+"""Configuration of mixtures and of the comparison of language models."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from timemachine.base.config import Count, Distinct, Name, Section, Seed, Text
+
+
+class MixtureRecipe(Section):
+    """A mixture of language models."""
+
+    mean: Literal["arithmetic", "geometric"]
+    models: Annotated[list[Text], Distinct] = Field(min_length=1)
+
+
+class CompareModelsParams(Section):
+    """Which language models are mixed, and how sure one may be of their order."""
+
+    corpus: Name
+    adapt_every: Count
+    mixtures: dict[Name, MixtureRecipe]
+    block_length: Count
+    num_samples: Annotated[int, Field(ge=1, le=1_000_000)]
+    seed: Seed

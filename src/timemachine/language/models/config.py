@@ -1,0 +1,89 @@
+"""Configuration of recurrent language models: recipes, and the config of a checkpoint."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from timemachine.base.config import (
+    Count,
+    Device,
+    Fraction,
+    Name,
+    Natural,
+    NonNegative,
+    Optimizer,
+    Positive,
+    Section,
+    Seed,
+    Sha256,
+    Units,
+)
+from timemachine.text.config import Level
+
+
+class RnnRecipe(Section):
+    """One recurrent language model and how it is trained."""
+
+    corpus: Name
+    sampling: Literal["sequential", "random", "windows"]
+    num_train: Count | None = None
+    num_val: Natural | None = 0
+    batch_size: Count
+    num_steps: Count
+    implementation: Literal["scratch", "concise"]
+    cell: Literal["rnn", "gru", "lstm"] = "rnn"
+    activation: Literal["tanh", "relu"] = "tanh"
+    embedding_dim: Units | None = None
+    num_hiddens: Units
+    num_layers: Annotated[int, Field(ge=1, le=100)] = 1
+    embedding_dropout: Fraction = 0.0
+    weight_dropout: Fraction = 0.0
+    dropout: Fraction = 0.0
+    num_epochs: Count
+    patience: Count | None = None
+    optimizer: Optimizer = "sgd"
+    lr: Positive
+    warmup: Annotated[float, Field(gt=0, lt=1)] | None = None
+    weight_decay: NonNegative = 0.01
+    clip_norm: Positive | None = None
+    detach: bool = True
+    seed: Seed = 0
+    device: Device = "auto"
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.implementation == "scratch" and (self.cell, self.num_layers) != ("rnn", 1):
+            raise ValueError("implementation: scratch has cell: rnn and num_layers: 1; use concise for others")
+        if self.cell != "rnn" and self.activation != "tanh":
+            raise ValueError(f"activation: {self.activation} belongs to cell: rnn; {self.cell} allows tanh")
+        if self.implementation == "scratch" and (self.embedding_dropout or self.dropout):
+            raise ValueError("implementation: scratch has no dropout; use concise")
+        if self.cell == "rnn" and self.weight_dropout:
+            raise ValueError("weight_dropout: belongs to cell: gru and lstm")
+        if self.patience is not None and self.num_val == 0:
+            raise ValueError("patience: needs a validation part; num_val is 0")
+        if not self.detach and self.sampling != "sequential":
+            raise ValueError(f"detach: false needs sampling: sequential, not {self.sampling}")
+        return self
+
+
+class RnnConfig(RnnRecipe):
+    """`config.json` of a language model: its recipe, what it was trained on, and its vocabulary.
+
+    Attributes:
+        epoch: number of the epoch whose weights were kept.
+        train_range: first index, and one past the last, of the tokens it was trained on.
+        data_sha256: hash of the corpus.
+        level: of the corpus, and so of the tokens it reads and writes.
+        vocab_size: number of tokens.
+        vocabulary_sha256: hash of the vocabulary.
+    """
+
+    family: Literal["rnn"]
+    name: Name
+    epoch: Count
+    train_range: list[Natural] = Field(min_length=2, max_length=2)
+    data_sha256: Sha256
+    level: Level
+    vocab_size: Count
+    vocabulary_sha256: Sha256

@@ -1,0 +1,113 @@
+"""The recurrence H_t = φ(Z_t + H_{t−1} W_hh) with a backward pass written from the book's equations."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from timemachine.training.state import State
+
+_APPLY: dict[str, Callable[[Tensor], Tensor]] = {
+    "tanh": torch.tanh_,
+    "relu": torch.relu_,
+    "identity": lambda H: H,
+}
+
+
+def slope_at(H: Tensor, activation: str) -> Tensor:
+    """Return φ' where φ is H, shaped like H, for `tanh`, `relu` or `identity`."""
+    if activation == "tanh":
+        return 1 - H.square()
+    return (H > 0).to(H.dtype) if activation == "relu" else torch.ones_like(H)
+
+
+def flow_back(sent: Tensor, slope: Tensor, W_hh: Tensor, gates: Tensor | None = None) -> Tensor:
+    """Return δ_t = ∂L/∂Z_t = φ'_t ⊙ (∂L/∂O_t W_hqᵀ + ξ_{t+1} δ_{t+1} W_hhᵀ) for all t, shaped like `sent`.
+
+    Args:
+        sent: (num_steps, …, num_hiddens) what the outputs send to the states, ∂L/∂O_t W_hqᵀ.
+        slope: φ'_t, broadcast to `sent`.
+        W_hh: (num_hiddens, num_hiddens).
+        gates: ξ, broadcast to `sent`; None for 1 everywhere.
+    """
+    delta = sent * slope
+    deltas, W_T = delta.unbind(0), W_hh.T
+    through = (slope if gates is None else slope[:-1] * gates[1:]).unbind(0)
+    for t in range(len(deltas) - 2, -1, -1):
+        deltas[t].addcmul_(deltas[t + 1] @ W_T, through[t])
+    return delta
+
+
+class Recurrence(torch.autograd.Function):
+    """All hidden states of a simple recurrent layer, from its input projections.
+
+    Forward: H_t = φ(Z_t + H_{t−1} W_hh), where Z_t = X_t W_xh + b_h, in the memory of Z.
+
+    Backward, with δ_t = ∂L/∂Z_t = φ'(·) ⊙ ∂L/∂H_t and ∂L/∂H_t = (what the outputs send) + ξ_{t+1} δ_{t+1} W_hhᵀ:
+    ∂L/∂W_hh = Σ_t H_{t−1}ᵀ δ_t, which is one product over all time steps instead of one for each.
+
+    The gates ξ_t multiply what flows back from step t to step t − 1. All 1, the default, is full
+    backpropagation through time; 0 at the start of each segment is truncated (what detaching does); random
+    gates of mean 1 are the book's randomised truncation, z_t = ∂f/∂w + ξ_t (∂f/∂h_{t−1}) ∂h_{t−1}/∂w.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, Z: Tensor, H_0: Tensor, W_hh: Tensor, activation: str, gates: Tensor | None = None
+    ) -> Tensor:
+        """Turn Z (num_steps, batch, num_hiddens), no leaf, into H_1 … H_T in place; H_0 is (batch, num_hiddens).
+
+        The activation is `tanh`, `relu` or `identity`; gates are (num_steps,) and get no gradient.
+        """
+        states = Z.unbind(0)
+        apply_ = _APPLY[activation]
+        before = H_0
+        for H_t in states:
+            apply_(H_t.addmm_(before, W_hh))
+            before = H_t
+        ctx.mark_dirty(Z)
+        ctx.save_for_backward(Z, H_0, W_hh, None if gates is None else gates.to(Z).view(-1, 1, 1))
+        ctx.activation = activation
+        return Z
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        """Return ∂L/∂Z, ∂L/∂H_0 and ∂L/∂W_hh."""
+        (grad_H,) = grad_outputs
+        H, H_0, W_hh, gates = ctx.saved_tensors
+        delta = flow_back(grad_H, slope_at(H, ctx.activation), W_hh, gates)
+        grad_H_0 = delta[0] @ W_hh.T
+        if gates is not None:
+            grad_H_0 *= gates[0]
+        grad_W = H[:-1].flatten(0, 1).T @ delta[1:].flatten(0, 1)  # (num_hiddens, num_hiddens)
+        grad_W.addmm_(H_0.T, delta[0])
+        return delta, grad_H_0, grad_W, None, None
+
+
+def run_layers(rnn: nn.RNN, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+    """Compute what a unidirectional `nn.RNN` does, with its weights, by `Recurrence`.
+
+    Without cuDNN torch multiplies for ∂L/∂W_hh at every time step, which this avoids.
+
+    Args:
+        rnn: the layers.
+        inputs: (num_steps, batch, input_size).
+        state: (num_layers, batch, num_hiddens); None for zeros.
+
+    Returns:
+        The last layer's states (num_steps, batch, num_hiddens), and the state.
+    """
+    H, last = inputs, []
+    for layer in range(rnn.num_layers):
+        W_ih, W_hh, b_ih, b_hh = (
+            getattr(rnn, f"{name}_l{layer}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        )
+        Z = F.linear(H, W_ih, b_ih + b_hh)
+        H_0 = Z.new_zeros(Z.shape[1:]) if state is None else state[layer]
+        H = Recurrence.apply(Z, H_0, W_hh.T, rnn.nonlinearity)
+        last.append(H[-1])
+    return H, torch.stack(last)

@@ -1,0 +1,35 @@
+"""Configuration of n-gram statistics and counted language models."""
+
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from timemachine.base.config import Count, Name, NonNegative, Section, Seed, Text
+
+
+class NgramsParams(Section):
+    """n-gram statistics of a word corpus and a Markov chain over a character corpus."""
+
+    corpus: Name
+    num_top: Count
+    zipf_ranks: list[Count] = Field(min_length=2, max_length=2)
+    epsilon: list[NonNegative] = Field(min_length=3, max_length=3)
+    sequences: list[Text]
+    markov_corpus: Name
+    markov_steps: list[Annotated[int, Field(ge=1, le=1_000_000)]] = Field(min_length=1, max_length=8)
+
+    @field_validator("zipf_ranks")
+    @classmethod
+    def _rising(cls, ranks: list[int]) -> list[int]:
+        if ranks[0] >= ranks[1]:
+            raise ValueError(f"the first rank must be below the last, not {ranks}")
+        return ranks
+
+
+class NgramModelsParams(Section):
+    """n-gram language models, the corpora by highest order, and how sure one may be of time's arrow."""
+
+    corpora: dict[Name, Annotated[int, Field(ge=1, le=100)]] = Field(min_length=1)
+    block_length: Count
+    num_samples: Annotated[int, Field(ge=1, le=1_000_000)]
+    seed: Seed

@@ -1,0 +1,164 @@
+"""Interpolated modified Kneser–Ney models of every order up to a highest one.
+
+Source: S. F. Chen and J. Goodman, An Empirical Study of Smoothing Techniques for Language Modeling, 1998.
+With h for the context and h' for it without its first token, the model of order n is, from k = n down to 1,
+
+    P(x | h) = max(c(hx) − D(c(hx)), 0) / c(h·) + γ(h) P(x | h'),    γ(h) = Σ_i D_i N_i(h·) / c(h·)
+
+where c(hx) is the count of the n-gram for k = n, and below that its number of distinct left neighbours; N_i
+counts the tokens that follow h with c = i, and D has a value each for c = 1, 2 and 3 or more. Below k = 1
+stands the uniform distribution over the vocabulary.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from timemachine.base.errors import UserError
+from timemachine.language.ngrams.counts import find
+
+Ids = NDArray[np.int64]
+Probabilities = NDArray[np.float64]
+
+# What KenLM offers where the counts of counts give no estimate.
+_FALLBACK = (0.5, 1.0, 1.5)
+
+
+@dataclass(frozen=True)
+class _Level:
+    """What one order adds to the one below it.
+
+    Attributes:
+        discounts: D for a count of 1, 2, and 3 or more.
+        value: (num_ngrams + 1,) discounted relative frequency of each n-gram; the last, of unseen ones, is 0.
+        gamma: (num_contexts + 1,) weight of the order below after each context; the last, of unseen ones, is 1.
+    """
+
+    discounts: tuple[float, float, float]
+    value: Probabilities
+    gamma: Probabilities
+
+
+class KneserNey:
+    """Every order from 1 to `max_order`, fitted on one training sequence.
+
+    The k-grams of the sequence are numbered by their place among the sorted keys id(first k − 1 tokens) ×
+    vocab_size + last token, so that keys of any order are small; −1 stands for one that was never seen.
+
+    Args:
+        tokens: (num_tokens,) training sequence of indices below `vocab_size`.
+        vocab_size: number of indices.
+        max_order: highest order, from 1.
+    """
+
+    def __init__(self, tokens: NDArray[np.integer], vocab_size: int, max_order: int) -> None:
+        self.vocab_size = vocab_size
+        self.max_order = max_order
+        self._keys: list[Ids] = []
+        self._counted: list[_Level] = []
+        self._continued: list[_Level] = []
+        ids, num_contexts = np.zeros(len(tokens) + 1, dtype=np.int64), 1  # the empty k-gram is everywhere
+        for k in range(1, max_order + 1):
+            shorter = ids  # (num_tokens − k + 2,) by where it begins
+            keys, ids, counts = np.unique(
+                shorter[:-1] * vocab_size + tokens[k - 1 :], return_inverse=True, return_counts=True
+            )
+            if k > 1:
+                suffix = np.empty(len(keys), dtype=np.int64)
+                suffix[ids] = shorter[1:]
+                num_left = np.bincount(suffix, minlength=len(self._keys[-1]))
+                num_left[shorter[:1]] += 1  # the beginning of the text is a neighbour too
+                self._continued.append(_level(num_left, self._keys[-1] // vocab_size, num_contexts))
+                num_contexts = len(self._keys[-1])
+            self._keys.append(keys)
+            self._counted.append(_level(counts, keys // vocab_size, num_contexts))
+
+    def probabilities(self, ngrams: NDArray[np.integer]) -> Probabilities:
+        """Return P of the last token of each row given the ones before it, under the model of order n.
+
+        Args:
+            ngrams: (num_rows, n) token indices.
+
+        Raises:
+            UserError: n is not within 1 to `max_order`; so do the methods below for their order.
+        """
+        return self._score(ngrams, ngrams.shape[1])[:, 0]
+
+    def log_probabilities(self, tokens: NDArray[np.integer], order: int, first: int = 0) -> Probabilities:
+        """Return log P of tokens[first:], each given the order − 1 tokens before it, in nats.
+
+        The first tokens of all, which have fewer before them, are scored by the model of the order they allow.
+
+        Args:
+            tokens: (num_tokens,) indices.
+            order: of the model.
+            first: index of the first token to score; those before it are context.
+        """
+        parts = [self._score(tokens[: n + 1], n + 1) for n in range(first, min(order - 1, len(tokens)))]
+        begin = max(first - order + 1, 0)
+        if len(tokens) - begin >= order:
+            parts.append(self._score(tokens[begin:], order))
+        return np.log(np.concatenate([np.empty(0), *parts]))
+
+    def distributions(self, contexts: NDArray[np.integer]) -> Probabilities:
+        """Return P of every token of the vocabulary after each context, (num_rows, vocab_size).
+
+        Args:
+            contexts: (num_rows, order − 1) token indices.
+        """
+        order = contexts.shape[1] + 1
+        levels = self._levels(order)
+        ids = [n[:, -1:] for n in self._ids(contexts, order - 1)]  # (num_rows, 1) by length
+        P = np.full((len(contexts), self.vocab_size), 1 / self.vocab_size)
+        for level, known, context in zip(levels, self._keys, ids, strict=False):
+            P *= level.gamma[context]
+            P += level.value[find(known, context * self.vocab_size + np.arange(self.vocab_size))]
+        return P
+
+    def discounts(self, order: int) -> list[tuple[float, float, float]]:
+        """Return D for counts of 1, 2, and 3 or more, of every level of the model of an order, lowest first."""
+        return [level.discounts for level in self._levels(order)]
+
+    def _levels(self, order: int) -> list[_Level]:
+        if not 1 <= order <= self.max_order:
+            raise UserError(f"order {order} is not within 1 to {self.max_order}")
+        return [*self._continued[: order - 1], self._counted[order - 1]]
+
+    def _score(self, tokens: NDArray[np.integer], order: int) -> Probabilities:
+        """Return P of every token (…, length) that has order − 1 before it, (…, length − order + 1)."""
+        levels, ids = self._levels(order), self._ids(tokens, order)
+        P = np.asarray(1 / self.vocab_size)
+        for k, level in enumerate(levels, 1):
+            begin = order - k
+            P = level.value[ids[k][..., begin:]] + level.gamma[ids[k - 1][..., begin:-1]] * P
+        return P
+
+    def _ids(self, tokens: NDArray[np.integer], max_length: int) -> list[Ids]:
+        """Return the numbers of the k-grams within tokens (…, length), k = 0 … max_length, by where they begin."""
+        ids = [np.zeros((*tokens.shape[:-1], tokens.shape[-1] + 1), dtype=np.int64)]
+        for k, known in enumerate(self._keys[:max_length], 1):
+            ids.append(find(known, ids[-1][..., :-1] * self.vocab_size + tokens[..., k - 1 :]))
+        return ids  # (…, length − k + 1)
+
+
+def _level(counts: NDArray[np.integer], contexts: Ids, num_contexts: int) -> _Level:
+    """Discount the counts (num_ngrams,) of n-grams with the given contexts (num_ngrams,)."""
+    discounts = _discounts(counts)
+    discount = np.array(discounts)[np.minimum(counts, 3) - 1]
+    total, freed = (np.bincount(contexts, weights, num_contexts) for weights in (counts, discount))
+    gamma = np.divide(freed, total, out=np.ones(num_contexts), where=total > 0)
+    return _Level(discounts, np.append((counts - discount) / total[contexts], 0), np.append(gamma, 1))
+
+
+def _discounts(counts: NDArray[np.integer]) -> tuple[float, float, float]:
+    """Return D₁, D₂, D₃₊ from how many n-grams occur once, twice, three and four times.
+
+    Where one of these numbers is 0, or an estimate is not positive, all three are the fallback: estimates from
+    so few n-grams say nothing, and without discounts nothing would be left for what was never seen.
+    """
+    n = np.bincount(counts, minlength=5)[1:5]
+    if not n.all():
+        return _FALLBACK
+    d = [i - (i + 1) * n[0] / (n[0] + 2 * n[1]) * n[i] / n[i - 1] for i in (1, 2, 3)]
+    return (float(d[0]), float(d[1]), float(d[2])) if min(d) > 0 else _FALLBACK

@@ -1,0 +1,38 @@
+"""First-order Markov chains: P(x_1 … x_T) = Π P(x_t | x_{t−1})."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from timemachine.base.errors import UserError
+
+Matrix = NDArray[np.float64]
+
+
+def transition_matrix(tokens: NDArray[np.integer], vocab_size: int) -> Matrix:
+    """Return P(x' | x) by maximum likelihood, (vocab_size, vocab_size), rows by x.
+
+    A token that is never followed by another stays where it is, so that every row is a distribution.
+    """
+    pairs = tokens[:-1].astype(np.int64) * vocab_size + tokens[1:]
+    counts = np.bincount(pairs, minlength=vocab_size**2).reshape(vocab_size, vocab_size).astype(np.float64)
+    counts[counts.sum(1) == 0] = np.eye(vocab_size)[counts.sum(1) == 0]
+    return counts / counts.sum(1, keepdims=True)
+
+
+def k_step(transitions: Matrix, k: int) -> Matrix:
+    """Return P(x_{t+k} | x_t): summing over all paths is the k-th power of the transition matrix."""
+    return np.linalg.matrix_power(transitions, k)
+
+
+def mean_nats(transitions: Matrix, tokens: NDArray[np.integer], k: int) -> float:
+    """Return the mean of −log P(x_{t+k} | x_t) over a sequence, in nats; `transitions` is the k-step matrix.
+
+    Raises:
+        UserError: the sequence has no pair at distance k, or one that the chain gives probability 0.
+    """
+    if len(tokens) <= k:
+        raise UserError(f"{len(tokens)} tokens have no pair {k} apart")
+    probabilities = transitions[tokens[:-k], tokens[k:]]
+    if not probabilities.all():
+        raise UserError(f"the chain gives probability 0 to a pair {k} apart")
+    return -float(np.log(probabilities).mean())

@@ -1,0 +1,70 @@
+"""Dynamic evaluation: a model that goes on learning from the text it is scored on, after each part is scored.
+
+Source: B. Krause, E. Kahembwe, I. Murray, S. Renals, Dynamic Evaluation of Neural Sequence Models, 2018.
+"""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from timemachine.base.errors import UserError
+from timemachine.language.scoring.perplexity import Reading
+from timemachine.training.state import State, detach
+
+
+def read_and_learn(
+    model: nn.Module, tokens: Tensor, num_rms: int, first: int, num_steps: int, lr: float
+) -> Reading:
+    """Return what a model makes of tokens[first:] that takes a step after every `num_steps` of them.
+
+    A segment is scored before its gradient g moves the weights: w ← w − lr g / (r + r̄), where r is the root
+    mean square of each weight's gradient on text before `first`, and r̄ the mean of r over all weights.
+
+    Args:
+        model: a language model on the CPU without dropout; its weights are changed.
+        tokens: (num_tokens,) indices; those before `first` are read first, for the state.
+        num_rms: tokens before `first` that r is measured on.
+        first: index of the first token to score, at least `num_rms` + 2.
+        num_steps: tokens of a segment.
+        lr: learning rate.
+
+    Raises:
+        UserError: fewer than `num_rms` + 2 tokens before `first`, or steps so large that the model diverged.
+    """
+    if first < num_rms + 2:  # the first of them follows another one
+        raise UserError(f"num_rms: {num_rms} is too many: only {first} tokens stand before the held-out text")
+    model.eval()
+    parameters: list[Tensor] = list(model.parameters())
+    squares = [torch.zeros_like(p) for p in parameters]
+    for _, gradients in _segments(model, tokens[:first], first - num_rms, num_steps):
+        torch._foreach_addcmul_(squares, gradients, gradients)
+    num_segments = -(-num_rms // num_steps)
+    rms = [(s / num_segments).sqrt() for s in squares]
+    mean = torch.cat([r.flatten() for r in rms]).mean()
+    # What never moved before, as where all tokens are the same, does not move now.
+    sizes = [r + mean if mean > 0 else torch.full_like(r, math.inf) for r in rms]
+    scored = []
+    for log_P, gradients in _segments(model, tokens, first, num_steps):
+        scored.append(log_P)
+        with torch.no_grad():
+            torch._foreach_addcdiv_(parameters, gradients, sizes, value=-lr)
+    log_P = torch.cat(scored)  # (num_tokens − first, vocab)
+    return Reading(-log_P.gather(-1, tokens[first:, None])[:, 0].double().numpy(), log_P.numpy())
+
+
+def _segments(
+    model: nn.Module, tokens: Tensor, first: int, num_steps: int
+) -> Iterator[tuple[Tensor, list[Tensor]]]:
+    """Yield log P in the places of the next `num_steps` tokens from `first` on, and the gradient of their nats."""
+    parameters = list(model.parameters())
+    state: State = None
+    with torch.no_grad():
+        _, state = model(tokens[None, : first - 1], None)
+    for begin in range(first, len(tokens), num_steps):
+        labels = tokens[begin : begin + num_steps]
+        logits, state = model(tokens[None, begin - 1 : begin - 1 + len(labels)], detach(state))
+        log_P = logits[0].log_softmax(-1)
+        yield log_P.detach(), list(torch.autograd.grad(F.nll_loss(log_P, labels), parameters))

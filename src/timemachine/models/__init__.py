@@ -1,1 +1,0 @@
-"""Autoregressive and recurrent modules; nothing here trains or reads files."""

@@ -1,1 +1,0 @@
-"""Count n-grams, fit Zipf's law, smooth and chain probabilities."""

@@ -1,0 +1,251 @@
+"""What `dvc.lock` says, and the files that it speaks of."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from timemachine.base.config import parse_yaml, read_yaml
+from timemachine.base.errors import UserError
+
+
+@dataclass(frozen=True)
+class LockedStage:
+    """One stage as it ran last.
+
+    Attributes:
+        cmd: the command.
+        deps: by path, the MD5 of what it read; that of a folder ends in `.dir`.
+        params: by dotted key, what it was told.
+        outs: by path, the MD5 of what it wrote.
+    """
+
+    cmd: str
+    deps: Mapping[str, str]
+    params: Mapping[str, Any]
+    outs: Mapping[str, str]
+
+
+def read_lock(path: Path) -> dict[str, LockedStage]:
+    """Return the stages of a `dvc.lock` by name.
+
+    Raises:
+        UserError: the file is absent or damaged.
+    """
+    try:
+        return parse_lock(path.read_bytes())
+    except FileNotFoundError:
+        if not (path.parent / "dvc.yaml").exists():
+            raise UserError(f"{path.parent}: no dvc.yaml here or above; go to a repository that has one") from None
+        raise UserError(f"{path}: no such file; `dvc repro` makes it") from None
+    except ValueError as error:
+        raise UserError(f"{path}: damaged ({error}); git has an earlier one") from None
+
+
+def parse_lock(content: bytes | str) -> dict[str, LockedStage]:
+    """Return the stages of the content of a `dvc.lock` by name.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    try:
+        return {_text(name): _locked(stage) for name, stage in parse_yaml(content)["stages"].items()}
+    except (LookupError, TypeError, AttributeError) as error:
+        raise UserError(" ".join(str(error).split())) from None
+
+
+def _locked(stage: Mapping[str, Any]) -> LockedStage:
+    hashes = {
+        kind: {_text(entry["path"]): str(entry["md5"]) for entry in stage.get(kind, [])}
+        for kind in ("deps", "outs")
+    }
+    params = {_text(key): value for file in stage.get("params", {}).values() for key, value in file.items()}
+    return LockedStage(str(stage["cmd"]), hashes["deps"], params, hashes["outs"])
+
+
+def _text(name: object) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"{name!r} is no name")
+    return name
+
+
+def stage_that_wrote(stages: Mapping[str, LockedStage], path: str) -> tuple[str, str]:
+    """Return the name of the stage that wrote a file or folder, and the output that holds it.
+
+    Of a folder with several outputs of one stage, such as a checkpoint, it is the first.
+
+    Raises:
+        UserError: none did, or several.
+    """
+    found = [
+        (name, out) for name, stage in stages.items() for out in stage.outs if f"{path}/".startswith(f"{out}/")
+    ]
+    folder = "" if path == "." else f"{path}/"
+    below = [(name, out) for name, stage in stages.items() for out in stage.outs if out.startswith(folder)]
+    if len({name for name, _ in found or below}) == 1:
+        return (found or below)[0]
+    if below:
+        raise UserError(f"{path}: of several stages; name one of {', '.join(out for _, out in below[:5])}, …")
+    raise UserError(f"{path}: no output of any stage in dvc.lock")
+
+
+def before(stages: Mapping[str, LockedStage], name: str) -> list[str]:
+    """Return the stages that a stage builds on, in the order of the lock, and itself at the end."""
+    todo, found = [name], set[str]()
+    while todo:
+        stage = todo.pop()
+        found.add(stage)
+        for dep in stages[stage].deps:
+            for other, content in stages.items():
+                if other not in found and any(overlap(dep, out) for out in content.outs):
+                    todo.append(other)
+    return [*(stage for stage in stages if stage in found and stage != name), name]
+
+
+def is_output(stages: Mapping[str, LockedStage], path: str) -> bool:
+    """Return whether a stage wrote a path, or something below or above it."""
+    return any(overlap(path, out) for stage in stages.values() for out in stage.outs)
+
+
+def told(stages: Mapping[str, LockedStage], names: Sequence[str]) -> dict[str, Any]:
+    """Return the params of stages; the check reads all of them, and changes nothing by it."""
+    return {key: value for name in names if name != "check" for key, value in stages[name].params.items()}
+
+
+def changed_since(root: Path, stages: Mapping[str, LockedStage], names: Sequence[str]) -> list[str]:
+    """Return what of a working tree is not what stages of the lock were run with: code, data from outside, params.
+
+    Raises:
+        UserError: params.yaml or dvc.yaml is absent or not YAML.
+    """
+    named = {name: stages[name] for name in names}
+    return [
+        *_changed_files(root, stages, named.values()),
+        *(f"{key} in params.yaml" for key in _changed_params(root, told(stages, names))),
+        *(f"the command of {name} in dvc.yaml" for name in _changed_commands(root, named)),
+    ]
+
+
+def in_short(changed: Sequence[str]) -> str:
+    """Return the first of what has changed, and how much more there is."""
+    return ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
+
+
+def _changed_files(root: Path, stages: Mapping[str, LockedStage], named: Iterable[LockedStage]) -> list[str]:
+    deps = {dep: md5 for stage in named for dep, md5 in stage.deps.items() if not is_output(stages, dep)}
+    return sorted(dep for dep, md5 in deps.items() if md5_of(root / dep) != md5)
+
+
+def _changed_params(root: Path, locked: Mapping[str, Any]) -> Iterator[str]:
+    content = read_yaml(root / "params.yaml")
+    for key, value in locked.items():
+        if value_at(content, *key.split(".")) != value:
+            yield key
+
+
+def _changed_commands(root: Path, named: Mapping[str, LockedStage]) -> Iterator[str]:
+    graph = read_yaml(root / "dvc.yaml")
+    for name, stage in named.items():
+        body = value_at(graph, "stages", name.split("@")[0])
+        if value_at(value_at(body, "do") or body, "cmd") != stage.cmd:
+            yield name
+
+
+def value_at(content: Any, *keys: str) -> Any:
+    """Return what nested mappings hold under keys; None if one of them is absent, or holds no mapping."""
+    for key in keys:
+        content = content.get(key) if isinstance(content, dict) else None
+    return content
+
+
+def overlap(first: str, second: str) -> bool:
+    """Return whether one of two paths is the other, or lies below it."""
+    return f"{first}/".startswith(f"{second}/") or f"{second}/".startswith(f"{first}/")
+
+
+def md5_of(path: Path) -> str | None:
+    """Return the MD5 that DVC gives a file or a folder; None where there is neither."""
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "md5").hexdigest()
+    if path.is_dir():
+        return hashlib.md5(_listing(path), usedforsecurity=False).hexdigest() + ".dir"
+    return None
+
+
+def _listing(folder: Path) -> bytes:
+    files = {path.relative_to(folder).as_posix(): path for path in _files(folder)}
+    # DVC sorts by the parts of a path, not by its text.
+    names = sorted(files, key=lambda name: name.split("/"))
+    return json.dumps([{"md5": md5_of(files[name]), "relpath": name} for name in names]).encode()
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder that are part of it for DVC."""
+
+    def refuse(error: OSError) -> None:
+        raise error  # else what may not be read would be absent
+
+    for parent, _, names in os.walk(folder, onerror=refuse):
+        for path in (Path(parent, name) for name in names):
+            if path.is_file() and not _is_ignored(path.relative_to(folder)):
+                yield path
+
+
+def _is_ignored(path: Path) -> bool:
+    """Return whether `.dvcignore` leaves a file out of its folder."""
+    leftover = path.name.startswith(".") and ".tmp" in path.name
+    return leftover or path.name == ".gitignore" or path.suffix == ".pyc" or "__pycache__" in path.parts
+
+
+def locked_files(root: Path, out: str, md5: str) -> dict[str, Path] | None:
+    """Return the files of an output as the lock has it, by path in the repository; None if they are not at hand.
+
+    They are taken from the working tree if it has them unchanged, else from DVC's cache if they are whole there.
+
+    Raises:
+        UserError: DVC's config is damaged.
+    """
+    return files_of(root, out) if md5_of(root / out) == md5 else cached_files(root, out, md5)
+
+
+def files_of(root: Path, out: str) -> dict[str, Path]:
+    """Return the files of an output in the working tree, by path in the repository."""
+    path = root / out
+    return {file.relative_to(root).as_posix(): file for file in (_files(path) if path.is_dir() else [path])}
+
+
+def cached_files(root: Path, out: str, md5: str) -> dict[str, Path] | None:
+    """Return the files of an output in DVC's cache, by path in the repository; None if they are not whole there.
+
+    Raises:
+        UserError: DVC's config is damaged.
+    """
+    cache = _cache(root)
+    cached = _cached(cache, md5)
+    if cached is None or not md5.endswith(".dir"):
+        return {out: cached} if cached else None
+    listed = json.loads(cached.read_bytes())
+    files = {f"{out}/{entry['relpath']}": _cached(cache, entry["md5"]) for entry in listed}
+    whole = {name: file for name, file in files.items() if file}
+    return whole if len(whole) == len(files) else None
+
+
+def _cached(cache: Path, md5: str) -> Path | None:
+    """Return the file with a hash, or the list of the folder with it; None if it is absent or damaged."""
+    path = cache / "files/md5" / md5[:2] / md5[2:]
+    return path if md5_of(path) == md5.removesuffix(".dir") else None
+
+
+def _cache(root: Path) -> Path:
+    """Return the folder of DVC's cache, which may lie elsewhere by the config of the repository or of the user."""
+    from dvc.config import Config  # a tenth of a second, and seldom needed
+    from dvc.exceptions import DvcException
+
+    try:
+        return root / ".dvc" / Config(str(root / ".dvc"))["cache"].get("dir", "cache")
+    except (DvcException, SyntaxError, TypeError) as error:
+        raise UserError(f"{root / '.dvc/config'}: damaged ({' '.join(str(error).split())})") from None

@@ -1,0 +1,117 @@
+"""Figures in general: curves, panels, and how a figure becomes a file. The same values give the same bytes."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from matplotlib import rcdefaults
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
+
+from timemachine.base.files import replacing
+
+Array = NDArray[np.float64]
+Curve = tuple[ArrayLike, ArrayLike]
+
+
+def save_figure(figure: Figure, path: str | Path) -> None:
+    """Write a figure as PNG, without the version of the software that drew it."""
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=100, metadata={"Software": None})
+
+
+def new_figure(width: float, height: float, layout: Literal["constrained"] | None = None) -> Figure:
+    """Return an empty figure, of inches, that looks the same whatever a user's matplotlibrc says."""
+    rcdefaults()
+    return Figure(figsize=(width, height), layout=layout)
+
+
+def new_axes(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
+    """Return an empty figure of 7 × 3.5 inches and its labelled axes."""
+    figure = new_figure(7, 3.5)
+    # Fixed margins: laying out by what the labels need would draw everything twice.
+    axes = figure.add_axes((0.1, 0.14, 0.87, 0.82))
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.ticklabel_format(axis="y", scilimits=(-3, 4))  # so that numbers of any size fit the margin
+    axes.grid(alpha=0.3)
+    return figure, axes
+
+
+def draw_lines(
+    curves: Mapping[str, Curve],
+    xlabel: str,
+    ylabel: str,
+    levels: Mapping[str, float] | None = None,
+    logarithmic: Sequence[str] = (),
+) -> Figure:
+    """Draw labelled curves (x, y), and horizontal lines at labelled levels.
+
+    Args:
+        curves: by label.
+        xlabel: label of the x axis.
+        ylabel: label of the y axis.
+        levels: by label, where a dashed line stands.
+        logarithmic: axes, `x` or `y`, on a logarithmic scale.
+    """
+    figure, axes = new_axes(xlabel, ylabel)
+    for label, (where, values) in curves.items():
+        axes.plot(where, values, label=label, lw=1.2)
+    for label, level in (levels or {}).items():
+        axes.axhline(level, color="0.3", ls="--", lw=1, label=label)
+    for axis in logarithmic:
+        axes.set(**{f"{axis}scale": "log"})
+    axes.legend(fontsize=8)
+    return figure
+
+
+def draw_panels(
+    curves: Mapping[str, Mapping[str, Curve]],
+    xlabel: str,
+    ylabel: str,
+    levels: Mapping[str, Sequence[float]],
+    ylim: tuple[float, float] | None = None,
+) -> Figure:
+    """Draw labelled curves (x, y) in a panel for each title, all on the same axes, and dashed lines at levels.
+
+    A label has the same colour in all panels.
+
+    Args:
+        curves: by title and label.
+        xlabel: label of the x axes.
+        ylabel: label of the y axes.
+        levels: by label, where dashed lines stand.
+        ylim: ends of the y axes; by default 0 and where all values fit, but at most four times their median.
+    """
+    num_columns = 2
+    num_rows = -(-len(curves) // num_columns)
+    figure = new_figure(7, 0.9 + 2.1 * num_rows, layout="constrained")
+    grid = figure.subplots(num_rows, num_columns, squeeze=False, sharex=True, sharey=True).ravel()
+    labels = list(dict.fromkeys(label for panel in curves.values() for label in panel))
+    drawn = {}
+    for i, (axes, (title, panel)) in enumerate(zip(grid, curves.items(), strict=False)):
+        for label, (where, values) in panel.items():
+            (drawn[label],) = axes.plot(where, values, color=f"C{labels.index(label)}", lw=1.2)
+        for label, heights in levels.items():
+            for height in heights:
+                drawn[label] = axes.axhline(height, color="0.3", ls="--", lw=1)
+        axes.set_title(title, fontsize=10)
+        if i % num_columns == 0:
+            axes.set_ylabel(ylabel)
+        if i + num_columns >= len(curves):
+            axes.set_xlabel(xlabel)
+            axes.tick_params(labelbottom=True)
+        axes.grid(alpha=0.3)
+    for axes in grid[len(curves) :]:
+        axes.axis("off")
+    figure.legend(drawn.values(), drawn, loc="outside lower center", ncols=5, fontsize=8)
+    values = np.concatenate(
+        [np.asarray(y, dtype=np.float64) for panel in curves.values() for _, y in panel.values()]
+    )
+    finite = values[np.isfinite(values)]
+    if ylim is not None:
+        grid[0].set_ylim(*ylim)
+    elif len(finite) and (top := min(1.05 * finite.max(), 4 * np.median(finite))) > 0:
+        grid[0].set_ylim(0, top)
+    return figure

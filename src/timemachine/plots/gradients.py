@@ -1,0 +1,61 @@
+"""Figures of gradients through time: values in, figure out."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import LogLocator, NullLocator
+
+from timemachine.plots.figure import Curve, draw_lines, new_figure
+
+
+def draw_gradient_norms(measured: Mapping[str, Curve], predicted: Mapping[str, Curve]) -> Figure:
+    """Draw norms of gradients against lag, and where a label has a prediction, that dashed in its colour."""
+    figure = draw_lines(measured, "lag T − t", "relative norm of ∂L_T/∂h_t", logarithmic="y")
+    axes = figure.axes[0]
+    for label, line in zip(measured, list(axes.lines), strict=True):
+        if label in predicted:
+            axes.plot(*predicted[label], color=line.get_color(), ls="--", lw=0.8)
+    axes.plot([], color="0.3", ls="--", lw=0.8, label="spectral radius to the power of the lag")
+    axes.legend(fontsize=8)
+    return figure
+
+
+def draw_segments(text: str, starts: Mapping[str, Sequence[int]]) -> Figure:
+    """Draw a text in cells, once for each label, cut before the characters of the given indices."""
+    figure = new_figure(7, 0.55 * len(starts) + 0.1)
+    axes = figure.add_axes((0.13, 0, 0.86, 1))
+    axes.set(xlim=(-0.3, len(text) + 0.3), ylim=(len(starts) - 0.1, -0.1))
+    axes.axis("off")
+    for row, (label, begins) in enumerate(starts.items()):
+        axes.text(-0.6, row + 0.4, label, ha="right", va="center", fontsize=9)
+        bounds = [*sorted({0, *begins}), len(text)]
+        for number, (begin, end) in enumerate(pairwise(bounds)):
+            place, width = (begin + 0.08, row + 0.08), end - begin - 0.16
+            colour = ("#cfe2f3", "#fde3c8")[number % 2]
+            axes.add_patch(Rectangle(place, width, 0.64, facecolor=colour, edgecolor="0.3", lw=1))
+            axes.vlines(range(begin + 1, end), row + 0.08, row + 0.72, color="white", lw=1)
+        for i, character in enumerate(text):
+            axes.text(i + 0.5, row + 0.41, character, ha="center", va="center", fontsize=9, parse_math=False)
+    return figure
+
+
+def draw_dots(names: Sequence[str], panels: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
+    """Draw values by name on a logarithmic scale: a panel for each title, a kind of dot for each label."""
+    figure = new_figure(7, 3.5, layout="constrained")
+    for axes, (title, kinds) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
+    ):
+        for marker, (label, values) in zip("sox^", kinds.items(), strict=False):
+            axes.plot(range(len(names)), values, ls="", marker=marker, label=label)
+        axes.set(yscale="log", xlim=(-0.5, len(names) - 0.5))
+        axes.set_title(title, fontsize=10)
+        axes.set_xticks(range(len(names)), names, fontsize=8, rotation=20, ha="right", rotation_mode="anchor")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.grid(alpha=0.3)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8)
+    return figure

@@ -1,1 +1,0 @@
-"""Make or read a time series, embed it, forecast it."""
