@@ -99,14 +99,20 @@ ALL_STAGES = [
     ("choose_tau",),
     ("backtest",),
     ("intervals",),
+    ("draw_forecasts",),
     ("train_rnn", "carried"),
     ("train_rnn", "windowed"),
     ("train_rnn", "gated"),
-    ("evaluate_perplexity",),
+    ("evaluate_perplexity", "carried"),
+    ("evaluate_perplexity", "windowed"),
+    ("evaluate_perplexity", "gated"),
     ("dynamic_evaluation", "gated"),
     ("compare_models",),
+    ("draw_language_models",),
     ("learning_curves",),
     ("bptt",),
+    ("draw_gradients",),
+    ("report",),
 ]
 
 

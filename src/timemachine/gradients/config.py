@@ -10,13 +10,13 @@ from timemachine.base.config import Count, Distinct, Name, Positive, Section, Se
 class BpttTrainingParams(Section):
     """The small network that learns by each way of cutting gradients."""
 
-    num_train: Count
-    batch_size: Count
-    num_hiddens: Units
-    num_epochs: Count
-    lr: Positive
-    clip_norm: Positive | None
-    seeds: Annotated[list[Seed], Distinct] = Field(min_length=1)
+    num_train: Count = 1000
+    batch_size: Count = 4
+    num_hiddens: Units = 64
+    num_epochs: Count = 80
+    lr: Positive = 1.0
+    clip_norm: Positive | None = 1.0
+    seeds: Annotated[list[Seed], Distinct] = Field(default=[0, 1, 2], min_length=1)
 
 
 class BpttParams(Section):
@@ -26,13 +26,13 @@ class BpttParams(Section):
     corpus: Name
     num_steps: Annotated[int, Field(ge=2, le=10_000)]
     tau: Annotated[int, Field(ge=2, le=10_000)]
-    batch_size: Units
-    num_warmup: Count
-    num_lags: Annotated[int, Field(ge=4, le=10_000)]
-    num_draws: Annotated[int, Field(ge=2, le=1_000_000)]
-    radii: Annotated[list[Positive], Distinct] = Field(min_length=1, max_length=8)
-    num_hiddens: Units
-    seed: Seed
+    batch_size: Units = 4
+    num_warmup: Count = 100
+    num_lags: Annotated[int, Field(ge=4, le=10_000)] = 64
+    num_draws: Annotated[int, Field(ge=2, le=1_000_000)] = 500
+    radii: Annotated[list[Positive], Distinct] = Field(default=[0.9, 1.0, 1.1], min_length=1, max_length=8)
+    num_hiddens: Units = 64
+    seed: Seed = 0
     training: BpttTrainingParams
 
     @model_validator(mode="after")

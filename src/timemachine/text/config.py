@@ -15,9 +15,9 @@ class DownloadParams(Section):
 
     sources: list[Text] = Field(min_length=1)
     sha256: Sha256
-    max_bytes: Count
-    timeout_s: Annotated[float, Field(gt=0, le=3600)]
-    retries: Annotated[int, Field(ge=0, le=10)]
+    max_bytes: Count = 10_000_000
+    timeout_s: Annotated[float, Field(gt=0, le=3600)] = 10.0
+    retries: Annotated[int, Field(ge=0, le=10)] = 2
 
     @field_validator("sources")
     @classmethod

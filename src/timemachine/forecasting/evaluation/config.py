@@ -23,7 +23,10 @@ class EvaluateForecastParams(Section):
 class IntervalsParams(Section):
     """Prediction intervals and how often they hold."""
 
-    strategies: Annotated[list[Annotated[str, _UNTRAINED]], Distinct] = Field(min_length=1)
+    strategies: Annotated[list[Annotated[str, _UNTRAINED]], Distinct] = Field(
+        default=["harmonic", "recursive_ridge", "multi_output_ridge", "recursive_least_squares", "last_value"],
+        min_length=1,
+    )
     levels: Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Distinct] = Field(min_length=1, max_length=8)
-    num_calibration: Annotated[int, Field(ge=1, le=100_000)]
+    num_calibration: Annotated[int, Field(ge=1, le=100_000)] = 59
     num_seeds: Annotated[int, Field(ge=1, le=10_000)]

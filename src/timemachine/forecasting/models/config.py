@@ -11,13 +11,13 @@ class ArRecipe(Section):
     """One autoregressive model and how it is trained."""
 
     model: Literal["linear", "mlp", "rnn"]
-    tau: Annotated[int, Field(ge=1, le=100_000)]
+    tau: Annotated[int, Field(ge=1, le=100_000)] = 4
     num_hiddens: Units | None = None
-    num_train: Count
-    batch_size: Count
-    num_epochs: Count
+    num_train: Count = 600
+    batch_size: Count = 16
+    num_epochs: Count = 5
     optimizer: Optimizer
-    lr: Positive
+    lr: Positive = 0.01
     loss: Literal["half_mean", "sum"]
     standardize: bool = False
     seed: Seed = 0

@@ -12,12 +12,12 @@ class SeriesParams(Section):
     """The noisy sine, or a series of the user's own."""
 
     csv: Text | None
-    time_column: Text
-    value_column: Text
-    num_points: Annotated[int, Field(ge=2, le=10_000_000)]
-    frequency: Positive
+    time_column: Text = "time"
+    value_column: Text = "value"
+    num_points: Annotated[int, Field(ge=2, le=10_000_000)] = 1000
+    frequency: Positive = 0.01
     noise_std: NonNegative
-    seed: Seed
+    seed: Seed = 0
 
     @field_validator("csv")
     @classmethod

@@ -15,9 +15,9 @@ class BacktestParams(Section):
     num_observed: Count
     num_validation: Count
     horizon: Annotated[int, Field(ge=3, le=10_000)]
-    num_folds: Annotated[int, Field(ge=1, le=10_000)]
+    num_folds: Annotated[int, Field(ge=1, le=10_000)] = 3
     num_seeds: Annotated[int, Field(ge=1, le=10_000)]
-    max_harmonics: Annotated[int, Field(ge=1, le=20)]
+    max_harmonics: Annotated[int, Field(ge=1, le=20)] = 3
     trained: dict[Name, Annotated[list[Strategy], Distinct]]
 
     @model_validator(mode="after")
@@ -47,5 +47,7 @@ class BacktestParams(Section):
 class ChooseTauParams(Section):
     """Which embedding dimensions and penalties are tried."""
 
-    taus: Annotated[list[Annotated[int, Field(ge=1, le=10_000)]], Distinct] = Field(min_length=1)
-    penalties: Annotated[list[Positive], Distinct] = Field(min_length=1)
+    taus: Annotated[list[Annotated[int, Field(ge=1, le=10_000)]], Distinct] = Field(
+        default=[1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128], min_length=1
+    )
+    penalties: Annotated[list[Positive], Distinct] = Field(default=[0.1, 1.0, 10.0, 100.0], min_length=1)

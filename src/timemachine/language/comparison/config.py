@@ -18,8 +18,8 @@ class CompareModelsParams(Section):
     """Which language models are mixed, and how sure one may be of their order."""
 
     corpus: Name
-    adapt_every: Count
+    adapt_every: Count = 1000
     mixtures: dict[Name, MixtureRecipe]
-    block_length: Count
-    num_samples: Annotated[int, Field(ge=1, le=1_000_000)]
-    seed: Seed
+    block_length: Count = 100
+    num_samples: Annotated[int, Field(ge=1, le=1_000_000)] = 2000
+    seed: Seed = 0

@@ -25,12 +25,12 @@ class RnnRecipe(Section):
     """One recurrent language model and how it is trained."""
 
     corpus: Name
-    sampling: Literal["sequential", "random", "windows"]
+    sampling: Literal["sequential", "random", "windows"] = "sequential"
     num_train: Count | None = None
     num_val: Natural | None = 0
     batch_size: Count
     num_steps: Count
-    implementation: Literal["scratch", "concise"]
+    implementation: Literal["scratch", "concise"] = "concise"
     cell: Literal["rnn", "gru", "lstm"] = "rnn"
     activation: Literal["tanh", "relu"] = "tanh"
     embedding_dim: Units | None = None
@@ -42,7 +42,7 @@ class RnnRecipe(Section):
     num_epochs: Count
     patience: Count | None = None
     optimizer: Optimizer = "sgd"
-    lr: Positive
+    lr: Positive = 1.0
     warmup: Annotated[float, Field(gt=0, lt=1)] | None = None
     weight_decay: NonNegative = 0.01
     clip_norm: Positive | None = None

@@ -11,12 +11,14 @@ class NgramsParams(Section):
     """n-gram statistics of a word corpus and a Markov chain over a character corpus."""
 
     corpus: Name
-    num_top: Count
-    zipf_ranks: list[Count] = Field(min_length=2, max_length=2)
-    epsilon: list[NonNegative] = Field(min_length=3, max_length=3)
+    num_top: Count = 10
+    zipf_ranks: list[Count] = Field(default=[10, 1000], min_length=2, max_length=2)
+    epsilon: list[NonNegative] = Field(default=[1.0, 1.0, 1.0], min_length=3, max_length=3)
     sequences: list[Text]
     markov_corpus: Name
-    markov_steps: list[Annotated[int, Field(ge=1, le=1_000_000)]] = Field(min_length=1, max_length=8)
+    markov_steps: list[Annotated[int, Field(ge=1, le=1_000_000)]] = Field(
+        default=[1, 2, 4, 8], min_length=1, max_length=8
+    )
 
     @field_validator("zipf_ranks")
     @classmethod
@@ -30,6 +32,6 @@ class NgramModelsParams(Section):
     """n-gram language models, the corpora by highest order, and how sure one may be of time's arrow."""
 
     corpora: dict[Name, Annotated[int, Field(ge=1, le=100)]] = Field(min_length=1)
-    block_length: Count
-    num_samples: Annotated[int, Field(ge=1, le=1_000_000)]
-    seed: Seed
+    block_length: Count = 100
+    num_samples: Annotated[int, Field(ge=1, le=1_000_000)] = 2000
+    seed: Seed = 0

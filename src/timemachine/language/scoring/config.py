@@ -12,7 +12,7 @@ class EvaluatePerplexityParams(Section):
     """How the language models are scored and what they continue."""
 
     num_warmup: Annotated[int, Field(ge=1, le=10_000_000)]
-    num_streams: Annotated[int, Field(ge=1, le=10_000)]
+    num_streams: Annotated[int, Field(ge=1, le=10_000)] = 8
     prefixes: list[Prefix]
 
 
