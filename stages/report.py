@@ -1,7 +1,7 @@
 """Write the summary of all results, and the copies of their reports that git holds.
 
-Reads the names in `train_rnn` of params.yaml and data/results/; writes data/reports/*.json: a copy of each report, those
-of data/results/perplexity/ in one, and summary.json, the only metrics of `dvc metrics show`.
+Reads the names in `train_rnn` of params.yaml and data/results/; writes data/reports/*.json: a copy of each report,
+those of data/results/perplexity/ in one, and summary.json, the only metrics of `dvc metrics show`.
 Run: python stages/report.py
 """
 

@@ -6,9 +6,11 @@ Each room describes its own sections in its `config.py`. Here stand those of no 
 
 import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
+import yaml
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from timemachine.base.config import ComputeParams, Count, Name, NonNegative, Section, read_yaml, validate
@@ -202,3 +204,33 @@ def load(path: str | Path = "params.yaml") -> Params:
         UserError: one line that names the file, the key, what was found and what is allowed.
     """
     return validate(Params, read_yaml(path), path)
+
+
+def in_full(params: Params, name: str) -> str:
+    """Return a section, or an entry of one, as YAML with all its knobs, those that params.yaml leaves out too.
+
+    Args:
+        params: all parameters.
+        name: of a section, `backtest`; of an entry, `train_rnn.lstm`; or of a recipe, `lstm`.
+
+    Raises:
+        UserError: there is none of this name, or several.
+    """
+    content = params.model_dump()
+    found = {key: value for key, value in _named(content) if name in (key, key.partition(".")[2])}
+    if len(found) != 1:
+        problem = f"several entries, {', '.join(found)}" if found else "no section or entry of params.yaml"
+        raise UserError(f"{name!r}: {problem}; sections: {', '.join(content)}")
+    ((key, value),) = found.items()
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
+
+
+def _named(content: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield sections, and the entries of those that consist of entries, under their dotted keys."""
+    for section, value in content.items():
+        yield section, value
+        for entry, inner in value.items():
+            if isinstance(inner, dict):
+                yield f"{section}.{entry}", inner
