@@ -23,8 +23,7 @@ from timemachine.params import RnnRecipe
 from timemachine.text.minibatches import sequential_partitioning
 from timemachine.training.devices import choose_device
 from timemachine.training.language import cross_entropy
-from timemachine.training.loop import fit
-from timemachine.training.optimisers import make_optimizer
+from timemachine.training.loop import fit, make_optimizer
 
 VOCAB_SIZE, NUM_TOKENS, BATCH_SIZE, NUM_STEPS = 28, 10_000, 32, 35
 NUM_HIDDENS: dict[Literal["scratch", "concise"], int] = {"scratch": 512, "concise": 256}

@@ -11,8 +11,7 @@ from torch import Generator, Tensor, nn
 from timemachine.models.autoregressive import Standardized, build_bare
 from timemachine.params import ArRecipe
 from timemachine.series.embedding import embed
-from timemachine.training.loop import Callback, DivergenceError, Epoch, Loss, fit
-from timemachine.training.optimisers import make_optimizer
+from timemachine.training.loop import Callback, DivergenceError, Epoch, Loss, fit, make_optimizer
 from timemachine.training.resume import Resumable
 
 

@@ -11,8 +11,7 @@ from timemachine.models.state import State
 from timemachine.params import Bptt
 from timemachine.text.minibatches import sequential_partitioning
 from timemachine.training.language import cross_entropy
-from timemachine.training.loop import fit
-from timemachine.training.optimisers import make_optimizer
+from timemachine.training.loop import fit, make_optimizer
 
 Strategy = Literal["full", "truncated", "randomised"]
 STRATEGIES: Sequence[Strategy] = ("full", "truncated", "randomised")

@@ -17,8 +17,7 @@ from timemachine.models.state import State
 from timemachine.params import ArRecipe
 from timemachine.series.regression import Array, Predict, Problem, Regressor
 from timemachine.training.autoregressive import location_and_scale, saying_standardize
-from timemachine.training.loop import Loss, fit
-from timemachine.training.optimisers import make_optimizer
+from timemachine.training.loop import Loss, fit, make_optimizer
 
 
 def trained(recipe: ArRecipe, device: torch.device) -> Regressor:
