@@ -22,8 +22,7 @@ from timemachine.language.models.config import RnnRecipe
 from timemachine.language.training.train import cross_entropy
 from timemachine.text.minibatches import sequential_partitioning
 from timemachine.training.devices import choose_device
-from timemachine.training.loop import fit
-from timemachine.training.optimisers import make_optimizer
+from timemachine.training.loop import fit, make_optimizer
 from timemachine.training.state import State, detach
 
 VOCAB_SIZE, NUM_TOKENS, BATCH_SIZE, NUM_STEPS = 28, 10_000, 32, 35

@@ -4,6 +4,7 @@ Reads `train_ar.<name>` of params.yaml and data/series/series.csv; writes data/m
 Run: python stages/train_ar.py NAME (from DVC_STAGE where DVC runs it)
 """
 
+import os
 from pathlib import Path
 
 from timemachine.base.compute import environment
@@ -32,7 +33,7 @@ def run(params: Params, name: str, series: Path, out: Path) -> None:
         machine, root = environment(device), stage.repository_root()
         key = training_hash(config.model_dump(), params.compute.model_dump(), machine)
         with (
-            Resumable(root / STATES / key, name, recipe.num_epochs) as resumable,
+            Resumable(root / STATES / key, name, recipe.num_epochs, os.environ.get("DVC_STAGE")) as resumable,
             Progress(name, recipe.num_epochs) as progress,
             Live(root, params.publish.experiment, config.model_dump(), device) as live,
         ):

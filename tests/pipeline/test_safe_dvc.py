@@ -124,13 +124,14 @@ def test_a_database_that_cannot_be_written_to_ends_dvc(tmp_path: Path) -> None:
 
 
 TRAINING = """if True:
+    import os
     from pathlib import Path
     import torch
     from timemachine.pipeline.handover import STATES
     from timemachine.training import resume
 
     resume._SHARE = 1e9  # every epoch is worth a state
-    with resume.Resumable(STATES / "this", "it", 3) as states:
+    with resume.Resumable(STATES / "this", "it", 3, os.environ.get("DVC_STAGE")) as states:
         states.load()
         for epoch in range(states.num_restored, 3):
             states.update(resume.Snapshot(epoch + 1, {"weight": torch.zeros(1)}, {}))

@@ -1,10 +1,12 @@
+import weakref
+
 import pytest
 import torch
 from torch import nn
+from torch.optim import SGD, Adam, AdamW
 
 from timemachine.training.devices import choose_device
-from timemachine.training.loop import EarlyStopping, Epoch, Loss, fit, warmup_cosine
-from timemachine.training.optimisers import SGD
+from timemachine.training.loop import EarlyStopping, Epoch, Loss, fit, make_optimizer, warmup_cosine
 
 
 class Weight(nn.Module):
@@ -45,6 +47,20 @@ def test_the_loss_of_an_epoch_is_summed_over_labels_then_divided_once() -> None:
     assert [epoch.num_labels for epoch in history] == [4, 4]
 
 
+def test_no_loss_of_a_minibatch_is_kept_until_the_end_of_the_epoch() -> None:
+    totals: list[weakref.ref[torch.Tensor]] = []
+
+    def loss(output: torch.Tensor, Y: torch.Tensor) -> Loss:
+        assert sum(total() is not None for total in totals) <= 1  # that of the minibatch before
+        found = squared(output, Y)
+        totals.append(weakref.ref(found.total))
+        return found
+
+    model = Weight()
+    fit(model, lambda: 9 * PAIRS, loss, SGD(model.parameters(), lr=0.01), 1)
+    assert len(totals) == 18
+
+
 def test_the_callback_sees_every_epoch_as_it_ends() -> None:
     model, seen = Weight(), []
     optimizer = SGD(model.parameters(), lr=0.01)
@@ -63,13 +79,40 @@ def test_a_schedule_scales_the_learning_rate_by_what_is_done() -> None:
 
     fit(model, lambda: PAIRS, squared, optimizer, 2, schedule=schedule, clip_norm=1.0)
     assert seen == [0.125, 0.375, 0.625, 0.875]
-    assert optimizer.lr == 2.0
     assert model.w.item() == pytest.approx(4 * 0.5 * 2.0)
 
 
 def test_the_cosine_schedule_rises_to_1_and_falls_to_0() -> None:
     factor = warmup_cosine(0.2)
     assert [factor(done) for done in (0, 0.1, 0.2, 0.6, 1)] == pytest.approx([0, 0.5, 1, 0.5, 0])
+
+
+@pytest.mark.parametrize(("name", "kind"), [("sgd", SGD), ("adam", Adam), ("adamw", AdamW)])
+def test_optimizers_are_torchs_and_adamw_alone_decays_weights(
+    name: str, kind: type[torch.optim.Optimizer]
+) -> None:
+    w = nn.Parameter(torch.ones(1))
+    optimizer = make_optimizer(name, [w], lr=0.5, weight_decay=0.1)
+    w.grad = torch.zeros(1)
+    optimizer.step()
+    assert type(optimizer) is kind
+    assert optimizer.defaults["foreach"]
+    assert w.item() == pytest.approx(0.95 if name == "adamw" else 1.0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_a_step_on_a_gpu_can_be_captured_and_is_that_on_the_cpu(name: str) -> None:
+    weights = []
+    for device in ("cpu", "cuda"):
+        model = Weight().to(device)
+        pairs = [(X.to(device), Y.to(device)) for X, Y in PAIRS]
+        optimizer = make_optimizer(name, model.parameters(), lr=0.1)
+        fit(model, lambda pairs=pairs: pairs, squared, optimizer, 3, schedule=warmup_cosine(0.2))
+        weights.append(model.w.item())
+    assert optimizer.param_groups[0]["capturable"]
+    assert optimizer.param_groups[0]["lr"].is_cuda
+    assert weights[0] == pytest.approx(weights[1], rel=1e-5)
 
 
 def test_early_stopping_ends_after_patience_and_puts_the_best_weights_back() -> None:

@@ -3,6 +3,9 @@
 import itertools
 import os
 import re
+import sys
+import threading
+import types
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,7 @@ from timemachine.language.training.train import train_language_model
 from timemachine.text.prepare import build_corpus
 from timemachine.training import resume
 from timemachine.training.loop import Epoch
-from timemachine.training.resume import Resumable, training_hash
+from timemachine.training.resume import FINISHED, Resumable, Snapshot, remove_states, training_hash
 
 CPU = torch.device("cpu")
 OPTIONS: dict[str, Any] = tiny_params()["preprocess"]["corpora"]["whole"]
@@ -43,14 +46,16 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "resume/this"
 
 
-def train(chosen: RnnRecipe, folder: Path, stop_after: int | None = None) -> tuple[dict[str, Any], list[Any]]:
+def train(
+    chosen: RnnRecipe, folder: Path, stop_after: int | None = None, stage: str | None = None
+) -> tuple[dict[str, Any], list[Any]]:
     """Return weights and history; the power is cut at the end of the epoch `stop_after`."""
 
     def callback(epoch: Epoch) -> None:
         if epoch.epoch == stop_after:
             raise KeyboardInterrupt
 
-    with Resumable(folder, "it", chosen.num_epochs) as resumable:
+    with Resumable(folder, "it", chosen.num_epochs, stage) as resumable:
         model, history = train_language_model(chosen, CORPUS, CPU, callback, resumable)
     weights = {key: tensor.tolist() for key, tensor in model.state_dict().items()}
     return weights, [(epoch.epoch, epoch.loss, epoch.metrics) for epoch in history]
@@ -183,7 +188,62 @@ def test_states_of_trainings_never_finished_make_room_oldest_first(
         (other / "epoch-1-x.safetensors").write_bytes(b"x" * 100)
         os.utime(other, (1000 - age, 1000 - age))
     with Resumable(folder, "it", 1):
-        assert sorted(path.name for path in folder.parent.iterdir()) == ["middle", "newest"]
+        assert sorted(path.name for path in folder.parent.iterdir()) == ["middle", "newest", "this"]
+
+
+def test_states_of_a_training_that_runs_are_never_removed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resume, "_MAX_BYTES", 0)
+    snapshot = Snapshot(1, {"w": torch.zeros(9)}, {})
+    with Resumable(folder, "it", 2, "train@it") as running:
+        running.update(snapshot)
+        assert not remove_states(folder)
+        with Resumable(folder.parent / "other", "other", 1):
+            pass
+        found = running.load()
+        assert found is not None
+        assert found.epoch == 1
+    assert remove_states(folder)
+    assert list(folder.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("stage", [None, "train@it"])
+def test_the_same_training_in_another_process_waits_and_then_uses_what_is_there(
+    stage: str | None, folder: Path
+) -> None:
+    waits, restored = threading.Event(), list[Snapshot | None]()
+
+    class Second(Resumable):
+        def _say(self, text: str) -> None:
+            waits.set()
+
+    def again() -> None:
+        with Second(folder, "it", 1, stage) as second:
+            restored.append(second.load())
+
+    other = threading.Thread(target=again)
+    with Resumable(folder, "it", 1, stage) as first:
+        other.start()
+        assert waits.wait(30)
+        first.update(Snapshot(1, {"w": torch.zeros(9)}, {}))
+    other.join(30)
+    assert [snapshot and snapshot.epoch for snapshot in restored] == [1 if stage else None]
+    assert folder.exists() == bool(stage)
+
+
+def test_a_stage_that_is_done_keeps_its_last_state_and_runs_again_without_training(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resume, "_SHARE", 1e-9)  # no state is worth it on its way
+    chosen = recipe("gated")
+    expected = train(chosen, folder, stage="train_rnn@it")
+    assert [path.name[:15] for path in sorted(folder.iterdir())] == ["epoch-000000005", FINISHED]
+    assert (folder / FINISHED).read_text() == "train_rnn@it"
+    with Resumable(folder, "it", NUM_EPOCHS, "train_rnn@it") as again:
+        assert not (folder / FINISHED).exists()
+        model, _ = train_language_model(chosen, CORPUS, CPU, None, again)
+    assert again.num_restored == NUM_EPOCHS
+    assert {key: tensor.tolist() for key, tensor in model.state_dict().items()} == expected[0]
+    assert (folder / FINISHED).exists()
 
 
 def test_another_config_or_other_code_is_another_training(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -192,3 +252,17 @@ def test_another_config_or_other_code_is_another_training(monkeypatch: pytest.Mo
     monkeypatch.setattr(resume, "__file__", str(tmp_path / "rnn.py"))
     hashes.append(training_hash({"seed": 0}, {"threads": 1}))
     assert all(first != second for first, second in itertools.combinations(hashes, 2))
+
+
+@pytest.mark.parametrize("name", ["timemachine.pipeline.stage", "timemachine.tracking.live", "timemachine.stage"])
+def test_a_changed_message_of_the_pipeline_is_the_same_training(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    module = types.ModuleType(name)
+    module.__file__ = str(tmp_path / "stage.py")
+    monkeypatch.setitem(sys.modules, name, module)
+    hashes = set()
+    for text in ("one", "another"):
+        (tmp_path / "stage.py").write_text(f"MESSAGE = {text!r}\n")
+        hashes.add(training_hash({"seed": 0}))
+    assert len(hashes) == 1

@@ -48,6 +48,24 @@ def set_up(compute: ComputeParams) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False
 
 
+def out_of_memory(error: BaseException) -> str | None:
+    """Return one line that says what could not be allocated, or None if the error is not about exhausted memory.
+
+    That is a `MemoryError`, torch's error on a GPU, or the `RuntimeError` of its allocator on the CPU.
+    """
+    # Without torch there is no error of torch.
+    on_gpu = getattr(sys.modules.get("torch"), "OutOfMemoryError", ())
+    text = str(error).partition("\n")[0]
+    if isinstance(error, RuntimeError) and not isinstance(error, on_gpu):
+        _, allocator, refused = text.partition("DefaultCPUAllocator: ")
+        if not refused.startswith(("can't allocate memory", "not enough memory")):
+            return None
+        text = allocator + refused
+    elif not isinstance(error, (MemoryError, on_gpu)):
+        return None
+    return f"out of memory: {text}" if text else "out of memory"
+
+
 def environment(device: "torch.device") -> dict[str, str]:
     """Return the kind of machine, by what may change the last bits of a result on it.
 

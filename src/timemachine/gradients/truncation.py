@@ -10,8 +10,7 @@ from timemachine.gradients.config import BpttParams
 from timemachine.language.models.rnn_scratch import RNNScratch
 from timemachine.language.training.train import cross_entropy
 from timemachine.text.minibatches import sequential_partitioning
-from timemachine.training.loop import fit
-from timemachine.training.optimisers import make_optimizer
+from timemachine.training.loop import fit, make_optimizer
 from timemachine.training.state import State
 
 Strategy = Literal["full", "truncated", "randomised"]

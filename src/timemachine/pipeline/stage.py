@@ -49,13 +49,13 @@ def one_line_errors(name: str) -> Iterator[None]:
     except KeyboardInterrupt as stop:
         print(f"{name}: {_with_notes(stop, 'interrupted')}", file=sys.stderr)
         sys.exit(INTERRUPTED)
-    except (ValueError, OSError, MemoryError) as error:
-        sys.exit(f"{name}: error: {_with_notes(error, str(error) or 'out of memory')}")
-    except RuntimeError as error:
-        # So torch calls what it cannot allocate; everything else is a fault of the program.
-        if "memory" not in str(error):
+    except (ValueError, OSError) as error:
+        sys.exit(f"{name}: error: {_with_notes(error, str(error))}")
+    except (MemoryError, RuntimeError) as error:
+        exhausted = compute.out_of_memory(error)
+        if exhausted is None:
             raise
-        sys.exit(f"{name}: error: {_with_notes(error, f'out of memory: {str(error).splitlines()[0]}')}")
+        sys.exit(f"{name}: error: {_with_notes(error, exhausted)}")
 
 
 def _with_notes(error: BaseException, text: str) -> str:

@@ -2,21 +2,22 @@
 
 A model maps `(X, state)` to `(output, state)`; the loop decides what happens to the state between
 minibatches, clips gradients and adds up the loss on the device, so that it waits for a GPU once per epoch.
-It may change the learning rate as it goes, stop when a metric no longer falls, keep the best weights, and go on
-where a training that was interrupted stopped.
+It can follow a schedule of the learning rate, stop when a metric no longer falls, keep the best weights, and
+resume a training that was interrupted.
 """
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 
 from timemachine.base.errors import UserError
-from timemachine.training.optimisers import Optimizer
 from timemachine.training.resume import Resumable, Snapshot
 from timemachine.training.state import State, detach
 
@@ -49,7 +50,7 @@ class Pairs(Protocol):
 
 @dataclass(frozen=True)
 class Loss:
-    """What an optimiser minimises and what a history reports.
+    """What an optimizer minimises and what a history reports.
 
     Attributes:
         objective: scalar to differentiate.
@@ -105,6 +106,40 @@ def warmup_cosine(warmup: float) -> Schedule:
     return factor
 
 
+def make_optimizer(name: str, parameters: Iterable[Tensor], lr: float, weight_decay: float = 0.01) -> Optimizer:
+    """Return torch's optimizer of this name, in its `foreach` form.
+
+    On a GPU, Adam and AdamW are capturable and keep the learning rate in a tensor, so that a step can become part
+    of a CUDA graph.
+
+    Args:
+        name: `sgd`, `adam` or `adamw`.
+        parameters: updated in place.
+        lr: learning rate, before a schedule scales it.
+        weight_decay: λ of AdamW; the others do not decay weights.
+    """
+    parameters = list(parameters)
+    if name == "sgd":
+        return SGD(parameters, lr, foreach=True)
+    on_gpu = parameters[0].is_cuda
+    rate = torch.tensor(lr, device=parameters[0].device) if on_gpu else lr
+    if name == "adam":
+        return Adam(parameters, rate, foreach=True, capturable=on_gpu)
+    assert name == "adamw", name
+    return AdamW(parameters, rate, weight_decay=weight_decay, foreach=True, capturable=on_gpu)
+
+
+def scheduler_of_epoch(
+    optimizer: Optimizer, schedule: Schedule, epoch: int, num_epochs: int, num_minibatches: int
+) -> LambdaLR:
+    """Return a scheduler of the learning rate for one epoch, to be stepped between its minibatches.
+
+    It evaluates the schedule in the middle of each minibatch. Every epoch has a scheduler of its own, because the
+    number of minibatches may differ by one from epoch to epoch.
+    """
+    return LambdaLR(optimizer, lambda i: schedule((epoch - 1 + (i + 0.5) / num_minibatches) / num_epochs))
+
+
 @dataclass(frozen=True)
 class EarlyStopping:
     """When to stop before the last epoch; the weights of the best epoch are put back in any case.
@@ -119,11 +154,13 @@ class EarlyStopping:
 
 
 class Training:
-    """What changes in a training from epoch to epoch, so that it can be put aside and taken up again.
+    """What changes in a training from epoch to epoch, so that it can be saved and resumed.
+
+    The learning rate is not part of it: it follows from the number of the epoch.
 
     Args:
         model: with its weights.
-        optimizer: with what it remembers.
+        optimizer: with its state.
         generators: by name, all that the training draws from.
 
     Attributes:
@@ -141,7 +178,7 @@ class Training:
         """Return all of it; the tensors are not copied."""
         parts = {
             "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state(),
+            "optimizer": _flattened(self.optimizer.state_dict()["state"]),
             "generators": {name: generator.get_state() for name, generator in self.generators.items()},
             "best": self.best_weights,
         }
@@ -156,7 +193,11 @@ class Training:
             part, _, name = key.partition("/")
             parts[part][name] = tensor
         self.model.load_state_dict(parts["model"])
-        self.optimizer.restore(parts["optimizer"])
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in parts["optimizer"].items():
+            index, _, name = key.partition("/")
+            state.setdefault(int(index), {})[name] = tensor
+        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": state})
         for name, generator in self.generators.items():
             generator.set_state(parts["generators"][name])
         self.history = [Epoch(**epoch) for epoch in snapshot.facts["history"]]
@@ -168,6 +209,10 @@ class Training:
         if not self.best or history[-1].metrics[metric] < history[self.best - 1].metrics[metric]:
             self.best = history[-1].epoch
             self.best_weights = {key: value.clone() for key, value in self.model.state_dict().items()}
+
+
+def _flattened(state: Mapping[int, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    return {f"{index}/{name}": tensor for index, named in state.items() for name, tensor in named.items()}
 
 
 def fit(
@@ -209,7 +254,6 @@ def fit(
         DivergenceError: a loss, a metric or a weight is no longer finite.
     """
     parameters = list(model.parameters())
-    lr = optimizer.lr
     training = Training(model, optimizer, generators or {})
     if resumable and (snapshot := resumable.load()):
         training.restore(snapshot)
@@ -223,9 +267,10 @@ def fit(
         model.train()
         state: State = None
         seen: list[Tensor] = []
-        totals: list[Tensor] = []
+        total = torch.zeros((), dtype=torch.float64, device=parameters[0].device)
         num_labels = 0
         pairs = minibatches()
+        scheduler = scheduler_of_epoch(optimizer, schedule, number, num_epochs, len(pairs))
         for i, (X, Y) in enumerate(pairs):
             if state_flow == "attached":
                 seen.append(X)
@@ -238,17 +283,18 @@ def fit(
             current.objective.backward()
             if clip_norm is not None:
                 nn.utils.clip_grad_norm_(parameters, clip_norm)
-            optimizer.lr = lr * schedule((number - 1 + (i + 0.5) / len(pairs)) / num_epochs)
+            if i:  # a new scheduler has set the first learning rate already
+                scheduler.step()
             optimizer.step()
-            totals.append(current.total)
+            total += current.total
             num_labels += Y.numel()
         size = torch.stack([parameter.detach().abs().max() for parameter in parameters]).max()
-        total, largest = torch.stack([torch.stack(totals).sum(dtype=torch.float64), size.double()]).tolist()
+        summed, largest = torch.stack([total, size.double()]).tolist()  # the only wait for the device
         seconds = time.perf_counter() - begin
         metrics = evaluate() if evaluate and math.isfinite(largest) else {}
-        if not all(map(math.isfinite, (total, largest, *metrics.values()))):
+        if not all(map(math.isfinite, (summed, largest, *metrics.values()))):
             raise DivergenceError(number)
-        epoch = Epoch(number, total / num_labels, num_labels, seconds, metrics)
+        epoch = Epoch(number, summed / num_labels, num_labels, seconds, metrics)
         training.history.append(epoch)
         if early_stopping:
             training.compare(early_stopping.metric)
@@ -256,7 +302,6 @@ def fit(
             resumable.update(training.snapshot())
         if callback:
             callback(epoch)
-    optimizer.lr = lr
     if early_stopping:
         model.load_state_dict(training.best_weights)
     return training.history

@@ -1,9 +1,14 @@
-"""The state of a training that is under way, on disk, so that one that was interrupted goes on where it was.
+"""The states of a training on disk, from which a training that was interrupted resumes.
 
 DVC removes the outputs of a stage before it runs, so the states lie elsewhere: in a folder of the repository that
 has a folder for each training, named by the hash of all that the training depends on. A training of other params,
-data or code, or on another kind of machine, never finds them. Each is one safetensors file with its SHA-256 in its
-name; the newest two are kept, so that a damaged one costs a few epochs and no more.
+data or code, or on another kind of machine, never finds them. Each state is one safetensors file with its SHA-256
+in its name; the newest two are kept, so that a damaged one costs a few epochs only.
+
+While a training runs, it holds a file lock in its folder, and no other process removes its states. The states of a
+stage that is done stay, because DVC still has to record the stage: if it is killed before that, the stage runs
+again and resumes at its end. A file `finished` in the folder names the stage, so that such states can be removed
+once DVC has recorded it.
 """
 
 import hashlib
@@ -11,23 +16,28 @@ import json
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from timemachine.base.errors import UserError
 from timemachine.base.files import remove_leftovers, sha256_of, write_bytes
-from timemachine.pipeline import handover
 
+# The name of the file that holds the DVC stage of a training that is done.
+FINISHED = "finished"
+_LOCK = "running.lock"
 _NUM_KEPT = 2
-# Of trainings that were never finished; the oldest go first, and that under way does not count.
+# Of all other trainings that do not run; the oldest are removed first.
 _MAX_BYTES = 2**30
-# Saving may take this part of the time of a training, and is not worth it for one that ends within a second.
+# The largest part of the time of a training that saving takes. Saving is assumed to take at least so long that a
+# training of less than a second writes no state on its way.
 _SHARE = 0.02
 _LEAST_COST_S = 0.02
 
@@ -38,7 +48,7 @@ class Snapshot:
 
     Attributes:
         epoch: the last one done, from 1.
-        tensors: weights, what the optimiser and the generators remember, best weights.
+        tensors: weights, state of the optimizer and of the generators, best weights.
         facts: the rest: what JSON can write, and dataclasses of it, which come back as dictionaries.
     """
 
@@ -47,12 +57,20 @@ class Snapshot:
     facts: Mapping[str, Any]
 
 
+# Modules that decide no byte of a result: how a script becomes a stage, messages, progress, tracking. A change in
+# one of them must not discard a training that is half done. The values of params.yaml that a training depends on
+# are given to `training_hash`.
+_NOT_HASHED = frozenset({"pipeline", "tracking"})
+
+
 def training_hash(*depends_on: object) -> str:
     """Return a hash of what a training depends on: JSON values, and the code that has been imported for it."""
     digest = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode())
     main = getattr(sys.modules["__main__"], "__file__", None)
     files = {"__main__": main} | {
-        name: module.__file__ for name, module in sys.modules.items() if name.startswith("timemachine.")
+        name: module.__file__
+        for name, module in sys.modules.items()
+        if name.startswith("timemachine.") and name.split(".")[1] not in _NOT_HASHED
     }
     for name, file in sorted(files.items()):
         if file is not None:
@@ -61,23 +79,26 @@ def training_hash(*depends_on: object) -> str:
 
 
 class Resumable:
-    """The states of one training; a context manager around it and around the writing of what came out of it.
+    """The states of one training; a context manager around the training and the writing of its results.
 
-    Without an exception they are removed at its end, or handed over to the DVC that will. With one the newest is
-    written, so that not even the epochs since the last time are lost, and the exception says so in a note. A disk
-    that cannot be written to costs the states and a warning, never the training.
+    It waits while another process runs the same training. At the end the newest state is written and the training
+    marked as finished, or, without a stage, all states are removed. After an exception the newest state is written
+    too, so that no epoch is lost, and a note on the exception says so. If the disk cannot be written to, a warning
+    is printed and the training goes on without states.
 
     Args:
-        folder: the states of this training, and of no other; its parent has those of the others.
+        folder: for the states of this training; its parent has the folders of other trainings.
         name: of the training, for messages.
         num_epochs: of the training, for messages.
+        stage: as DVC calls the stage that trains, for example `train_rnn@lstm`; None outside of DVC.
 
     Attributes:
         num_restored: epochs that an earlier process has done.
     """
 
-    def __init__(self, folder: Path, name: str, num_epochs: int) -> None:
-        self.folder, self._name, self._num_epochs = folder, name, num_epochs
+    def __init__(self, folder: Path, name: str, num_epochs: int, stage: str | None = None) -> None:
+        self.folder, self._name, self._num_epochs, self._stage = folder, name, num_epochs, stage
+        self._lock = FileLock(folder / _LOCK)
         self._newest: Snapshot | None = None  # not on disk yet
         self.num_restored = 0
         self._cost_s = _LEAST_COST_S
@@ -85,9 +106,26 @@ class Resumable:
         self._last_s = time.monotonic()
 
     def __enter__(self) -> Self:
+        self._acquire()
         remove_leftovers(self.folder)
         self._make_room()
         return self
+
+    def _acquire(self) -> None:
+        has_waited = False
+        # A folder that cannot be written to is reported when a state is to be written.
+        with suppress(OSError):
+            while not self._lock.is_locked:
+                self.folder.mkdir(parents=True, exist_ok=True)  # the process waited for may have removed it
+                try:
+                    self._lock.acquire(timeout=1 if has_waited else 0)
+                except FileNotFoundError:
+                    continue
+                except Timeout:
+                    if not has_waited:
+                        self._say("another process runs the same training; waiting for its end")
+                    has_waited = True
+            (self.folder / FINISHED).unlink(missing_ok=True)
 
     def load(self) -> Snapshot | None:
         """Return the newest state that is whole, if there is one."""
@@ -116,10 +154,26 @@ class Resumable:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
-            if not handover.hand_over(self.folder):
-                self._remove_all()
+        try:
+            if error is None:
+                self._finish()
+            else:
+                self._keep(error)
+        finally:
+            self._release()
+
+    def _finish(self) -> None:
+        if self._stage is None:
+            self._remove_all()
             return
+        self._write()
+        if self._paths():
+            try:
+                write_bytes(self.folder / FINISHED, self._stage.encode())
+            except OSError as error:
+                self._say(f"warning: {self.folder} cannot be marked as finished: {error}")
+
+    def _keep(self, error: BaseException) -> None:
         self._write()
         # With the same learning rate a training that diverged would do so again.
         can_go_on = not isinstance(error, ValueError)
@@ -129,6 +183,11 @@ class Resumable:
             error.add_note(f"{self.folder} keeps the state of {self._name} after {epoch}{further}")
         elif can_go_on:
             error.add_note(f"there is no state of {self._name} yet, and the same command begins anew")
+
+    def _release(self) -> None:
+        if self._lock.is_locked:
+            _remove_lock(self.folder)
+        self._lock.release()
 
     def _write(self) -> None:
         if self._newest is None:
@@ -154,12 +213,12 @@ class Resumable:
 
     def _remove_all(self) -> None:
         try:
-            _remove(self.folder)
+            _remove_all_but_lock(self.folder)
         except OSError as error:
             self._say(f"warning: {self.folder} cannot be removed: {error}")
 
     def _make_room(self) -> None:
-        """Remove the states of trainings that were never finished, oldest first, as far as there are too many."""
+        """Remove the states of trainings that do not run, oldest first, as far as they are too large together."""
         try:
             others = [folder for folder in self.folder.parent.glob("*/") if folder != self.folder]
             others.sort(key=lambda folder: folder.stat().st_mtime, reverse=True)
@@ -167,7 +226,7 @@ class Resumable:
             for folder in others:
                 num_bytes += sum(path.stat().st_size for path in folder.iterdir())
                 if num_bytes > _MAX_BYTES:
-                    _remove(folder)
+                    remove_states(folder)
         except OSError:
             pass  # another process is at it
 
@@ -179,8 +238,30 @@ def _epoch_of(path: Path) -> int:
     return int(path.stem.split("-")[1])
 
 
-def _remove(folder: Path) -> None:
+def remove_states(folder: Path) -> bool:
+    """Remove the folder of a training unless a process runs it.
+
+    Returns:
+        whether it was removed.
+    """
+    try:
+        with FileLock(folder / _LOCK, timeout=0):
+            _remove_all_but_lock(folder)
+            _remove_lock(folder)
+    except Timeout:
+        return False
+    return True
+
+
+def _remove_all_but_lock(folder: Path) -> None:
     if folder.is_dir():
         for path in folder.iterdir():
-            path.unlink(missing_ok=True)
+            if path.name != _LOCK:
+                path.unlink(missing_ok=True)
+
+
+def _remove_lock(folder: Path) -> None:
+    """Remove the lock file, and the folder if it holds nothing else; only for the process that holds the lock."""
+    with suppress(OSError):  # states are left, or the next process has put its lock there
+        (folder / _LOCK).unlink()
         folder.rmdir()

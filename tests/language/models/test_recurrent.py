@@ -112,6 +112,12 @@ def test_layers_run_by_our_recurrence_are_torchs(activation: str) -> None:
         torch.testing.assert_close(ours, theirs)
 
 
+def test_a_layer_without_a_known_initialisation_is_an_error_that_names_it() -> None:
+    layers = nn.Sequential(nn.Linear(2, 3), nn.Sequential(nn.LayerNorm(3)))
+    with pytest.raises(TypeError, match=r"LayerNorm '1\.0'"):
+        initialise_(layers, torch.Generator())
+
+
 @pytest.mark.parametrize("activation", ["tanh", "relu", "identity"])
 def test_the_backward_pass_is_the_gradient(activation: str) -> None:
     generator = torch.Generator().manual_seed(0)

@@ -16,8 +16,7 @@ from timemachine.forecasting.models.autoregressive import Autoregressive, build_
 from timemachine.forecasting.models.config import ArRecipe
 from timemachine.forecasting.models.regression import Array, Predict, Problem, Regressor
 from timemachine.forecasting.training.train import location_and_scale, saying_standardize
-from timemachine.training.loop import Loss, fit
-from timemachine.training.optimisers import make_optimizer
+from timemachine.training.loop import Loss, fit, make_optimizer
 from timemachine.training.state import State
 
 

@@ -12,8 +12,7 @@ from timemachine.base.errors import UserError
 from timemachine.forecasting.models.autoregressive import Standardized, build_bare
 from timemachine.forecasting.models.config import ArRecipe
 from timemachine.forecasting.series.embedding import embed
-from timemachine.training.loop import Callback, DivergenceError, Epoch, Loss, fit
-from timemachine.training.optimisers import make_optimizer
+from timemachine.training.loop import Callback, DivergenceError, Epoch, Loss, fit, make_optimizer
 from timemachine.training.resume import Resumable
 
 

@@ -20,9 +20,9 @@ from timemachine.training.loop import (
     StateFlow,
     constant,
     fit,
+    make_optimizer,
     warmup_cosine,
 )
-from timemachine.training.optimisers import make_optimizer
 from timemachine.training.resume import Resumable
 from timemachine.training.state import State
 
@@ -80,7 +80,7 @@ def describe(recipe: RnnRecipe, name: str, corpus: Corpus) -> dict[str, Any]:
 
 
 def cross_entropy(logits: Tensor, Y: Tensor) -> Loss:
-    """Return the cross-entropy, meant over all tokens for the optimiser and summed for the history.
+    """Return the cross-entropy, meant over all tokens for the optimizer and summed for the history.
 
     Args:
         logits: (batch, num_steps, vocab).
@@ -163,12 +163,12 @@ def validation_nats(model: nn.Module, tokens: Tensor, recipe: RnnRecipe) -> floa
     else:
         pairs = windows(tokens, batch_size, recipe.num_steps, None, stride=recipe.num_steps)
     state: State = None
-    totals, count = [], 0
+    total, count = torch.zeros((), dtype=torch.float64, device=tokens.device), 0
     for X, Y in pairs:
         logits, state = model(X, state if carried else None)
-        totals.append(cross_entropy(logits, Y).total)
+        total += cross_entropy(logits, Y).total
         count += Y.numel()
-    return float(torch.stack(totals).sum(dtype=torch.float64)) / count
+    return float(total) / count
 
 
 def history_rows(history: list[Epoch]) -> list[dict[str, float]]:
