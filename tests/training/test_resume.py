@@ -18,13 +18,14 @@ from timemachine.forecasting.series.source import noisy_sine
 from timemachine.forecasting.training.train import train_autoregressive
 from timemachine.language.models.config import RnnRecipe
 from timemachine.language.training.train import train_language_model
+from timemachine.text.config import CorpusRecipe
 from timemachine.text.prepare import build_corpus
 from timemachine.training import resume
 from timemachine.training.loop import Epoch
 from timemachine.training.resume import FINISHED, Resumable, Snapshot, remove_states, training_hash
 
 CPU = torch.device("cpu")
-OPTIONS: dict[str, Any] = tiny_params()["preprocess"]["corpora"]["whole"]
+OPTIONS: dict[str, Any] = CorpusRecipe(**tiny_params()["preprocess"]["corpora"]["whole"]).model_dump()
 CORPUS = build_corpus(tiny_text(), **OPTIONS, fractions=(0.8, 0.1, 0.1))
 NUM_EPOCHS = 5
 # Each draws, decays, remembers and stops in another way.

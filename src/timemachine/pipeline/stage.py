@@ -1,4 +1,4 @@
-"""How a script becomes a stage: parameters in, one line out if they, or the data, are wrong."""
+"""How a script becomes a stage: checked params, one line for an error, an orderly end for a signal."""
 
 import inspect
 import os
@@ -9,25 +9,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from timemachine.base import compute
 from timemachine.base.errors import UserError
-from timemachine.pipeline import handover, params
+from timemachine.pipeline import params
 
-if TYPE_CHECKING:
-    import psutil
-
+# Set in a process that started again. An imported library may set such variables itself.
+_RESTARTED = "TIMEMACHINE_RESTARTED"
 _SECONDS_BETWEEN_LOOKS = 0.2
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 INTERRUPTED = 130  # the exit code that shells give for Ctrl-C
 
 
 def repository_root() -> Path:
-    """Return the folder that holds `dvc.yaml`, from wherever inside it one stands.
+    """Return the folder that holds `dvc.yaml`: the working directory or one above it.
 
-    `DVC_ROOT`, which DVC sets for its stages, wins: it names the real repository even when the stage runs in
-    the temporary folder of an experiment.
+    `DVC_ROOT`, which DVC sets for its stages, takes precedence: it names the real repository even if the stage runs
+    in the temporary folder of an experiment.
     """
     if root := os.environ.get("DVC_ROOT"):
         return Path(root)
@@ -37,9 +36,10 @@ def repository_root() -> Path:
 
 @contextmanager
 def one_line_errors(name: str) -> Iterator[None]:
-    """End the program with one line on standard error where a user's mistake raised an error.
+    """End the program with one line on standard error if the block raises an error that a user can put right.
 
-    `--debug` on the command line or `TIMEMACHINE_DEBUG=1` shows the traceback instead.
+    These are a `UserError`, an `OSError` of a file, and exhausted memory. Any other exception is a bug and shows its
+    traceback. `--debug` on the command line or `TIMEMACHINE_DEBUG=1` shows the traceback of all.
     """
     if "--debug" in sys.argv or os.environ.get("TIMEMACHINE_DEBUG") == "1":
         yield
@@ -49,13 +49,15 @@ def one_line_errors(name: str) -> Iterator[None]:
     except KeyboardInterrupt as stop:
         print(f"{name}: {_with_notes(stop, 'interrupted')}", file=sys.stderr)
         sys.exit(INTERRUPTED)
-    except (ValueError, OSError) as error:
+    except UserError as error:
         sys.exit(f"{name}: error: {_with_notes(error, str(error))}")
-    except (MemoryError, RuntimeError) as error:
-        exhausted = compute.out_of_memory(error)
-        if exhausted is None:
+    except Exception as error:
+        text = compute.out_of_memory(error)
+        if isinstance(error, OSError) and (error.filename is not None or hasattr(error, "__notes__")):
+            text = str(error)
+        if text is None:
             raise
-        sys.exit(f"{name}: error: {_with_notes(error, exhausted)}")
+        sys.exit(f"{name}: error: {_with_notes(error, text)}")
 
 
 def _with_notes(error: BaseException, text: str) -> str:
@@ -64,16 +66,16 @@ def _with_notes(error: BaseException, text: str) -> str:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let the block end as by Ctrl-C when the process is to end, its terminal is closed, or its DVC is gone.
+    """Raise `KeyboardInterrupt` in the block on SIGINT, SIGTERM and SIGHUP, and when its DVC is gone.
 
-    A stage that outlives a killed `dvc repro` would go on writing beside the next one. What comes after the first
-    signal is not heard, so that the block can put its work aside; but for Ctrl-C, by which people insist.
+    A stage that outlives a killed `dvc repro` would write at the same time as the next one. After the first signal
+    further ones are ignored, so that the block can save its work, except for Ctrl-C.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # signals reach the main thread only
         return
 
-    # What is ignored stays so: `nohup` and background jobs of shells have their reasons.
+    # A signal that is ignored stays so: `nohup` and background jobs of shells rely on it.
     heard = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -85,10 +87,7 @@ def interruptible() -> Iterator[None]:
     over = threading.Event()
     try:
         if "DVC_STAGE" in os.environ:
-            if dvc := _running_dvc():
-                threading.Thread(target=_end_with, args=(dvc, over), daemon=True).start()
-            elif handover.is_announced():
-                raise KeyboardInterrupt  # killed while this process was still starting
+            _end_with_dvc(over)
         yield
     finally:
         over.set()
@@ -97,34 +96,39 @@ def interruptible() -> Iterator[None]:
                 signal.signal(number, handler)
 
 
-def _running_dvc() -> "psutil.Process | None":
-    """Return the DVC that this process was started by; between them there may be a shell."""
-    import psutil  # DVC comes with it
+def _end_with_dvc(over: threading.Event) -> None:
+    """Watch the DVC that started this stage, and send SIGTERM to this process when it is gone."""
+    import psutil  # DVC depends on it
 
-    with suppress(psutil.Error):
-        for parent in psutil.Process().parents():
-            if any(Path(word).name in handover.DVC for word in parent.cmdline()):
-                return parent
-    return None
+    from timemachine.pipeline.processes import is_dvc
 
+    dvc = next(filter(is_dvc, psutil.Process().parents()), None)
+    if dvc is None:
+        raise KeyboardInterrupt  # DVC was killed while this process was starting
 
-def _end_with(dvc: "psutil.Process", over: threading.Event) -> None:
-    import psutil
+    def watch() -> None:
+        while not over.wait(_SECONDS_BETWEEN_LOOKS):
+            with suppress(psutil.NoSuchProcess):
+                if dvc.is_running() and dvc.status() != psutil.STATUS_ZOMBIE:
+                    continue
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
 
-    while not over.wait(_SECONDS_BETWEEN_LOOKS):
-        with suppress(psutil.NoSuchProcess):
-            if dvc.is_running() and dvc.status() != psutil.STATUS_ZOMBIE:
-                continue
-        os.kill(os.getpid(), signal.SIGTERM)
-        return
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def main(run: Callable[..., None], **paths: str) -> None:
     """Call a stage's `run` with the checked params, the given paths and the script's own arguments.
 
-    Without arguments a stage of a foreach takes its name from `DVC_STAGE`, for example `train_rnn@lstm`, so that
-    no name from params.yaml stands in a command that a shell runs.
+    Without arguments a stage of a foreach takes its name from `DVC_STAGE`, for example `train_rnn@lstm`, so that no
+    name from params.yaml is part of a command that a shell runs.
+
+    If the environment has variables that change sums, the script starts again without them: numpy and torch have
+    already read them.
     """
+    if (names := compute.changing_variables()) and _RESTARTED not in os.environ:
+        kept = {name: value for name, value in os.environ.items() if name not in names}
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**kept, _RESTARTED: "1"})  # noqa: S606
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     script = Path(sys.argv[0])
     with one_line_errors(script.stem), interruptible():
@@ -139,7 +143,16 @@ def main(run: Callable[..., None], **paths: str) -> None:
 
 
 def entry(section: dict[str, Any], name: str, key: str) -> Any:
-    """Return `section[name]`; an unknown name is a `ValueError` that lists the known ones."""
+    """Return `section[name]`.
+
+    Args:
+        section: entries by name.
+        name: as the user gave it.
+        key: of the section in params.yaml, for the error message.
+
+    Raises:
+        UserError: there is no such entry; the message lists those there are.
+    """
     if name not in section:
         raise UserError(f"params.yaml: {key}: no entry {name!r}; known: {', '.join(section)}")
     return section[name]
