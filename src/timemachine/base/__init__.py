@@ -1,0 +1,1 @@
+"""The ground of all rooms: errors, files, strict config, threads."""

@@ -1,0 +1,1 @@
+"""How a script becomes a stage, and how a repository is repaired after a crash."""
