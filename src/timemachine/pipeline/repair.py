@@ -318,7 +318,7 @@ def _replace(path: Path, source: Path | None) -> None:
 
 def _finished_states(root: Path) -> Iterator[Fault]:
     """Find states of trainings that are done and in dvc.lock, so that no run needs them any more."""
-    done = [(path, path.read_text()) for path in (root / STATES).glob(f"*/{FINISHED}")]
+    done = [(path, path.read_text(errors="replace")) for path in (root / STATES).glob(f"*/{FINISHED}")]
     stages = (_locked(_read(root / "dvc.lock") or b"") or {}) if done else {}
     for path, name in done:
         if name in stages and _is_up_to_date(root, stages[name]):
