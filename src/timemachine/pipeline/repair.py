@@ -188,9 +188,9 @@ def _lock(root: Path) -> Iterator[Fault]:
     """Put a dvc.lock aside if it is whole, and find one that is not.
 
     DVC writes the file in place and keeps the order of its stages, so a cut file is the beginning of a whole one,
-    which is the copy with some stages changed or added. It is cut if it cannot be read, does not end in a newline
-    or has a hash that is too short. It also is if it is the beginning of the copy, or lacks a stage of the copy,
-    or its last stage lacks an output. These can be meant (`dvc remove`), so a file that git has, or that was
+    which is the copy with some stages changed or added. It is cut if it cannot be read or has a hash that is too
+    short. It also is if it does not end in a newline, is the beginning of the copy, or lacks a stage of the copy,
+    or if its last stage lacks an output. These can be meant (`dvc remove`), so a file that git has, or that was
     replaced once and is the same again, is whole.
     """
     path, copy, replaced = root / "dvc.lock", root / _KEPT / "dvc.lock", root / _KEPT / "dvc.lock.replaced"
@@ -230,14 +230,14 @@ def _locked(content: bytes) -> dict[str, LockedStage] | None:
     except ValueError:
         return None
     hashes = [md5 for stage in stages.values() for md5 in (*stage.deps.values(), *stage.outs.values())]
-    whole = content.endswith(b"\n") and all(re.fullmatch(r"[0-9a-f]{32}(\.dir)?", md5) for md5 in hashes)
-    return stages if whole else None
+    return stages if all(re.fullmatch(r"[0-9a-f]{32}(\.dir)?", md5) for md5 in hashes) else None
 
 
 def _has_all(content: bytes, stages: Mapping[str, LockedStage], copy: bytes) -> bool:
     known, last = _locked(copy) or {}, list(stages)[-1:]
     return (
-        not copy.startswith(content)
+        content.endswith(b"\n")
+        and not copy.startswith(content)
         and known.keys() <= stages.keys()
         and all(known[name].outs.keys() <= stages[name].outs.keys() for name in last if name in known)
     )
