@@ -289,6 +289,14 @@ def test_states_of_a_training_go_only_when_its_results_are_in_the_lock(root: Pat
     assert states.exists() == (changed != "nothing")
 
 
+def test_a_copy_that_dvc_left_beside_an_output_is_removed(root: Path) -> None:
+    left, other = root / ".H4fZNOVrONnzHlRShDfL4g.tmp", root / ".report.12.abc.tmp"
+    left.touch()
+    other.touch()
+    assert mended(root) == [f"removed the unfinished {left.name}"]
+    assert other.exists()
+
+
 REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "no DVC": (lambda root: shutil.rmtree(root / ".dvc"), "no DVC repository"),
     "no git": (lambda root: shutil.rmtree(root / ".git"), "no git repository"),

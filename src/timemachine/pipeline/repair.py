@@ -69,7 +69,9 @@ def repair(root: Path, say: Callable[[str], object], everything: bool = False) -
             say(f"DVC is running in this repository (PID {', '.join(map(str, pids))}); nothing was repaired")
             return
         boot, now = root / _KEPT / "boot", _read(_BOOT) or str(psutil.boot_time()).encode()
-        if faults := [*_stages(root), *_rwlock(root), *_lock(root), *_run_folders(cache / "runs")]:
+        if faults := list(
+            chain(_stages(root), _rwlock(root), _lock(root), _leftovers(root), _run_folders(cache / "runs"))
+        ):
             boot.unlink(missing_ok=True)
             _mend(faults, say)
         if everything or _read(boot) != now:
@@ -137,14 +139,18 @@ def _refuse(root: Path) -> None:
     if re.search(rb"^(<<<<<<<|>>>>>>>) ", _read(root / "dvc.lock") or b"", re.MULTILINE):
         raise UserError(f"{root / 'dvc.lock'}: holds merge marks; resolve the conflict in git first")
     for out in _outs(root):
-        pattern = Path(*(re.sub(r"\$\{[^}]*\}", "*", glob.escape(part)) for part in Path(out).parts))
-        for folder in pattern.parents:
+        for folder in _pattern(out).parents:
             for path in glob.glob(str(folder), root_dir=root, include_hidden=True):  # noqa: PTH207 - as it is
                 if not (root / path).resolve().is_relative_to(root.resolve()):
                     raise UserError(
                         f"{path}: leads out of the repository, where DVC would remove {out}; "
                         "replace the link by a folder"
                     )
+
+
+def _pattern(out: str) -> Path:
+    """Return a glob pattern of the paths that an output in dvc.yaml can stand for."""
+    return Path(*(re.sub(r"\$\{[^}]*\}", "*", glob.escape(part)) for part in Path(out).parts))
 
 
 def _outs(root: Path) -> Iterator[str]:
@@ -159,6 +165,14 @@ def _outs(root: Path) -> Iterator[str]:
             for out in value_at(stage, kind) or []:
                 name = out if isinstance(out, str) else next(iter(out))
                 yield str(Path(value_at(stage, "wdir") or "", name))
+
+
+def _leftovers(root: Path) -> Iterator[Fault]:
+    """Find the temporary files that DVC leaves beside an output if it ends while it copies one."""
+    for folder in {_pattern(out).parent for out in _outs(root)}:
+        for name in glob.glob(f"{folder}/.*.tmp", root_dir=root):  # noqa: PTH207 - as it is
+            if re.fullmatch(r"\.[\w-]{22}\.tmp", Path(name).name):
+                yield f"removed the unfinished {Path(name)}", (root / name).unlink
 
 
 def _stages(root: Path) -> Iterator[Fault]:
