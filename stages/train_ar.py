@@ -13,8 +13,8 @@ from timemachine.forecasting.models.config import ArConfig
 from timemachine.forecasting.series.source import Series
 from timemachine.forecasting.training.train import history_rows, train_autoregressive
 from timemachine.pipeline import stage
-from timemachine.pipeline.handover import STATES
 from timemachine.pipeline.params import Params
+from timemachine.pipeline.paths import STATES
 from timemachine.pipeline.progress import Progress
 from timemachine.tracking.live import Live
 from timemachine.training.checkpoints import save_checkpoint

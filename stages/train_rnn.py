@@ -13,8 +13,8 @@ from timemachine.language.models.config import RnnConfig
 from timemachine.language.training.history import kept
 from timemachine.language.training.train import describe, history_rows, train_language_model
 from timemachine.pipeline import stage
-from timemachine.pipeline.handover import STATES
 from timemachine.pipeline.params import Params
+from timemachine.pipeline.paths import STATES
 from timemachine.pipeline.progress import Progress
 from timemachine.text.corpus import Corpus
 from timemachine.tracking.live import Live

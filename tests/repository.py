@@ -9,7 +9,7 @@ import yaml
 from graph import ROOT
 from tiny import git, make_project, write_params
 
-from timemachine.pipeline import safe_dvc
+from timemachine.pipeline import dvc
 
 
 class Repository:
@@ -43,10 +43,10 @@ class Repository:
         git(folder, "commit", "--quiet", "--message", "tiny")
 
     def environment(self) -> dict[str, str]:
-        return safe_dvc.environment() | {"PYTHONPATH": str(self.folder / "src")}
+        return dvc.environment() | {"PYTHONPATH": str(self.folder / "src")}
 
     def dvc(self, *arguments: str) -> str:
-        done = safe_dvc.run(self.folder, *arguments, env=self.environment(), capture_output=True)
+        done = dvc.run(self.folder, *arguments, env=self.environment(), capture_output=True)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

@@ -31,7 +31,7 @@ from mlflow import MlflowClient
 from repository import Repository
 from tiny import ALL_STAGES, make_project, run_stage, tiny_params, write_params
 
-from timemachine.pipeline import safe_dvc
+from timemachine.pipeline import dvc
 from timemachine.pipeline.lock import md5_of
 
 KILLS_PER_RUN = 5
@@ -92,7 +92,7 @@ class Victim:
         # Into a file: with a pipe one would wait for stages that outlive their DVC.
         with (self.folder.parent / "said").open("w") as said:
             return subprocess.Popen(
-                safe_dvc.command("repro"),
+                dvc.command("repro"),
                 cwd=self.folder,
                 env=self.repository.environment(),
                 stdout=said,
@@ -259,13 +259,13 @@ def test_dvc_broken_off_before_any_of_its_file_operations_goes_on(
         "  words: {cmd: mkdir words; cp text words/a; cp text words/b, deps: [text], outs: [words]}\n"
         "  report: {cmd: cat words/* > report, deps: [words], metrics: [report: {cache: false}]}\n"
     )
-    assert safe_dvc.run(whole, "init", "--no-scm", "--quiet").returncode == 0
+    assert dvc.run(whole, "init", "--no-scm", "--quiet").returncode == 0
 
     def repro(number: int, way: str) -> subprocess.CompletedProcess[str]:
         folder = shutil.copytree(whole, tmp_path / str(number))
         command = [sys.executable, "-c", BROKEN_OFF, str(number), way, "repro"]
         return subprocess.run(
-            command, cwd=folder, env=safe_dvc.environment(), capture_output=True, text=True, check=False
+            command, cwd=folder, env=dvc.environment(), capture_output=True, text=True, check=False
         )
 
     num_operations = int(repro(sys.maxsize, "kill").stdout.splitlines()[-1])
@@ -273,7 +273,7 @@ def test_dvc_broken_off_before_any_of_its_file_operations_goes_on(
     for number, way in zip(numbers, itertools.cycle(["kill", "fill"]), strict=False):
         broken = repro(number, way)
         for arguments in (["status"], ["repro"]):
-            done = safe_dvc.run(tmp_path / str(number), *arguments, capture_output=True)
+            done = dvc.run(tmp_path / str(number), *arguments, capture_output=True)
             assert done.returncode == 0, (number, way, broken, done)
         assert (tmp_path / str(number) / "report").read_text() == 2 * "one two three"
         assert broken.returncode == -signal.SIGKILL or way == "fill"

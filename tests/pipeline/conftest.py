@@ -8,7 +8,7 @@ import yaml
 from tiny import git, make_project
 from two_stages import GRAPH, SCRIPT, commit
 
-from timemachine.pipeline import safe_dvc
+from timemachine.pipeline import dvc
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +22,7 @@ def finished_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / ".gitignore").write_text("/data/checked.txt\n/data/folder\n")
     git(root, "init", "--quiet")
     for command in ("init", "repro"):
-        safe_dvc.run(root, command, "--quiet", check=True)
+        dvc.run(root, command, "--quiet", check=True)
     commit(root, "all")
     return root
 

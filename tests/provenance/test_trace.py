@@ -6,7 +6,7 @@ import yaml
 from tiny import git
 from two_stages import commit
 
-from timemachine.pipeline import safe_dvc
+from timemachine.pipeline import dvc
 from timemachine.provenance.trace import trace_output
 
 
@@ -45,7 +45,7 @@ def test_a_trace_says_what_has_changed_since(repository: Path) -> None:
 def test_a_commit_that_does_not_have_all_of_it_either_is_not_said_to(repository: Path) -> None:
     text = (repository / "params.yaml").read_text()
     (repository / "params.yaml").write_text(text.replace("seed: 0", "seed: 1"))
-    assert safe_dvc.run(repository, "repro", "--quiet").returncode == 0
+    assert dvc.run(repository, "repro", "--quiet").returncode == 0
     (repository / "params.yaml").write_text(text.replace("seed: 0", "seed: 2"))
     commit(repository, "a lock of other params")
     head = git(repository, "rev-parse", "HEAD")[:12]
@@ -69,7 +69,7 @@ def test_a_cache_elsewhere_and_links_into_it_are_followed(repository: Path, tmp_
     (repository / ".dvc/config.local").write_text(config)
     (repository / "data/folder/b.json").unlink()
     assert told(repository, "data/folder")["output"].endswith("but DVC's cache has it: `dvc checkout`")
-    safe_dvc.run(repository, "checkout", "--quiet", check=True)
+    dvc.run(repository, "checkout", "--quiet", check=True)
     assert (repository / "data/folder/b.json").is_symlink()
     assert told(repository, "data/folder/b.json")["output"].endswith("at hand, as dvc.lock has it")
 

@@ -118,7 +118,7 @@ def test_what_ends_it_ends_the_second_run_too(number: signal.Signals, repository
             assert verifying.poll() is None
             time.sleep(0.05)
         started = psutil.Process(verifying.pid).children(recursive=True)
-        (dvc,) = (process for process in started if "timemachine.pipeline.safe_dvc" in process.cmdline())
+        (dvc,) = (process for process in started if "dvc" in process.cmdline())
         verifying.send_signal(number)
         assert dvc.wait(30) != 0
         for process in started:  # real stages end with their DVC

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,16 @@ def parse_lock(content: bytes | str) -> dict[str, LockedStage]:
         return {_text(name): _locked(stage) for name, stage in parse_yaml(content)["stages"].items()}
     except (LookupError, TypeError, AttributeError) as error:
         raise UserError(" ".join(str(error).split())) from None
+
+
+def whole_stages(content: bytes) -> dict[str, LockedStage] | None:
+    """Return the stages of a dvc.lock; None if it is damaged."""
+    try:
+        stages = parse_lock(content)
+    except ValueError:
+        return None
+    hashes = [md5 for stage in stages.values() for md5 in (*stage.deps.values(), *stage.outs.values())]
+    return stages if all(re.fullmatch(r"[0-9a-f]{32}(\.dir)?", md5) for md5 in hashes) else None
 
 
 def _locked(stage: Mapping[str, Any]) -> LockedStage:
@@ -172,11 +183,12 @@ def md5_of(path: Path) -> str | None:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "md5").hexdigest()
     if path.is_dir():
-        return hashlib.md5(_listing(path), usedforsecurity=False).hexdigest() + ".dir"
+        return hashlib.md5(listing(path), usedforsecurity=False).hexdigest() + ".dir"
     return None
 
 
-def _listing(folder: Path) -> bytes:
+def listing(folder: Path) -> bytes:
+    """Return what DVC writes of a folder into its cache: the hashes of its files."""
     files = {path.relative_to(folder).as_posix(): path for path in _files(folder)}
     # DVC sorts by the parts of a path, not by its text.
     names = sorted(files, key=lambda name: name.split("/"))
@@ -224,7 +236,7 @@ def cached_files(root: Path, out: str, md5: str) -> dict[str, Path] | None:
     Raises:
         UserError: DVC's config is damaged.
     """
-    cache = _cache(root)
+    cache = cache_folder(root)
     cached = _cached(cache, md5)
     if cached is None or not md5.endswith(".dir"):
         return {out: cached} if cached else None
@@ -240,7 +252,7 @@ def _cached(cache: Path, md5: str) -> Path | None:
     return path if md5_of(path) == md5.removesuffix(".dir") else None
 
 
-def _cache(root: Path) -> Path:
+def cache_folder(root: Path) -> Path:
     """Return the folder of DVC's cache, which may lie elsewhere by the config of the repository or of the user."""
     from dvc.config import Config  # a tenth of a second, and seldom needed
     from dvc.exceptions import DvcException

@@ -4,6 +4,9 @@ from pathlib import Path
 
 from timemachine.base.errors import UserError
 
+# Where the states of trainings lie, a folder each.
+STATES = Path(".timemachine/resume")
+
 # Names of the registry's versions, which win over recipes of the same name.
 ALIASES = ("champion", "challenger", "previous")
 

@@ -25,8 +25,8 @@ INTERRUPTED = 130  # the exit code that shells give for Ctrl-C
 def repository_root() -> Path:
     """Return the folder that holds `dvc.yaml`: the working directory or one above it.
 
-    `DVC_ROOT`, which DVC sets for its stages, takes precedence: it names the real repository even if the stage runs
-    in the temporary folder of an experiment.
+    `DVC_ROOT`, which DVC sets for its stages, takes precedence: it names the real repository even if the stage
+    runs in the temporary folder of an experiment.
     """
     if root := os.environ.get("DVC_ROOT"):
         return Path(root)
@@ -38,8 +38,8 @@ def repository_root() -> Path:
 def one_line_errors(name: str) -> Iterator[None]:
     """End the program with one line on standard error if the block raises an error that a user can put right.
 
-    These are a `UserError`, an `OSError` of a file, and exhausted memory. Any other exception is a bug and shows its
-    traceback. `--debug` on the command line or `TIMEMACHINE_DEBUG=1` shows the traceback of all.
+    These are a `UserError`, an `OSError` of a file, and exhausted memory. Any other exception is a bug and shows
+    its traceback. `--debug` on the command line or `TIMEMACHINE_DEBUG=1` shows the traceback of all.
     """
     if "--debug" in sys.argv or os.environ.get("TIMEMACHINE_DEBUG") == "1":
         yield
@@ -120,8 +120,8 @@ def _end_with_dvc(over: threading.Event) -> None:
 def main(run: Callable[..., None], **paths: str) -> None:
     """Call a stage's `run` with the checked params, the given paths and the script's own arguments.
 
-    Without arguments a stage of a foreach takes its name from `DVC_STAGE`, for example `train_rnn@lstm`, so that no
-    name from params.yaml is part of a command that a shell runs.
+    Without arguments a stage of a foreach takes its name from `DVC_STAGE`, for example `train_rnn@lstm`, so that
+    no name from params.yaml is part of a command that a shell runs.
 
     If the environment has variables that change sums, the script starts again without them: numpy and torch have
     already read them.

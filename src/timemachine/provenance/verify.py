@@ -17,7 +17,7 @@ from pathlib import Path
 
 from timemachine.base.errors import UserError
 from timemachine.base.files import read_json, write_bytes, write_text
-from timemachine.pipeline import params, safe_dvc
+from timemachine.pipeline import dvc, params
 from timemachine.pipeline.lock import changed_since, in_short, locked_files, md5_of, read_lock
 from timemachine.pipeline.repository import RAW, text_at_hand
 from timemachine.provenance.differences import difference, distance, numbers
@@ -115,12 +115,12 @@ def make_clean_copy(root: Path, copy: Path) -> None:
 def _reproduce(copy: Path) -> None:
     """Run everything, without what the caller's environment says of DVC, of stores and of other code."""
     foreign = ("DVC_", "MLFLOW_", "TIMEMACHINE_")
-    inherited = {key: value for key, value in safe_dvc.environment().items() if not key.startswith(foreign)}
+    inherited = {key: value for key, value in dvc.environment().items() if not key.startswith(foreign)}
     own = inherited | {"PYTHONPATH": str(copy / "src")}
     sys.stdout.flush()
     # In a session of its own, so that whatever ends this process can end all of it.
     run = subprocess.Popen(  # noqa: S603 - no shell
-        safe_dvc.command("repro"), cwd=copy, env=own, start_new_session=True, preexec_fn=_end_with_parent
+        dvc.command("repro"), cwd=copy, env=own, start_new_session=True, preexec_fn=_end_with_parent
     )
     try:
         failed = run.wait()

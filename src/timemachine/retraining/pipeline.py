@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from timemachine.base.errors import UserError
-from timemachine.pipeline import safe_dvc
+from timemachine.pipeline import dvc
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,12 @@ class Pipeline:
 
     def _run(self, *arguments: str) -> None:
         sys.stdout.flush()
-        done = safe_dvc.run(self.root, *arguments, pass_fds=[self.lock])
+        done = dvc.run(self.root, *arguments, pass_fds=[self.lock])
         if done.returncode:
             raise UserError(f"dvc {' '.join(arguments)} failed; what it said stands above")
 
     def _read(self, *arguments: str) -> str:
-        done = safe_dvc.run(self.root, *arguments, capture_output=True)
+        done = dvc.run(self.root, *arguments, capture_output=True)
         if done.returncode:
             said = [line for line in done.stderr.splitlines() if line.strip()] or ["it did not say why"]
             errors = [line for line in said if line.startswith("ERROR")] or said
