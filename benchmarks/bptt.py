@@ -15,7 +15,7 @@ from itertools import pairwise
 import torch
 from torch import Generator, Tensor
 
-from timemachine.gradients.truncation import STRATEGIES, randomised_gates, truncated_gates
+from timemachine.gradients.truncation import TRUNCATIONS, randomised_gates, truncated_gates
 from timemachine.language.models.rnn_scratch import RNNScratch
 from timemachine.language.training.train import cross_entropy
 from timemachine.training.devices import choose_device
@@ -62,15 +62,15 @@ def main() -> None:
     generator = Generator().manual_seed(0)
     model = RNNScratch(VOCAB_SIZE, NUM_HIDDENS, generator=generator).to(device)
     text = torch.randint(VOCAB_SIZE, (BATCH_SIZE, NUM_STEPS + 1), generator=generator).to(device)
-    seconds: dict[str, list[float]] = {strategy: [] for strategy in STRATEGIES}
-    saved: dict[str, list[int]] = {strategy: [] for strategy in STRATEGIES}
+    seconds: dict[str, list[float]] = {strategy: [] for strategy in TRUNCATIONS}
+    saved: dict[str, list[int]] = {strategy: [] for strategy in TRUNCATIONS}
     for _ in range(options.rounds + 1):
         gates = {
             "full": torch.ones(NUM_STEPS),
             "truncated": truncated_gates(NUM_STEPS, TAU),
             "randomised": randomised_gates(NUM_STEPS, TAU, generator),
         }
-        for strategy in STRATEGIES:
+        for strategy in TRUNCATIONS:
             lengths = segment_lengths(gates[strategy])
             begin = time.perf_counter()
             saved[strategy].append(backward(model, text[:, :-1], text[:, 1:], lengths))
@@ -81,7 +81,7 @@ def main() -> None:
     # The first round warms up.
     times = {strategy: statistics.median(some[1:]) for strategy, some in seconds.items()}
     sizes = {strategy: statistics.median(some[1:]) for strategy, some in saved.items()}
-    for strategy in STRATEGIES:
+    for strategy in TRUNCATIONS:
         print(
             f"{strategy}: {1000 * times[strategy]:.1f} ms, ratio {times[strategy] / times['full']:.2f}; "
             f"{sizes[strategy] / 2**20:.2f} MiB, ratio {sizes[strategy] / sizes['full']:.2f} "
