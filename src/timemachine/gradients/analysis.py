@@ -90,7 +90,7 @@ def norms_by_lag(window: Window) -> Tensor:
 
 
 def rate_by_step(norms: Tensor) -> float | None:
-    """Return the mean factor per step of norms (num_lags,) over the second half of the lags, None if they are 0."""
+    """Return the mean factor per step of norms (num_lags,) over the second half of the lags; None if 0."""
     half = len(norms) // 2
     if norms[half] == 0:
         return None

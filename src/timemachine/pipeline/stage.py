@@ -18,6 +18,8 @@ from timemachine.pipeline import handover, params
 if TYPE_CHECKING:
     import psutil
 
+# Set in a process that started again. An imported library may set such variables itself.
+_RESTARTED = "TIMEMACHINE_RESTARTED"
 _SECONDS_BETWEEN_LOOKS = 0.2
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 INTERRUPTED = 130  # the exit code that shells give for Ctrl-C
@@ -124,7 +126,13 @@ def main(run: Callable[..., None], **paths: str) -> None:
 
     Without arguments a stage of a foreach takes its name from `DVC_STAGE`, for example `train_rnn@lstm`, so that
     no name from params.yaml stands in a command that a shell runs.
+
+    If the environment has variables that change sums, the script starts again without them: numpy and torch have
+    already read them.
     """
+    if (names := compute.changing_variables()) and _RESTARTED not in os.environ:
+        kept = {name: value for name, value in os.environ.items() if name not in names}
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**kept, _RESTARTED: "1"})  # noqa: S606
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     script = Path(sys.argv[0])
     with one_line_errors(script.stem), interruptible():
