@@ -13,7 +13,7 @@ DUPLICATES = {
     "flow mapping": ("a: {b: 1,\n  c: {x: 1, x: 2}}\n", r"line 2: duplicate key 'x', first in line 2"),
     "anchored": ("a: &a {x: 1,\n  x: 2}\nb: *a\n", r"line 2: duplicate key 'x', first in line 1"),
     "beside a merge key": ("a: &a {x: 1}\nb: {<<: *a, x: 2,\n  x: 3}\n", r"line 3: duplicate key 'x', .* line 2"),
-    "with a password": ("https://a:hunter2@b: 1\nhttps://a:hunter2@b: 2\n", r"duplicate key 'https://b'"),
+    "with a password": ("https://a:hunter2@b: 1\nhttps://a:hunter2@b: 2\n", r"line 2: duplicate key 'https://b'"),
 }
 
 
@@ -64,7 +64,8 @@ def test_what_is_not_yaml_is_one_line(case: str, tmp_path: Path) -> None:
 def multiplying(first: str, level: str) -> str:
     """Nine levels of nine aliases each."""
     lines = [
-        level.format(name=name, aliases=",".join([f"*{last}"] * 9)) for last, name in zip(LEVELS, "bcdefghij")
+        level.format(name=name, aliases=",".join([f"*{last}"] * 9))
+        for last, name in zip(LEVELS, "bcdefghij", strict=True)
     ]
     return "\n".join([first, *lines, "num_threads: *j\n"])
 

@@ -34,15 +34,15 @@ def set_up(compute: ComputeParams) -> None:
     """Set the number of threads, and whether torch uses deterministic algorithms only.
 
     Raises:
-        UserError: the environment lets OpenMP use fewer threads. torch then computes wrong gradients of an LSTM.
+        UserError: the environment lets OpenMP use fewer threads. torch then computes wrong gradients for an LSTM.
     """
     limit, dynamic = (os.environ.get(name, "").strip() for name in ("OMP_THREAD_LIMIT", "OMP_DYNAMIC"))
     if compute.num_threads > 1 and (
         (limit.isdigit() and int(limit) < compute.num_threads) or dynamic.lower() == "true"
     ):
         raise UserError(
-            f"OMP_THREAD_LIMIT={limit} OMP_DYNAMIC={dynamic}: torch needs {compute.num_threads} threads and may get "
-            "fewer; unset these variables, or set compute.num_threads to 1"
+            f"OMP_THREAD_LIMIT={limit} OMP_DYNAMIC={dynamic}: torch needs {compute.num_threads} threads and may "
+            "get fewer; unset these variables, or set compute.num_threads to 1"
         )
     from threadpoolctl import threadpool_limits  # finds only libraries that are loaded
 

@@ -42,9 +42,8 @@ def _distinct(values: list[Any]) -> list[Any]:
 
 
 Distinct = AfterValidator(_distinct)
-Name = Annotated[
-    str, matching("[a-z0-9][a-z0-9_]{0,63}", "a name of up to 64 lower-case letters, digits and underscores")
-]
+NAME_PATTERN = "[a-z0-9][a-z0-9_]{0,63}"
+Name = Annotated[str, matching(NAME_PATTERN, "a name of up to 64 lower-case letters, digits and underscores")]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=10_000)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Natural = Annotated[int, Field(ge=0, le=10**9)]
@@ -118,7 +117,7 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
 
 
 def _refuse_deep_nesting(content: bytes | str) -> None:
-    """Raise a `UserError` before the C parser overflows its stack, which would end the process without a message."""
+    """Raise a `UserError` where the C parser would overflow its stack and end the process without a message."""
     depth = 0
     for event in yaml.parse(content, _Loader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
