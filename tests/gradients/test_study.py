@@ -40,5 +40,5 @@ def test_the_figures_need_only_what_the_report_and_the_curves_hold_as_json() -> 
 
 
 def test_a_text_shorter_than_the_longest_window_is_refused() -> None:
-    with pytest.raises(ValueError, match="need 20 tokens, and 'carried' was trained on 19"):
+    with pytest.raises(ValueError, match=r"num_warmup \+ the longest window, 20 tokens, exceed the 19"):
         study_gradients(PARAMS, CORPUS, network(), (0, 19))

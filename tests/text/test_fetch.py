@@ -130,7 +130,7 @@ def test_a_good_server_delivers_also_after_a_redirect_and_after_failures(path: s
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
-        ("wrong", f"SHA-256 is {hashlib.sha256(b'something else').hexdigest()}, expected {SHA256}"),
+        ("wrong", f"SHA-256 is {hashlib.sha256(b'something else').hexdigest()}, wanted {SHA256}"),
         ("missing", "HTTP status 404"),
         ("half", "IncompleteRead"),
         ("loop", "TooManyRedirects"),

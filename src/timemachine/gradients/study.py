@@ -93,10 +93,7 @@ def _rows_of_text(params: BpttParams, corpus: Corpus, train_range: tuple[int, in
     begin, end = train_range
     length = params.num_warmup + max(params.num_steps, params.num_lags + 1) + 1
     if end - begin < length:
-        raise UserError(
-            f"num_warmup and the longest window need {length} tokens, and {params.model!r} was trained on "
-            f"{end - begin}"
-        )
+        raise UserError(f"num_warmup + the longest window, {length} tokens, exceed the {end - begin} trained on")
     starts = np.linspace(begin, end - length, params.batch_size).astype(int)
     positions = starts[:, None] + np.arange(length)  # (batch_size, length)
     return torch.from_numpy(corpus.tokens[positions].astype("int64"))

@@ -57,7 +57,7 @@ def fetch(
                 content = _read(root / source, max_bytes)
             got = hashlib.sha256(content).hexdigest()
             if got != sha256:
-                raise SourceError(f"SHA-256 is {got}, expected {sha256}")
+                raise SourceError(f"SHA-256 is {got}, wanted {sha256}")
             return content
         except SourceError as error:
             reasons.append(f"{source}: {error}")
