@@ -1,15 +1,13 @@
-"""The book's exercises on recurrent networks, answered: one change at a time, and P^α in place of the argmax.
+"""Answers to the book's exercises on recurrent networks: one change at a time, and sampling from P^α.
 
-Every row trains the recipe e1_concise_sequential with one change, for fewer epochs, and is scored on as many
-tokens as it trains on, those that follow. Then the unchanged model writes. Reads params.yaml and data/text/;
-the tables go to standard output, the progress to standard error.
+Each row of the first table trains the recipe e1_concise_sequential with one change and fewer epochs. Validation
+uses the tokens that follow, as many as are trained on. The second table shows texts that the unchanged model
+generates. Reads params.yaml and data/text/; tables are printed to standard output, progress to standard error.
 
 Run: python benchmarks/exercises.py [--epochs N] [--text FILE] [--threads N]
 """
 
 import argparse
-import platform
-import re
 import statistics
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,8 @@ import torch
 from torch import Generator, nn
 
 from timemachine.base import config
+from timemachine.base.compute import environment
+from timemachine.base.errors import UserError
 from timemachine.language.generation.generate import Sampling, continue_sequences
 from timemachine.language.models.config import RnnRecipe
 from timemachine.language.scoring.perplexity import read_streams
@@ -54,15 +54,6 @@ def print_row(*cells: object) -> None:
     print("|", " | ".join(map(str, cells)), "|", flush=True)
 
 
-def hardware(device: torch.device) -> str:
-    """Return the name of the GPU, or of the processor where Linux tells it."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    cpuinfo = Path("/proc/cpuinfo")
-    name = re.search(r"model name\s*: (.+)", cpuinfo.read_text()) if cpuinfo.is_file() else None
-    return name[1] if name else platform.machine()
-
-
 def train(name: str, recipe: RnnRecipe, corpus: Corpus) -> tuple[nn.Module, list[Epoch]]:
     """Return a trained model and its history."""
     with Progress(name, recipe.num_epochs) as progress:
@@ -75,18 +66,18 @@ def train(name: str, recipe: RnnRecipe, corpus: Corpus) -> tuple[nn.Module, list
 
 
 def epoch_s(history: list[Epoch]) -> float:
-    """Return the median of seconds per epoch, which a busy moment of the machine does not move."""
+    """Return the median of the seconds per epoch."""
     return statistics.median(epoch.seconds for epoch in history)
 
 
 def results(history: list[Epoch], base_s: float) -> list[str]:
-    """Return both perplexities after the last epoch, seconds per epoch, and their ratio to the base's."""
+    """Return both perplexities after the last epoch, the seconds per epoch, and their ratio to the base."""
     perplexities = (perplexity(nats) for nats in (history[-1].loss, history[-1].metrics["val_nats"]))
     return [*(f"{p:#.4g}" for p in perplexities), f"{epoch_s(history):.3f}", f"{epoch_s(history) / base_s:.2f}"]
 
 
-def compare(checked: Params, num_epochs: int, text: Path) -> tuple[nn.Module, Corpus]:
-    """Print what each change does; return the unchanged model and its corpus."""
+def compare_changes(checked: Params, num_epochs: int, text: Path) -> tuple[nn.Module, Corpus]:
+    """Print the first table; return the unchanged model and its corpus."""
     recipe = stage.entry(checked.train_rnn, BASE, "train_rnn")
     content = recipe.model_dump() | {"num_epochs": num_epochs, "num_val": recipe.num_train, "patience": None}
     base = config.validate(RnnRecipe, content, BASE)
@@ -98,7 +89,8 @@ def compare(checked: Params, num_epochs: int, text: Path) -> tuple[nn.Module, Co
         options = checked.preprocess.corpora[base.corpus].model_dump()
         runs.append((another, base, build_corpus(book, **options, fractions=(split.train, split.val, split.test))))
 
-    print(hardware(choose_device(base.device)), f"{torch.get_num_threads()} threads", sep=", ", end=", ")
+    machine = environment(choose_device(base.device))
+    print(machine["processor"], machine["device"], f"{torch.get_num_threads()} threads", sep=", ", end=", ")
     print(f"torch {torch.__version__}; {num_epochs} epochs\n")
     print_row("change", "train perplexity", "validation perplexity", "seconds per epoch", "time to base")
     print(RULE)
@@ -110,17 +102,17 @@ def compare(checked: Params, num_epochs: int, text: Path) -> tuple[nn.Module, Co
             print_row(name, *results(train(name, changed, read)[1], base_s))
         except DivergenceError as error:
             print_row(name, f"diverges in epoch {error.epoch}", *"–––")
-        except ValueError as error:
+        except UserError as error:
             print_row(name, error, *"–––")
     if not text.is_file():
         print_row(another, f"{text}: no such file", *"–––")
     return model.cpu(), corpus
 
 
-def write(model: nn.Module, corpus: Corpus, seed: int) -> None:
-    """Print what the model writes for each alpha, beside what the book has in the same places.
+def print_samples(model: nn.Module, corpus: Corpus, seed: int) -> None:
+    """Print the second table: generated texts for each alpha, and the book's own text.
 
-    The rows go on from held-out text. Their first and last word may be cut, and are not counted.
+    Each text continues a prefix of held-out text. Its first and last word may be incomplete and are not counted.
     """
     val = corpus.part("val").tolist()
     stride = (len(val) - NUM_WARMUP - NUM_PREDS) // NUM_ROWS
@@ -157,8 +149,8 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     with stage.one_line_errors("exercises"):
         checked = params.load()
-        model, corpus = compare(checked, options.epochs, options.text)
-        write(model, corpus, checked.train_rnn[BASE].seed)
+        model, corpus = compare_changes(checked, options.epochs, options.text)
+        print_samples(model, corpus, checked.train_rnn[BASE].seed)
 
 
 if __name__ == "__main__":

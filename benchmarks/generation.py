@@ -1,7 +1,7 @@
-"""Characters per second of generation: with carried state, and by a full forward pass for every character.
+"""Characters per second of generation with a carried state, and with a full forward pass for each character.
 
-Both write greedily from the same prefixes in one run, in turn; medians over the rounds. The network is the one
-that `train_rnn` describes, with untrained weights: speed does not depend on them.
+Both decode greedily from the same prefixes in one run, in turn, and medians over the rounds are printed. The
+network is that of a recipe in `train_rnn` with untrained weights, because speed does not depend on weights.
 
 Run: python benchmarks/generation.py [--recipe NAME] [--rows N] [--num-preds N] [--rounds N]
 """
@@ -23,7 +23,7 @@ VOCAB_SIZE, PREFIX_LENGTH = 28, 14
 
 @torch.inference_mode()
 def by_full_passes(model: nn.Module, prefixes: list[list[int]], num_preds: int) -> list[list[int]]:
-    """Continue prefixes of one length, reading everything again for each token."""
+    """Continue prefixes of one length with a forward pass over the whole text for each token."""
     text = torch.tensor(prefixes)
     for _ in range(num_preds):
         logits, _ = model(text)
@@ -32,7 +32,7 @@ def by_full_passes(model: nn.Module, prefixes: list[list[int]], num_preds: int) 
 
 
 def main() -> None:
-    """Print the rates of one row and of many, and their ratios."""
+    """Print the rates and their ratios, for one row and for many."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--recipe", default="lstm")
     parser.add_argument("--rows", type=int, default=64)

@@ -1,8 +1,8 @@
-"""Seconds and memory of counting trigrams, against `collections.Counter`, on two long texts of the book's words.
+"""Seconds and memory of counting trigrams, compared with `collections.Counter`, on two long texts.
 
-One repeats the book with its lines shuffled, so that most trigrams return; the other shuffles the words one by
-one, so that most occur once. Both sides count the same text in turn, each in a process of its own; medians over
-the rounds, and the most memory that a process took on top of the text.
+The first repeats the book with its lines shuffled: most trigrams occur often. The second shuffles the words: most
+trigrams occur once. Both sides count the same text in turn, each in its own process. Medians over the rounds are
+printed; memory is the peak of a process minus its size before counting.
 
 Run: python benchmarks/ngrams.py [--tokens N] [--rounds N]
 """
@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pandas  # noqa: F401  counting imports it when it begins; that is no part of the time
+import pandas  # noqa: F401  counting imports it on its first call, which is not measured
 from numpy.typing import NDArray
 
 from timemachine.language.ngrams.counts import count_ngrams
@@ -28,7 +28,7 @@ Tokens = NDArray[np.unsignedinteger]
 
 
 def shuffled_lines(lines: list[Tokens], num_tokens: int) -> Tokens:
-    """Return the lines again and again, each time in another order."""
+    """Return the lines, repeated in random orders, up to a number of tokens."""
     generator = np.random.default_rng(0)
     num_repeats = -(-num_tokens // sum(map(len, lines)))
     return np.concatenate([lines[i] for _ in range(num_repeats) for i in generator.permutation(len(lines))])[
@@ -37,7 +37,7 @@ def shuffled_lines(lines: list[Tokens], num_tokens: int) -> Tokens:
 
 
 def measure(count: Callable[[], object]) -> tuple[float, float]:
-    """Return the seconds that a call takes in a process of its own, and the MB by which that process grew."""
+    """Return the seconds of a call in its own process, and the growth of that process in MB."""
     receiver, sender = multiprocessing.Pipe(duplex=False)
     process = multiprocessing.get_context("fork").Process(target=lambda: sender.send(_measured(count)))
     process.start()
@@ -57,7 +57,7 @@ def _measured(count: Callable[[], object]) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Print a line per text: both times, their ratio, and the memory of both."""
+    """Print a line for each text: both times, their ratio, and both sizes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--tokens", type=int, default=3_000_000)
     parser.add_argument("--rounds", type=int, default=5)

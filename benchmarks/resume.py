@@ -1,7 +1,7 @@
-"""What it costs to keep a training resumable: the part of its time that saving its state takes.
+"""The share of the time of a training that saving its states takes.
 
-Trains the first epochs of recipes in which a state is large, or an epoch short, as the stage does, and clocks what
-the loop spends in handing over its state and writing it.
+Trains the first epochs of recipes with a large state or short epochs, as the stage does, and measures the time
+that the loop spends in copying and writing its state.
 
 Run: python benchmarks/resume.py [--rounds N]   (after `dvc repro preprocess`)
 """
@@ -24,19 +24,19 @@ EPOCHS = {"e1_concise_sequential": 100, "e2_concise_windows": 40, "lstm": 3}
 
 
 class Clocked(Resumable):
-    """Adds up the time that it takes."""
+    """Measures the time of all updates."""
 
     spent_s = 0.0
 
     def update(self, snapshot: Snapshot) -> None:
-        """Take the state after an epoch."""
+        """Save the state after an epoch."""
         begin = time.perf_counter()
         super().update(snapshot)
         self.spent_s += time.perf_counter() - begin
 
 
 def share(name: str, recipe: RnnRecipe, corpus: Corpus) -> float:
-    """Return the part of a training's time that its states take."""
+    """Return the share of the time of a training that saving its states takes."""
     device = choose_device(recipe.device)
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         begin = time.perf_counter()
@@ -46,7 +46,7 @@ def share(name: str, recipe: RnnRecipe, corpus: Corpus) -> float:
 
 
 def main() -> None:
-    """Print a line for each recipe: the median share."""
+    """Print the median share for each recipe."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()

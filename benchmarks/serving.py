@@ -1,10 +1,10 @@
-"""The model server under many clients at once: requests per second, latency, errors, and memory that stays.
+"""The model server with many clients at once: requests per second, latency, errors and growth of memory.
 
-A store in a temporary folder gets the checkpoint as its champion, `timemachine serve` answers with it as it would
-for anybody, and every client asks again as soon as it has its answer: 50 characters, greedily. Clients and server
-share the cores of this machine. Whatever is not status 200 with the text that a single client gets is an error.
-Memory is the resident set of the server and its children. Ends with an exit code other than 0 after any error, and
-where memory grew by more than 5 % from half-time to the end.
+The checkpoint becomes the champion of a store in a temporary folder, and `timemachine serve` serves it. Each
+client sends a request for 50 characters, decoded greedily, as soon as it has the answer to the last one. Clients
+and server share the cores of the machine. An answer other than status 200 with the text that a single client gets
+is an error. Memory is the resident set of the server and its children. The exit code is not 0 after an error, or
+if memory grew by more than 5 % from half-time to the end.
 
 Run: python benchmarks/serving.py [--model NAME] [--clients N] [--seconds N]
 """
@@ -39,12 +39,12 @@ PATIENCE_S = 60.0
 
 
 class Load(NamedTuple):
-    """What clients saw.
+    """The results of a period of load.
 
     Attributes:
-        latencies_s: of the requests that were answered as they should be, in seconds.
-        errors: what the others got instead.
-        seconds: until the last one had its answer.
+        latencies_s: of the requests with the right answer, in seconds.
+        errors: a description of each other answer.
+        seconds: from the first request to the last answer.
     """
 
     latencies_s: list[float]
@@ -53,13 +53,13 @@ class Load(NamedTuple):
 
 
 def register(folder: Path, checkpoint: Path) -> None:
-    """Make a store in a folder whose champion is a checkpoint."""
+    """Create a store in a folder, with a checkpoint as its champion."""
     with open_store(folder, params.load(folder / "params.yaml").publish.experiment) as store:
         run_id = store.client.create_run(store.experiment_id, run_name=checkpoint.name).info.run_id
         registry.package(checkpoint, folder / "packaged")
         store.client.log_artifacts(run_id, str(folder / "packaged"), registry.MODEL_FOLDER)
         version = registry.ensure_version(store, run_id, checkpoint.name)
-        registry.move_alias(store, "champion", version, reason="to be measured", scores={})
+        registry.move_alias(store, "champion", version, reason="benchmark", scores={})
 
 
 @contextmanager
@@ -75,7 +75,7 @@ def served(folder: Path) -> Iterator[tuple[str, psutil.Process]]:
         deadline_s = time.monotonic() + PATIENCE_S
         while not answers(f"http://127.0.0.1:{port}/ping"):
             if process.poll() is not None or time.monotonic() > deadline_s:
-                raise ValueError(f"the server did not start: {(folder / 'server.log').read_text()[-2000:]}")
+                raise RuntimeError(f"the server did not start: {(folder / 'server.log').read_text()[-2000:]}")
             time.sleep(0.1)
         yield f"http://127.0.0.1:{port}/invocations", psutil.Process(process.pid)
     finally:
@@ -84,7 +84,7 @@ def served(folder: Path) -> Iterator[tuple[str, psutil.Process]]:
 
 
 def answers(url: str) -> bool:
-    """Return whether a server is there."""
+    """Return whether a server answers at a URL."""
     try:
         return requests.get(url, timeout=5).ok
     except requests.RequestException:
@@ -92,7 +92,7 @@ def answers(url: str) -> bool:
 
 
 def put_under_load(url: str, wanted: bytes, num_clients: int, seconds: float) -> Load:
-    """Let clients ask for a time, each again as soon as it has its answer."""
+    """Send requests from several clients for a number of seconds."""
     latencies_s: list[float] = []
     errors: list[str] = []
     start_s = time.monotonic()
@@ -126,13 +126,13 @@ def memory_mb(server: psutil.Process) -> float:
     except psutil.NoSuchProcess:
         return math.nan
     for child in children:
-        with suppress(psutil.NoSuchProcess):  # one that has ended needs none
+        with suppress(psutil.NoSuchProcess):  # it has ended since
             total += child.memory_info().rss
     return float(total) / 1e6
 
 
 def faults(errors: Sequence[str], half_time_mb: float, end_mb: float) -> list[str]:
-    """Return what is not as it should be."""
+    """Return a description of each fault."""
     found = [f"errors: {len(errors)}, the first: {errors[0]}"] if errors else []
     if math.isnan(end_mb):
         found.append("the server is gone")
@@ -151,7 +151,7 @@ def main() -> None:
     root = stage.repository_root()
     checkpoint = find_checkpoint(root / "data/models/rnn", options.model)
     for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT"):
-        os.environ.pop(name, None)  # the store is the one made here
+        os.environ.pop(name, None)  # use the store in the temporary folder
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         shutil.copy(root / "params.yaml", folder)

@@ -1,7 +1,7 @@
-"""Seconds of each stage: start-up, which is imports, apart from all else.
+"""Seconds of each stage, with start-up (imports) apart from the rest.
 
-Runs every stage of a finished pipeline again, as `dvc repro` would, in order; the same params write the same
-bytes. Start-up is the median of several runs that import what the script imports and end there.
+Runs every stage of a finished pipeline again in the order of `dvc.yaml`; outputs keep their bytes. Start-up is the
+median of several runs that only import the script.
 
 Run: python benchmarks/stages.py [--rounds N] [--without-training]
 """
@@ -20,7 +20,7 @@ IMPORT_ONLY = "import runpy, sys; sys.argv[1:] = []; runpy.run_path({script!r}, 
 
 
 def seconds(*command: str) -> float:
-    """Return how long a command takes; its output is dropped."""
+    """Return the seconds that a Python command takes."""
     begin = time.perf_counter()
     subprocess.run([sys.executable, *command], check=True, capture_output=True, cwd=stage.repository_root())
     return time.perf_counter() - begin
@@ -36,7 +36,7 @@ def scripts() -> list[list[str]]:
 
 
 def main() -> None:
-    """Print a line per stage, and the sums."""
+    """Print a line for each stage, and the sums."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--without-training", action="store_true", help="leave train_ar and train_rnn out")

@@ -1,7 +1,7 @@
-"""Tokens per second of our training against the plain eager loop of the book, for both implementations.
+"""Tokens per second of our training compared with the plain loop of the book, for both implementations.
 
-Both sides train on the same minibatches in one run, in turn; medians over the rounds. Beside them stands the
-rate of the recurrence's matrix products alone: what no training on this machine can exceed.
+Both sides train on the same minibatches in one run, in turn, and medians over the rounds are printed, together
+with the rate of the matrix products of the recurrence alone, which is an upper limit.
 
 Run: python benchmarks/training.py [--rounds N] [--device auto|cpu|cuda|cuda:N]
 """
@@ -30,7 +30,7 @@ NUM_HIDDENS: dict[Literal["scratch", "concise"], int] = {"scratch": 512, "concis
 
 
 class PlainScratch(nn.Module):
-    """The book's recurrent network, one time step after the other, with one-hot inputs."""
+    """The recurrent network of the book from scratch, with a loop over time steps and one-hot inputs."""
 
     def __init__(self, num_hiddens: int) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class PlainScratch(nn.Module):
 
 
 class PlainConcise(nn.Module):
-    """The book's network of the framework's layers."""
+    """The recurrent network of the book with the layers of torch."""
 
     def __init__(self, num_hiddens: int) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class PlainConcise(nn.Module):
 
 
 def plain_epoch(model: nn.Module, tokens: Tensor) -> None:
-    """Train one epoch as the book does."""
+    """Train one epoch with the loop of the book."""
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
     state: State = None
     for X, Y in sequential_partitioning(tokens, BATCH_SIZE, NUM_STEPS, None):
@@ -77,7 +77,7 @@ def plain_epoch(model: nn.Module, tokens: Tensor) -> None:
 
 
 def our_epoch(model: nn.Module, tokens: Tensor) -> None:
-    """Train one epoch through the loop of the pipeline."""
+    """Train one epoch with the loop of the pipeline."""
     fit(
         model,
         lambda: sequential_partitioning(tokens, BATCH_SIZE, NUM_STEPS, None),
@@ -90,7 +90,7 @@ def our_epoch(model: nn.Module, tokens: Tensor) -> None:
 
 
 def products_epoch(num_hiddens: int, device: torch.device) -> None:
-    """Do an epoch's matrix products of the recurrence and nothing else: H W_hh, δ W_hhᵀ and Σ Hᵀ δ."""
+    """Compute only the matrix products of the recurrence for an epoch: H W_hh, δ W_hhᵀ and Σ Hᵀ δ."""
     H, delta = torch.randn(2, NUM_STEPS, BATCH_SIZE, num_hiddens, device=device).unbind(0)
     W_hh = torch.randn(num_hiddens, num_hiddens, device=device)
     for _ in range((NUM_TOKENS - 1) // BATCH_SIZE // NUM_STEPS):
@@ -112,7 +112,7 @@ def tokens_per_s(epoch: Callable[[], None], device: torch.device) -> float:
 
 
 def main() -> None:
-    """Print a line per implementation: both rates and their ratio."""
+    """Print a line for each implementation: both rates and their ratio."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=21)
     parser.add_argument("--device", default="auto")
@@ -142,7 +142,9 @@ def main() -> None:
         for _ in range(options.rounds + 1):
             for side, epoch in sides.items():
                 rates[side].append(tokens_per_s(epoch, device))
-        median = {side: statistics.median(values[1:]) for side, values in rates.items()}  # the first warms up
+        median = {
+            side: statistics.median(values[1:]) for side, values in rates.items()
+        }  # the first round is a warm-up
         print(
             f"{implementation} {num_hiddens}: plain {median['plain']:,.0f} tokens/s, ours {median['ours']:,.0f}, "
             f"ratio {median['ours'] / median['plain']:.2f}; matrix products alone {median['products']:,.0f}, "

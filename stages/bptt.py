@@ -1,7 +1,7 @@
-"""Study gradients through time: how they fade, and what cutting them does to bias, variance, cost and learning.
+"""Study gradients through time: how they vanish, and the bias, variance, cost and learning of truncated ones.
 
-Reads `bptt` of params.yaml, the trained model and the corpus it names; writes bptt.json and figures/bptt/ below
-data/reports/.
+Reads the section `bptt` of params.yaml, and the corpus and the trained model that it names; writes
+data/results/bptt.json, and data/gradients/curves.json for the figures.
 Run: python stages/bptt.py
 """
 
@@ -9,29 +9,27 @@ from pathlib import Path
 
 from timemachine.base.errors import about
 from timemachine.base.files import write_json
-from timemachine.gradients.study import study
+from timemachine.gradients.study import study_gradients
 from timemachine.language.models.build import rebuild_language_model as rebuild
 from timemachine.language.models.config import RnnConfig
 from timemachine.language.models.rnn_scratch import RNNScratch
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
-from timemachine.plots.figure import save_figure
 from timemachine.text.corpus import Corpus
 from timemachine.training.checkpoints import load_checkpoint
 
 
-def run(params: Params, text: Path, models: Path, report: Path, drawn: Path) -> None:
-    """Write the report and the figures."""
+def run(params: Params, text: Path, models: Path, report: Path, curves: Path) -> None:
+    """Write the report and the curves."""
     p = params.bptt
     corpus = Corpus.load(text / p.corpus)
     model, config = load_checkpoint(models / p.model, RnnConfig, rebuild, corpus.vocabulary.sha256)
-    assert isinstance(model, RNNScratch)  # the params were checked
+    assert isinstance(model, RNNScratch)  # by a rule of `Params`
     begin, end = config.train_range
     with about("bptt"):
-        content, figures = study(p, corpus, model, (begin, end))
-    write_json(report, content)
-    for name, figure in figures.items():
-        save_figure(figure, drawn / f"{name}.png")
+        results, drawable = study_gradients(p, corpus, model, (begin, end))
+    write_json(report, results)
+    write_json(curves, drawable)
 
 
 if __name__ == "__main__":
@@ -39,6 +37,6 @@ if __name__ == "__main__":
         run,
         text="data/text",
         models="data/models/rnn",
-        report="data/reports/bptt.json",
-        drawn="data/reports/figures/bptt",
+        report="data/results/bptt.json",
+        curves="data/gradients/curves.json",
     )

@@ -1,6 +1,6 @@
-"""Get the text from the first source that has the wanted bytes.
+"""Get the text from the first source whose content has the expected hash.
 
-Reads `download` of params.yaml; writes data/raw/timemachine.txt.
+Reads the section `download` of params.yaml; writes data/raw/timemachine.txt.
 Run: python stages/download.py
 """
 
@@ -14,7 +14,7 @@ from timemachine.text.fetch import fetch
 
 
 def run(params: Params, out: Path) -> None:
-    """Download, check and write the text; a text that is there and has the wanted bytes stays."""
+    """Write the text. An existing file with the expected hash is the first source."""
     wanted = params.download
     content = fetch(
         [str(out.resolve()), *wanted.sources] if out.exists() else wanted.sources,

@@ -1,13 +1,17 @@
-"""What a stage computes with."""
+"""Threads, and the environment that a stage computes in."""
 
+import os
+import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tiny import make_project
 
-from timemachine.base.compute import out_of_memory, set_up
+from timemachine.base.compute import changing_variables, out_of_memory, set_up
 from timemachine.base.config import ComputeParams
 from timemachine.pipeline import stage
 
@@ -17,7 +21,9 @@ def test_threads_that_openmp_may_take_away_are_refused(
     name: str, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, value)
-    with pytest.raises(ValueError, match=f"{name}={value}.*unset them, or set compute.num_threads to 1"):
+    with pytest.raises(
+        ValueError, match=f"{name}={value}.*unset these variables, or set compute.num_threads to 1"
+    ):
         set_up(ComputeParams(num_threads=2, deterministic=True))
     set_up(ComputeParams(num_threads=1, deterministic=True))
 
@@ -59,3 +65,50 @@ def test_no_other_error_is_called_out_of_memory(error: Exception, monkeypatch: p
     assert out_of_memory(error) is None
     with pytest.raises(type(error)), stage.one_line_errors("stage"):
         raise error
+
+
+STAGE = """
+import json, os, sys
+from pathlib import Path
+import numpy as np
+import torch
+from timemachine.pipeline import stage
+from timemachine.pipeline.params import Params
+
+def run(params: Params, name: str, out: Path) -> None:
+    X = np.random.default_rng(0).standard_normal((300, 200))
+    sums = X.T @ X, torch.from_numpy(X.T) @ torch.from_numpy(X)
+    out.write_bytes(b"".join(np.asarray(s).tobytes() for s in sums))
+    print(json.dumps([name, sys.flags.utf8_mode, sorted(os.environ)]))
+
+if __name__ == "__main__":
+    stage.main(run, out="result")
+"""
+
+
+def test_a_stage_computes_the_same_bytes_whatever_variables_change_sums(tmp_path: Path) -> None:
+    make_project(tmp_path)
+    (tmp_path / "work.py").write_text(STAGE)
+    outcomes = []
+    for changing in ({}, {"OPENBLAS_CORETYPE": "Haswell", "OMP_NUM_THREADS": "7", "MKL_CBWR": "COMPATIBLE"}):
+        done = subprocess.run(
+            [sys.executable, "-X", "utf8", "work.py", "lstm"],
+            cwd=tmp_path,
+            env={**os.environ, "KEPT": "1", **changing},
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        outcomes.append((tmp_path / "result").read_bytes())
+        assert done.stdout.startswith('["lstm", 1, ')  # the same arguments, to Python too
+        assert '"KEPT"' in done.stdout
+        assert not any(name in done.stdout for name in changing)
+    assert outcomes[0] == outcomes[1]
+
+
+def test_no_library_that_a_stage_imports_sets_a_variable_that_changes_sums() -> None:
+    code = (
+        "import numpy, pandas, torch, matplotlib.figure, threadpoolctl; from timemachine.base.compute import *; "
+    )
+    subprocess.run([sys.executable, "-c", code + "assert changing_variables() == []"], check=True)
+    assert changing_variables() == []

@@ -1,1 +1,1 @@
-"""The ground: strict config, errors, files, and how results are computed."""
+"""What all packages use: strict configuration, errors, files, threads."""

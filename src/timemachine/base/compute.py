@@ -1,7 +1,7 @@
-"""What the last bits of a result depend on beside params and data: threads, algorithms, and the kind of machine.
+"""Threads, deterministic algorithms and the kind of machine, on which the last bits of a result depend.
 
-Sums in floating point depend on how they are shared out among threads, so the number of threads is a param and not
-a property of the machine. torch is only touched by stages that have imported it.
+The order in which a sum is computed depends on the number of threads, so that number is a param and not a property
+of the machine. torch is configured only if it has been imported.
 """
 
 import os
@@ -18,22 +18,33 @@ from timemachine.base.errors import UserError
 if TYPE_CHECKING:
     import torch
 
+# Environment variables of OpenMP, BLAS and oneDNN start with these. They select the number of threads or the code
+# for a processor, and so change the last bits of sums. The libraries read them when they are loaded.
+CHANGE_SUMS = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "GOTO_", "ONEDNN_", "DNNL_", "ATEN_")
+# threadpoolctl sets this when it is imported. It only permits two copies of OpenMP in a process.
+_HARMLESS = "KMP_DUPLICATE_LIB_OK"
+
+
+def changing_variables() -> list[str]:
+    """Return the names of the environment variables that are set and change the last bits of sums."""
+    return sorted(name for name in os.environ if name.startswith(CHANGE_SUMS) and name != _HARMLESS)
+
 
 def set_up(compute: ComputeParams) -> None:
-    """Compute with as many threads as the params say, and by deterministic algorithms if they say so.
+    """Set the number of threads, and whether torch uses deterministic algorithms only.
 
     Raises:
-        UserError: OpenMP may give fewer threads than that, by which torch trains an LSTM on wrong gradients.
+        UserError: the environment lets OpenMP use fewer threads. torch then computes wrong gradients for an LSTM.
     """
     limit, dynamic = (os.environ.get(name, "").strip() for name in ("OMP_THREAD_LIMIT", "OMP_DYNAMIC"))
     if compute.num_threads > 1 and (
         (limit.isdigit() and int(limit) < compute.num_threads) or dynamic.lower() == "true"
     ):
         raise UserError(
-            f"OMP_THREAD_LIMIT={limit} OMP_DYNAMIC={dynamic}: they take away threads that torch counts on; unset "
-            "them, or set compute.num_threads to 1"
+            f"OMP_THREAD_LIMIT={limit} OMP_DYNAMIC={dynamic}: torch needs {compute.num_threads} threads and may "
+            "get fewer; unset these variables, or set compute.num_threads to 1"
         )
-    from threadpoolctl import threadpool_limits  # searches all loaded libraries, so they come first
+    from threadpoolctl import threadpool_limits  # finds only libraries that are loaded
 
     threadpool_limits(compute.num_threads)
     torch = sys.modules.get("torch")
@@ -41,10 +52,10 @@ def set_up(compute: ComputeParams) -> None:
         return
     torch.set_num_threads(compute.num_threads)
     if compute.deterministic:
-        # What cuBLAS needs to be deterministic; it reads it when it is first used.
+        # cuBLAS needs this to be deterministic, and reads it at its first use.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(compute.deterministic)
-    # Nothing here reads memory that it has not written, so that filling it first is only time.
+    # This package does not read uninitialised memory, so filling it only costs time.
     torch.utils.deterministic.fill_uninitialized_memory = False
 
 
@@ -67,9 +78,9 @@ def out_of_memory(error: BaseException) -> str | None:
 
 
 def environment(device: "torch.device") -> dict[str, str]:
-    """Return the kind of machine, by what may change the last bits of a result on it.
+    """Return the kind of machine: all properties that may change the last bits of a result.
 
-    Two machines of one kind have the same: it holds no name, number or time of this very machine.
+    Two machines of one kind have equal entries; there is no host name, serial number or time among them.
     """
     import torch
 

@@ -1,7 +1,7 @@
-"""Strict configuration: frozen sections, the types of their values, and YAML files.
+"""Strict configuration: sections, the types of their values, and YAML files.
 
-An unknown key, a wrong type or a value out of range is a `UserError` of one line that names the file, the key, the
-value and what is allowed.
+An unknown key, a wrong type or a value out of range raises a `UserError` of one line that names the file, the key,
+the value and what is allowed.
 """
 
 import difflib
@@ -13,15 +13,18 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from timemachine.base.errors import UserError
+from timemachine.base.errors import UserError, about
+
+_MAX_KEYS = 10_000
+_MAX_DEPTH = 100
 
 
 def matching(pattern: str, meaning: str) -> AfterValidator:
-    """Return a validator of text that must match a regular expression as a whole.
+    """Return a validator of texts that match a regular expression as a whole.
 
     Args:
         pattern: the regular expression.
-        meaning: what it allows, in words, for the error message.
+        meaning: a description of what it allows, for the error message.
     """
 
     def check(text: str) -> str:
@@ -39,9 +42,8 @@ def _distinct(values: list[Any]) -> list[Any]:
 
 
 Distinct = AfterValidator(_distinct)
-Name = Annotated[
-    str, matching("[a-z0-9][a-z0-9_]{0,63}", "a name of up to 64 lower-case letters, digits and underscores")
-]
+NAME_PATTERN = "[a-z0-9][a-z0-9_]{0,63}"
+Name = Annotated[str, matching(NAME_PATTERN, "a name of up to 64 lower-case letters, digits and underscores")]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=10_000)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Natural = Annotated[int, Field(ge=0, le=10**9)]
@@ -56,13 +58,13 @@ Optimizer = Literal["sgd", "adam", "adamw"]
 
 
 class Section(BaseModel):
-    """A part of a configuration file: frozen, strict, no unknown keys."""
+    """A part of a configuration file. It is frozen and strict, and has no unknown keys."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
 
 class ComputeParams(Section):
-    """How every stage computes: the last bits of its results depend on it."""
+    """The section `compute`. The last bits of every result depend on it."""
 
     num_threads: Annotated[int, Field(ge=1, le=1024)] = 2
     deterministic: bool = True
@@ -75,44 +77,76 @@ def read_yaml(path: str | Path) -> Any:
     """Return the content of a YAML file.
 
     Raises:
-        UserError: the file does not exist, or is not YAML; a duplicate key is named with its line.
+        UserError: the file does not exist, or is not YAML; a duplicate key is named with its lines.
     """
     try:
-        return parse_yaml(Path(path).read_bytes())
+        content = Path(path).read_bytes()
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; run this in the repository root") from None
-    except UserError as error:
-        raise UserError(f"{path}: not YAML: {error}") from None
+    with about(str(path)):
+        return parse_yaml(content)
 
 
 def parse_yaml(content: bytes | str) -> Any:
     """Return the value of a YAML document.
 
     Raises:
-        UserError: the content is not YAML; the reason is one line.
+        UserError: the content is not YAML, or has a duplicate key; the message is one line.
     """
     try:
-        return yaml.load(content, _Loader)  # noqa: S506 - a safe loader
+        _refuse_deep_nesting(content)
+        loader = _Loader(content)
+        root = loader.get_single_node()
+        _refuse_duplicate_keys(root)
+        return None if root is None else loader.construct_document(root)
+    except UserError:
+        raise
     except (yaml.YAMLError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
-        # PyYAML also lets through the errors of the types that it makes.
-        raise UserError(without_password(" ".join(str(error).split()))) from None
+        # PyYAML does not catch the errors of the types that it constructs, such as a date with month 13.
+        reason = f"{type(error).__name__}: {error}" if isinstance(error, KeyError | RecursionError) else str(error)
+        raise UserError(f"not YAML: {_without_credentials(' '.join(reason.split()))}") from None
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc] # C: ten times as fast
-    """YAML's safe loader, which refuses duplicate keys."""
+    """YAML's safe loader with a limit on what merge keys copy: lists of aliases multiply at each level."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        lines: dict[str, int] = {}
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        super().flatten_mapping(node)
+        if len(node.value) > _MAX_KEYS:
+            raise UserError(f"line {node.start_mark.line + 1}: merge keys give more than {_MAX_KEYS} keys")
+
+
+def _refuse_deep_nesting(content: bytes | str) -> None:
+    """Raise a `UserError` where the C parser would overflow its stack and end the process without a message."""
+    depth = 0
+    for event in yaml.parse(content, _Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MAX_DEPTH:
+            raise UserError(f"line {event.start_mark.line + 1}: nested deeper than {_MAX_DEPTH} levels")
+
+
+def _refuse_duplicate_keys(root: yaml.Node | None) -> None:
+    """Raise a `UserError` for the first key that a mapping has twice.
+
+    Nodes are compared before PyYAML merges mappings, which may repeat keys. Each node is visited once: aliases of
+    one anchor share its node.
+    """
+    todo, seen = [root], set[int]()
+    while todo:
+        node = todo.pop()
+        if not isinstance(node, yaml.CollectionNode) or id(node) in seen:
+            continue
+        seen.add(id(node))
+        children = list(node.value)
+        if isinstance(node, yaml.MappingNode):
+            lines: dict[tuple[str, str], int] = {}
+            for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
                 line = key.start_mark.line + 1
-                if key.value in lines:
-                    raise UserError(
-                        f"duplicate key {key.value!r} in line {line}; line {lines[key.value]} has it too"
-                    )
-                lines[key.value] = line
-        found: dict[Any, Any] = super().construct_mapping(node, deep)
-        return found
+                if first := lines.get((key.tag, key.value)):
+                    raise UserError(f"line {line}: duplicate key {_short(key.value)}, first in line {first}")
+                lines[key.tag, key.value] = line
+            children = [part for pair in node.value for part in pair]
+        todo += reversed(children)
 
 
 def validate(section: type[S], content: Any, path: str | Path) -> S:
@@ -135,7 +169,7 @@ def validate(section: type[S], content: Any, path: str | Path) -> S:
 
 
 def _sentences(section: type[Section], errors: list[dict[str, Any]]) -> list[str]:
-    """Return one sentence for each wrong value: a misspelt key is not reported again as a missing one."""
+    """Return a sentence for each wrong value. A misspelt key is not reported again as a missing one."""
     hinted = {
         (*error["loc"][:-1], close)
         for error in errors
@@ -146,7 +180,7 @@ def _sentences(section: type[Section], errors: list[dict[str, Any]]) -> list[str
 
 
 def _sentence(section: type[Section], error: dict[str, Any]) -> str:
-    """Return a sentence that says which key is wrong, what was found and what is allowed."""
+    """Return a sentence that names the key, the value and what is allowed."""
     location, found, context = error["loc"], error["input"], error.get("ctx", {})
     key = ".".join(_readable(part) for part in location if part != "[key]")
     kind = error["type"]
@@ -166,7 +200,7 @@ def _sentence(section: type[Section], error: dict[str, Any]) -> str:
 
 
 def _closest(section: type[Section], location: tuple[Any, ...]) -> str | None:
-    """Return the allowed key that an unknown one resembles most, if one does."""
+    """Return the allowed key that is most similar to an unknown one, if any is similar."""
     allowed = _fields_at(section, location[:-1])
     return next(iter(difflib.get_close_matches(str(location[-1]), allowed, n=1)), None)
 
@@ -183,10 +217,10 @@ def _fields_at(section: Any, location: tuple[Any, ...]) -> list[str]:
 
 class _Repr(reprlib.Repr):
     def repr_str(self, x: str, level: int) -> str:
-        return super().repr_str(without_password(x), level)
+        return super().repr_str(_without_credentials(x), level)
 
 
-# With YAML aliases nine short lines make a list that takes days to write out.
+# A list of nine short lines with YAML aliases can take days to print in full.
 _REPR = _Repr()
 _REPR.maxlevel = 3
 _REPR.maxstring = _REPR.maxlong = _REPR.maxother = 60
@@ -197,16 +231,16 @@ def _short(value: Any) -> str:
     try:
         text = _REPR.repr(value)
     except ValueError:
-        return "a number of thousands of digits"
+        return "a number with thousands of digits"
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def without_password(text: str) -> str:
-    """Return a text whose URLs show neither user nor password."""
+def _without_credentials(text: str) -> str:
+    """Return a text without the user names and passwords of its URLs."""
     return re.sub(r"""://[^'"]*@""", "://", text)
 
 
 def _readable(part: Any) -> str:
-    """Return a part of a key, quoted where it is not printable or too long."""
+    """Return a part of a key, quoted if it is not printable or too long."""
     plain = isinstance(part, str) and part.isprintable() and 0 < len(part) <= 64
-    return without_password(part) if plain else _short(part)
+    return _without_credentials(part) if plain else _short(part)

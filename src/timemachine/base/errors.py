@@ -1,20 +1,20 @@
-"""Errors that a user can cause, and what is in front of their messages."""
+"""Errors that a user can cause."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 class UserError(ValueError):
-    """Something that the user of a command can put right: a wrong value, a missing or damaged file, bad data.
+    """An error that the user of a command can correct: a wrong value, a missing or damaged file, bad data.
 
-    The message is one plain sentence that names the file or the key and says what would be right. Commands print
-    it without a traceback. Every other exception is a bug of this package and shows its traceback.
+    The message is one line that names the file or the key and says what is allowed. Commands print it without a
+    traceback. An exception of another class is a bug of this package and shows its traceback.
     """
 
 
 @contextmanager
 def about(what: str) -> Iterator[None]:
-    """Put `what` in front of the message of a `UserError` that the block raises; its type and notes stay.
+    """Prefix the message of a `UserError` that the block raises with `what`.
 
     Args:
         what: the file or key that the block works on.

@@ -1,8 +1,7 @@
-"""Files that are either whole or absent.
+"""Files that are never partly written.
 
-Everything the pipeline writes goes to a temporary name in the same folder, is flushed to disk and then
-renamed, so that no reader ever meets half a file, a failed write leaves the old one in place, and a power cut
-one of the two.
+Each file is written to a temporary name in the same folder, flushed to disk and renamed. Readers see the old or
+the new file, also after a failed write or a power cut.
 """
 
 import csv
@@ -29,10 +28,10 @@ T = TypeVar("T")
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path in the folder of `path` that becomes `path` if the block succeeds.
+    """Yield a temporary path in the folder of `path`, which is renamed to `path` if the block succeeds.
 
-    The folder is created when absent. On an exception the temporary file is removed and an older `path`
-    stays as it was. What a process that was killed left behind goes with the next write of the same file.
+    The folder is created if it does not exist. After an exception the temporary file is removed and `path` is
+    unchanged. Temporary files of `path` that killed processes have left are removed first.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,7 +47,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
         _flush(path.parent)  # the new name
     except OSError as error:
-        error.add_note(f"while {path} was written, which is as it was before")
+        error.add_note(f"{path} was not written and is unchanged")
         raise
     finally:
         temporary.unlink(missing_ok=True)
@@ -63,7 +62,7 @@ def _flush(path: Path) -> None:
 
 
 def remove_leftovers(folder: Path, name: str = "*") -> None:
-    """Remove what processes that are gone have left of their writing of files of this name, as far as one may."""
+    """Remove temporary files of files of this name whose process no longer runs, if permissions allow it."""
     for path in folder.glob(f".{name}.*.tmp*"):
         found = re.search(r"\.(\d+)\.[^.]+\.tmp", path.name)
         if found and not _is_running(int(found[1])):
@@ -88,42 +87,46 @@ def _umask() -> int:
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
-    """Write `content` to `path`, whole or not at all."""
+    """Write bytes to a file."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
 def write_text(path: str | Path, content: str) -> None:
-    """Write `content` to `path` as UTF-8 with `\\n` line ends, whole or not at all."""
+    """Write text to a file as UTF-8, without converting line ends."""
     write_bytes(path, content.encode())
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write `value` as indented JSON; NaN and infinity are programming errors and raise `ValueError`."""
+    """Write a value as indented JSON.
+
+    Raises:
+        ValueError: it holds NaN or an infinity.
+    """
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_table(path: str | Path, rows: Sequence[Mapping[str, object]]) -> None:
-    """Write rows of the same keys as CSV with a header; numbers survive the round trip exactly."""
+    """Write rows with the same keys as CSV with a header. Numbers are written with all their digits."""
     lines = [list(rows[0]), *(row.values() for row in rows)]
     write_text(path, "".join(",".join(map(str, line)) + "\n" for line in lines))
 
 
 def read_table(path: str | Path, what: str, parse: Callable[[Mapping[str, str]], T]) -> list[T]:
-    """Return the rows of what `write_table` wrote.
+    """Return the rows of a file that `write_table` wrote.
 
     Args:
         path: a CSV file with a header.
-        what: the file is, for the message.
-        parse: makes a value of the texts of a row; a `KeyError`, `TypeError` or `ValueError` of it is a fault
-            of the file.
+        what: a description of the file for the error message.
+        parse: returns the value of a row of texts. It may raise `KeyError`, `TypeError` or `ValueError` if the
+            file is damaged.
 
     Raises:
-        UserError: the file is absent, without rows or damaged.
+        UserError: the file does not exist, has no rows or is damaged.
     """
     try:
         content = Path(path).read_bytes().decode()
-        # A number that was cut short may still be a number, but its line has no end.
+        # The first digits of a number are a number too, but the last line of a truncated file has no newline.
         lines = content.splitlines() if content.endswith("\n") else []
         rows = [parse(row) for row in csv.DictReader(lines)]
     except FileNotFoundError:
@@ -136,36 +139,38 @@ def read_table(path: str | Path, what: str, parse: Callable[[Mapping[str, str]],
 
 
 def write_arrays(path: str | Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write named arrays as safetensors; the same arrays give the same bytes."""
+    """Write named arrays as safetensors. The same arrays give the same bytes."""
     write_bytes(path, save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
 
 
 def read_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
-    """Return what `write_arrays` wrote, by name in alphabetical order.
+    """Return the arrays of a file that `write_arrays` wrote, by name in alphabetical order.
 
     Raises:
-        UserError: the file is absent, cut short or damaged.
+        UserError: the file does not exist or is damaged.
     """
     try:
-        # safetensors names them in an order that changes from run to run.
+        # safetensors returns the names in an order that changes from run to run.
         return dict(sorted(load(Path(path).read_bytes()).items()))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; `dvc repro` makes it") from None
     except SafetensorError as error:
-        raise UserError(f"{path}: cut short or damaged ({error}); `dvc repro` makes it again") from None
+        raise UserError(f"{path}: damaged ({error}); `dvc repro` makes it again") from None
 
 
 def read_json(path: str | Path) -> Any:
     """Return the value in a JSON file.
 
     Raises:
-        UserError: the file is absent, not UTF-8 or not JSON.
+        UserError: the file does not exist, is not UTF-8 or not JSON.
     """
     try:
-        return json.loads(Path(path).read_bytes())
+        content = Path(path).read_bytes()
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; `dvc repro` makes it") from None
-    except (ValueError, RecursionError) as error:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:  # ValueError: an integer with too many digits
         raise UserError(f"{path}: not JSON ({error}); `dvc repro` makes it again") from None
 
 
@@ -173,7 +178,7 @@ def read_mapping(path: str | Path) -> dict[str, Any]:
     """Return the object in a JSON file.
 
     Raises:
-        UserError: the file is absent, damaged or holds something else.
+        UserError: the file does not exist, is damaged or holds no object.
     """
     content = read_json(path)
     if not isinstance(content, dict):

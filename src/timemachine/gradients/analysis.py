@@ -1,8 +1,8 @@
-"""How gradients fade or grow through time, and what cutting them costs in bias and variance.
+"""How gradients vanish or explode through time, and the bias and variance of truncated gradients.
 
-A minibatch is read forward once. Its gradient is linear in δ_t = ∂L/∂Z_t, so that many cuts of it need one
-backward recursion each and no further forward pass; norms and inner products of gradients come from inner
-products of their factors, ⟨Σ_r u_r δ_rᵀ, Σ_s u_s ε_sᵀ⟩ = Σ_rs ⟨u_r, u_s⟩ ⟨δ_r, ε_s⟩, without the gradients.
+The forward pass over a minibatch runs once. The gradient is linear in δ_t = ∂L/∂Z_t, so each truncation needs one
+backward recursion and no further forward pass. Norms and inner products of gradients are computed from their
+factors, ⟨Σ_r u_r δ_rᵀ, Σ_s u_s ε_sᵀ⟩ = Σ_rs ⟨u_r, u_s⟩ ⟨δ_r, ε_s⟩, and the gradients themselves are never formed.
 """
 
 import math
@@ -16,9 +16,9 @@ from timemachine.base.errors import UserError
 from timemachine.language.models.recurrence import flow_back, slope_at
 from timemachine.language.models.rnn_scratch import RNNScratch
 
-# Draws whose δ are in memory at once.
+# Number of draws whose δ are in memory at once.
 _CHUNK_DRAWS = 20
-_NO_GRADIENT = "the gradient is 0 or no finite number: the states saturate, or grow without bound"
+_NO_GRADIENT = "the gradient is 0 or not finite, because the states saturate or grow without bound"
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class Window:
     """A minibatch after its forward pass.
 
     Attributes:
-        inputs: (num_steps, batch, input) X_t, what W_xh multiplies.
+        inputs: (num_steps, batch, input) X_t, the factors of W_xh.
         H: (num_steps + 1, batch, num_hiddens) H_0 … H_T.
-        losses: (num_steps, batch) nats of each token; differentiable in `H`.
-        slope: (num_steps, batch, num_hiddens) φ' at each step.
+        losses: (num_steps, batch) nats of each token, differentiable with respect to `H`.
+        slope: (num_steps, batch, num_hiddens) φ', the derivative of the activation.
         W_hh: (num_hiddens, num_hiddens).
     """
 
@@ -40,18 +40,18 @@ class Window:
     W_hh: Tensor
 
     def sent(self, loss: Tensor) -> Tensor:
-        """Return ∂loss/∂O_t W_hqᵀ (num_steps, batch, num_hiddens), what the outputs send to their own states."""
+        """Return ∂loss/∂O_t W_hqᵀ (num_steps, batch, num_hiddens), the gradient of the output at its own step."""
         return torch.autograd.grad(loss, self.H, retain_graph=True)[0][1:]
 
 
 def read_window(model: RNNScratch, X: Tensor, Y: Tensor, state: Tensor | None = None) -> Window:
-    """Read a minibatch forward.
+    """Run the forward pass over a minibatch.
 
     Args:
         model: the network.
         X: (batch, num_steps) indices.
         Y: (batch, num_steps) indices of the tokens that follow.
-        state: (batch, num_hiddens) before the first step; None for zeros.
+        state: (batch, num_hiddens) before the first step, zeros if None.
     """
     with torch.no_grad():
         states = model.hidden_states(X, state)
@@ -73,12 +73,12 @@ def linear_rnn(vocab_size: int, num_hiddens: int, radius: float, generator: Gene
 
 
 def norms_by_lag(window: Window) -> Tensor:
-    """Return ‖∂L_T/∂H_{T−k}‖ / ‖∂L_T/∂H_T‖ for k = 0 … num_steps − 1, meant over the batch, (num_steps,).
+    """Return ‖∂L_T/∂H_{T−k}‖ / ‖∂L_T/∂H_T‖ for k = 0 … num_steps − 1, averaged over the batch, (num_steps,).
 
-    L_T is the loss of the last step alone, so that all of it flows back from there.
+    L_T is the loss of the last step only.
 
     Raises:
-        UserError: the gradient is 0 from the start, or no finite number somewhere.
+        UserError: the gradient is 0 at the last step, or not finite at some step.
     """
     sent = window.sent(window.losses[-1].sum())
     delta = flow_back(sent, window.slope, window.W_hh)
@@ -89,8 +89,8 @@ def norms_by_lag(window: Window) -> Tensor:
     return relative
 
 
-def rate(norms: Tensor) -> float | None:
-    """Return the factor per step by which norms change over the second half of the lags, None if they are 0."""
+def rate_by_step(norms: Tensor) -> float | None:
+    """Return the mean factor per step of norms (num_lags,) over the second half of the lags; None if 0."""
     half = len(norms) // 2
     if norms[half] == 0:
         return None
@@ -98,14 +98,14 @@ def rate(norms: Tensor) -> float | None:
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """How gradients ĝ through gates compare with the full gradient g.
+class GradientEstimate:
+    """Truncated gradients ĝ compared with the full gradient g.
 
     Attributes:
         bias: ‖mean ĝ − g‖ / ‖g‖.
         variance: mean of ‖ĝ − mean ĝ‖² / ‖g‖².
         cosine: mean cosine of ĝ and g.
-        projections: (draws,) ⟨ĝ, g⟩ / ‖g‖², whose mean is 1 where there is no bias along g.
+        projections: (draws,) ⟨ĝ, g⟩ / ‖g‖². Their mean is 1 if ĝ has no bias along g.
     """
 
     bias: float
@@ -114,7 +114,7 @@ class Estimate:
     projections: Tensor
 
     def report(self) -> dict[str, float]:
-        """Return the numbers over all draws."""
+        """Return the entry of the report: numbers over all draws."""
         return {
             "bias": self.bias,
             "variance": self.variance,
@@ -123,10 +123,10 @@ class Estimate:
         }
 
     def sampling_error(self) -> dict[str, float | list[float]]:
-        """Return what chance does to random draws.
+        """Return the sampling error of randomly drawn gates.
 
-        `chance` is the bias that an unbiased ĝ of this variance shows over so many draws, and
-        `projection_interval` the mean projection ± 1.96 standard errors.
+        `chance` is the bias that is expected of an unbiased ĝ with this variance and number of draws.
+        `projection_interval` is the mean projection ± 1.96 standard errors.
         """
         num_draws, mean = len(self.projections), float(self.projections.mean())
         error = 1.96 * float(self.projections.std()) / math.sqrt(num_draws)
@@ -136,18 +136,18 @@ class Estimate:
         }
 
 
-def estimates(window: Window, gates: Tensor) -> dict[str, Estimate]:
-    """Compare gradients through gates with the full gradient of a window, the mean over its tokens.
+def estimate_gradients(window: Window, gates: Tensor) -> dict[str, GradientEstimate]:
+    """Compare gradients through gates with the full gradient, both of the mean loss of a window.
 
     Args:
-        window: a minibatch.
-        gates: (num_steps, draws), each draw for all rows of the minibatch.
+        window: a minibatch after its forward pass.
+        gates: (num_steps, draws); a draw holds for all rows of the minibatch.
 
     Returns:
-        The estimate of `W_hh` alone, and that of `recurrent`, W_hh, W_xh and b_h together.
+        The estimates of `W_hh`, and of `recurrent`: W_hh, W_xh and b_h together.
 
     Raises:
-        UserError: the full gradient is 0, or no finite number.
+        UserError: the full gradient is 0 or not finite.
     """
     num_draws = gates.shape[1]
     sent, slope = window.sent(window.losses.mean())[:, None], window.slope[:, None]  # (T, 1, batch, num_hiddens)
@@ -173,23 +173,23 @@ def estimates(window: Window, gates: Tensor) -> dict[str, Estimate]:
     for name, product in products.items():
         error = float(((mean - full) * (product @ (mean - full))).sum()) / sizes[name]
         length, projection = torch.cat(lengths[name]), torch.cat(projections[name])
-        # The mean of ‖ĝ‖² less ‖mean ĝ‖², which is ‖g + (mean ĝ − g)‖²; for one draw that is rounding alone.
+        # Mean of ‖ĝ‖² minus ‖mean ĝ‖² = ‖g + (mean ĝ − g)‖². With one draw this is only a rounding error.
         variance = float(length.mean()) - (error + 2 * float(projection.mean()) - 1) if num_draws > 1 else 0.0
         cosine = float((projection / length.sqrt()).mean())
-        result[name] = Estimate(math.sqrt(max(error, 0)), max(variance, 0.0), cosine, projection)
+        result[name] = GradientEstimate(math.sqrt(max(error, 0)), max(variance, 0.0), cosine, projection)
     return result
 
 
-def cost(gates: Tensor, state_bytes: int) -> dict[str, float]:
-    """Return what a window costs, meant over the draws of its gates (num_steps, draws).
+def truncation_cost(gates: Tensor, state_bytes: int) -> dict[str, float]:
+    """Return the memory and the work of a backward pass over a window, averaged over draws.
 
     Args:
-        gates: as in `estimates`; the first one leads out of the window.
-        state_bytes: size of the states of one step.
+        gates: (num_steps, draws) as in `estimate_gradients`; the first gate of a draw is not used.
+        state_bytes: size of the states of one step in bytes.
 
     Returns:
-        `kept_bytes`, the states that must be kept at once, which are those of the longest segment: detaching
-        lets the others go; `products`, the vector-Jacobian products through W_hh, one for each open gate.
+        `kept_bytes`, the size of the states of the longest segment: segments are detached, so the states of the
+        others can be freed. `products`, the number of vector-Jacobian products through W_hh, one per open gate.
     """
     longest = running = torch.ones(gates.shape[1], dtype=torch.float64)
     for gate in gates[1:]:

@@ -1,7 +1,7 @@
-"""Where backpropagation through time is cut, as gates, and training with each of the book's three strategies."""
+"""Gates that cut backpropagation through time, and training with each of the three truncations of the book."""
 
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, get_args
 
 import torch
 from torch import Generator, Tensor, nn
@@ -13,26 +13,26 @@ from timemachine.text.minibatches import sequential_partitioning
 from timemachine.training.loop import fit, make_optimizer
 from timemachine.training.state import State
 
-Strategy = Literal["full", "truncated", "randomised"]
-STRATEGIES: Sequence[Strategy] = ("full", "truncated", "randomised")
+Truncation = Literal["full", "truncated", "randomised"]
+TRUNCATIONS: tuple[Truncation, ...] = get_args(Truncation)
 
 
 def truncated_gates(num_steps: int, tau: int, offset: int = 0) -> Tensor:
-    """Return gates (num_steps,) that cut before the steps offset, offset ± tau, …, counted from 0."""
+    """Return gates (num_steps,) that are 0, a cut, at the steps offset, offset ± tau, …, and 1 elsewhere."""
     return ((torch.arange(num_steps) - offset) % tau != 0).double()
 
 
 def randomised_gates(num_steps: int, tau: float, generator: Generator) -> Tensor:
-    """Draw gates (num_steps,): ξ = 0 with probability 1/tau and 1/π with π = 1 − 1/tau, so that E ξ = 1.
+    """Draw gates (num_steps,): 0 with probability 1/tau, else 1/π with π = 1 − 1/tau.
 
-    Segments then have tau steps on average.
+    The mean of a gate is 1, and the mean length of a segment is tau steps.
     """
     pi = 1 - 1 / tau
     return torch.bernoulli(torch.full((num_steps,), pi, dtype=torch.float64), generator=generator) / pi
 
 
 class Gated(nn.Module):
-    """A model whose gradients pass through newly drawn gates at every call; only for training.
+    """A network for training whose gradients pass through gates that are drawn again at each call.
 
     Args:
         model: the network.
@@ -49,17 +49,17 @@ class Gated(nn.Module):
         return self.model(X, state, self.draw())
 
 
-def train_by_strategy(
-    params: BpttParams, strategy: Strategy, tokens: Tensor, vocab_size: int, seed: int
+def train_truncated(
+    params: BpttParams, truncation: Truncation, tokens: Tensor, vocab_size: int, seed: int
 ) -> list[float]:
-    """Train the small network of `bptt.training` and return its loss in nats per token of each epoch.
+    """Train the small network of `bptt.training`, and return its loss of each epoch in nats per token.
 
-    The seed alone fixes the initial weights and the order of the text, the same for every strategy; the cuts
-    are drawn from a generator of their own. Between minibatches the state is carried and detached.
+    The seed fixes the initial weights and the order of the text, which are the same for each truncation. The gates
+    have a generator of their own. The state is carried from minibatch to minibatch and detached between them.
 
     Args:
         params: the section `bptt`.
-        strategy: where the gradient is cut within a minibatch.
+        truncation: where the gradient is cut within a minibatch.
         tokens: (num_train,) indices.
         vocab_size: number of tokens.
         seed: one of `bptt.training.seeds`.
@@ -70,12 +70,12 @@ def train_by_strategy(
     p, T = params.training, params.num_steps
     seeds = torch.randint(2**62, (3,), generator=Generator().manual_seed(seed)).tolist()
     weights, order, cuts = (Generator().manual_seed(s) for s in seeds)
-    draw: dict[Strategy, Callable[[], Tensor | None]] = {
+    draw: dict[Truncation, Callable[[], Tensor | None]] = {
         "full": lambda: None,
         "truncated": lambda: truncated_gates(T, params.tau),
         "randomised": lambda: randomised_gates(T, params.tau, cuts),
     }
-    model = Gated(RNNScratch(vocab_size, p.num_hiddens, generator=weights), draw[strategy])
+    model = Gated(RNNScratch(vocab_size, p.num_hiddens, generator=weights), draw[truncation])
     history = fit(
         model,
         lambda: sequential_partitioning(tokens, p.batch_size, T, order),

@@ -1,4 +1,4 @@
-"""Figures in general: curves, panels, and how a figure becomes a file. The same values give the same bytes."""
+"""Curves, panels, and figures as files. The same values give the same bytes."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,13 +17,13 @@ Curve = tuple[ArrayLike, ArrayLike]
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
-    """Write a figure as PNG, without the version of the software that drew it."""
+    """Write a figure as PNG, without the version of matplotlib."""
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=100, metadata={"Software": None})
 
 
 def new_figure(width: float, height: float, layout: Literal["constrained"] | None = None) -> Figure:
-    """Return an empty figure, of inches, that looks the same whatever a user's matplotlibrc says."""
+    """Return an empty figure with a size in inches. The user's matplotlibrc has no effect on it."""
     rcdefaults()
     return Figure(figsize=(width, height), layout=layout)
 
@@ -31,10 +31,10 @@ def new_figure(width: float, height: float, layout: Literal["constrained"] | Non
 def new_axes(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
     """Return an empty figure of 7 × 3.5 inches and its labelled axes."""
     figure = new_figure(7, 3.5)
-    # Fixed margins: laying out by what the labels need would draw everything twice.
+    # Margins are fixed, because a layout that depends on the labels draws everything twice.
     axes = figure.add_axes((0.1, 0.14, 0.87, 0.82))
     axes.set(xlabel=xlabel, ylabel=ylabel)
-    axes.ticklabel_format(axis="y", scilimits=(-3, 4))  # so that numbers of any size fit the margin
+    axes.ticklabel_format(axis="y", scilimits=(-3, 4))  # numbers of any size fit the margin
     axes.grid(alpha=0.3)
     return figure, axes
 
@@ -52,8 +52,8 @@ def draw_lines(
         curves: by label.
         xlabel: label of the x axis.
         ylabel: label of the y axis.
-        levels: by label, where a dashed line stands.
-        logarithmic: axes, `x` or `y`, on a logarithmic scale.
+        levels: heights of the dashed lines, by label.
+        logarithmic: the axes, `x` or `y`, with a logarithmic scale.
     """
     figure, axes = new_axes(xlabel, ylabel)
     for label, (where, values) in curves.items():
@@ -73,16 +73,16 @@ def draw_panels(
     levels: Mapping[str, Sequence[float]],
     ylim: tuple[float, float] | None = None,
 ) -> Figure:
-    """Draw labelled curves (x, y) in a panel for each title, all on the same axes, and dashed lines at levels.
+    """Draw labelled curves (x, y) in a panel for each title, and horizontal dashed lines at levels.
 
-    A label has the same colour in all panels.
+    Panels share their axes, and a label has the same colour in all of them.
 
     Args:
         curves: by title and label.
         xlabel: label of the x axes.
         ylabel: label of the y axes.
-        levels: by label, where dashed lines stand.
-        ylim: ends of the y axes; by default 0 and where all values fit, but at most four times their median.
+        levels: heights of the dashed lines, by label.
+        ylim: limits of the y axes; by default from 0 to the largest value, but at most four times the median.
     """
     num_columns = 2
     num_rows = -(-len(curves) // num_columns)

@@ -1,29 +1,66 @@
-"""Figures of gradients through time: values in, figure out."""
+"""Figures of gradients through time: values in, figures out."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, NullLocator
 
-from timemachine.plots.figure import Curve, draw_lines, new_figure
+from timemachine.plots.figure import draw_lines, new_figure
 
 
-def draw_gradient_norms(measured: Mapping[str, Curve], predicted: Mapping[str, Curve]) -> Figure:
-    """Draw norms of gradients against lag, and where a label has a prediction, that dashed in its colour."""
-    figure = draw_lines(measured, "lag T − t", "relative norm of ∂L_T/∂h_t", logarithmic="y")
+def draw_study(report: Mapping[str, Any], curves: Mapping[str, Any]) -> dict[str, Figure]:
+    """Draw the study of gradients: `strategies`, `gradient_norm`, `estimates` and `training`.
+
+    Args:
+        report: the content of `data/results/bptt.json`.
+        curves: the content of `data/gradients/curves.json`.
+    """
+    compared = report["estimates"]
+    panels = {
+        title: {
+            label: [by_weights["W_hh"][truncation][key] for by_weights in compared.values()]
+            for label, truncation, key in (
+                ("truncated, cuts anywhere", "truncated_anywhere", measure),
+                ("randomised", "randomised", measure),
+                *([("chance alone", "randomised", "chance")] if measure == "bias" else []),
+            )
+        }
+        for title, measure in (("relative bias", "bias"), ("relative variance", "variance"))
+    }
+    losses = {name: (range(1, len(nats) + 1), nats) for name, nats in curves["training"].items()}
+    rows = ("randomised", "truncated", "full")
+    return {
+        "strategies": draw_segments(curves["text"], {name: curves["cuts"][name] for name in rows}),
+        "gradient_norm": draw_gradient_norms(curves["norms"], curves["radii"]),
+        "estimates": draw_dots(list(compared), panels),
+        "training": draw_lines(losses, "epoch", "nats per token"),
+    }
+
+
+def draw_gradient_norms(norms: Mapping[str, Sequence[float]], radii: Mapping[str, float]) -> Figure:
+    """Draw norms of gradients against lag.
+
+    Args:
+        norms: by label, for each lag from 0.
+        radii: spectral radii of some of the labels. Their powers are drawn as dashed lines of the same colour.
+    """
+    curves = {label: (np.arange(len(values)), values) for label, values in norms.items()}
+    figure = draw_lines(curves, "lag T − t", "relative norm of ∂L_T/∂h_t", logarithmic="y")
     axes = figure.axes[0]
-    for label, line in zip(measured, list(axes.lines), strict=True):
-        if label in predicted:
-            axes.plot(*predicted[label], color=line.get_color(), ls="--", lw=0.8)
+    for (label, (lags, _)), line in zip(curves.items(), list(axes.lines), strict=True):
+        if label in radii:
+            axes.plot(lags, radii[label] ** lags, color=line.get_color(), ls="--", lw=0.8)
     axes.plot([], color="0.3", ls="--", lw=0.8, label="spectral radius to the power of the lag")
     axes.legend(fontsize=8)
     return figure
 
 
 def draw_segments(text: str, starts: Mapping[str, Sequence[int]]) -> Figure:
-    """Draw a text in cells, once for each label, cut before the characters of the given indices."""
+    """Draw a text as a row of cells for each label, divided before the characters with the given indices."""
     figure = new_figure(7, 0.55 * len(starts) + 0.1)
     axes = figure.add_axes((0.13, 0, 0.86, 1))
     axes.set(xlim=(-0.3, len(text) + 0.3), ylim=(len(starts) - 0.1, -0.1))
@@ -42,7 +79,7 @@ def draw_segments(text: str, starts: Mapping[str, Sequence[int]]) -> Figure:
 
 
 def draw_dots(names: Sequence[str], panels: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
-    """Draw values by name on a logarithmic scale: a panel for each title, a kind of dot for each label."""
+    """Draw values by name on a logarithmic scale: a panel for each title, a marker for each label."""
     figure = new_figure(7, 3.5, layout="constrained")
     for axes, (title, kinds) in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True

@@ -1,1 +1,1 @@
-"""Fetch, clean, number and batch a text."""
+"""Fetch, clean, index and sample a text."""

@@ -9,10 +9,10 @@ _NON_LETTERS = re.compile("[^A-Za-z]+")
 
 
 def decode(content: bytes, name: str) -> str:
-    """Return the text in `content`: UTF-8, with or without a byte order mark, and at least one letter.
+    """Decode UTF-8, with or without a byte order mark.
 
     Raises:
-        UserError: empty, not UTF-8, or without a letter A-Z; the message starts with `name`.
+        UserError: the content is empty, not UTF-8, or has no letter A-Z. The message starts with `name`.
     """
     if not content:
         raise UserError(f"{name}: the text is empty")
@@ -26,17 +26,17 @@ def decode(content: bytes, name: str) -> str:
 
 
 def split_lines(text: str) -> list[str]:
-    """Return the lines of a text as a file would be read: only newlines end a line."""
+    """Return the lines of a text, which end with `\\n`, `\\r\\n` or `\\r` as in a text file."""
     return text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n")
 
 
 def clean_lines(text: str) -> list[str]:
-    """Clean line by line: runs of non-letters become one space, stripped, lower case (first edition)."""
+    """Clean each line as in the first edition: lower case, a space for each run of non-letters, stripped."""
     return [_NON_LETTERS.sub(" ", line).strip().lower() for line in split_lines(text)]
 
 
 def clean_whole(text: str) -> str:
-    """Clean the text at once: runs of non-letters become one space, lower case (second edition)."""
+    """Clean a whole text as in the second edition: lower case, a space for each run of non-letters."""
     return _NON_LETTERS.sub(" ", text).lower()
 
 
@@ -44,16 +44,16 @@ def tokenize(lines: list[str], level: str) -> list[list[str]]:
     """Split each line into words or characters.
 
     Raises:
-        UserError: `level` is neither `word` nor `char`.
+        ValueError: `level` is neither `word` nor `char`.
     """
     if level == "word":
         return [line.split() for line in lines]
     if level == "char":
         return [list(line) for line in lines]
-    raise UserError(f"unknown token level {level!r}; allowed: word, char")
+    raise ValueError(f"unknown token level {level!r}; allowed: word, char")
 
 
 def tokens_of(text: str, cleaning: Literal["lines", "whole"], level: str) -> list[str]:
-    """Return the token stream of a text; lines are joined with nothing between, as in the book."""
+    """Return the tokens of a text. Lines are joined without a space between them, as in the book."""
     lines = clean_lines(text) if cleaning == "lines" else [clean_whole(text)]
     return [token for line in tokenize(lines, level) for token in line]

@@ -11,7 +11,7 @@ Level = Literal["char", "word"]
 
 
 class DownloadParams(Section):
-    """Where the text comes from and which bytes it must have."""
+    """The section `download`: sources of the text and its hash."""
 
     sources: list[Text] = Field(min_length=1)
     sha256: Sha256
@@ -23,16 +23,16 @@ class DownloadParams(Section):
     @classmethod
     def _https_or_path(cls, sources: list[str]) -> list[str]:
         for source in sources:
-            # Params are shown in MLflow, in errors and in git. A password may hold a slash: any @ is too many.
+            # Params are shown in MLflow, in errors and in git. A password may have a slash, so any @ is refused.
             if "://" in source and "@" in source:
-                raise ValueError("a URL must hold no user and no password; write %40 for an @ that means neither")
+                raise ValueError("a URL must not contain a user or a password; write %40 for another @")
             if "\0" in source or ("://" in source and not source.startswith("https://")):
                 raise ValueError(f"{source!r} is neither an https URL nor a path")
         return sources
 
 
 class Split(Section):
-    """Fractions of the contiguous train, validation and test part."""
+    """Fractions of the train, validation and test part, which are contiguous."""
 
     train: Positive
     val: Positive
@@ -47,7 +47,7 @@ class Split(Section):
 
 
 class CorpusRecipe(Section):
-    """How one corpus is made from the text."""
+    """How a corpus is made from the text."""
 
     cleaning: Literal["lines", "whole"]
     level: Level
@@ -59,12 +59,12 @@ class CorpusRecipe(Section):
     @classmethod
     def _without_unk(cls, tokens: list[str]) -> list[str]:
         if "<unk>" in tokens:
-            raise ValueError("leave out <unk>, which is always there")
+            raise ValueError("leave out <unk>, which every vocabulary has")
         return tokens
 
 
 class PreprocessParams(Section):
-    """The corpora, by name, and how each is split."""
+    """The section `preprocess`: the corpora by name, and how they are split."""
 
     split: Split
     corpora: dict[Name, CorpusRecipe] = Field(min_length=1)

@@ -1,4 +1,4 @@
-"""A corpus on disk: tokens, vocabulary, and where train, validation and test begin and end."""
+"""A corpus on disk: tokens, vocabulary, and the train, validation and test part."""
 
 import hashlib
 import json
@@ -22,15 +22,15 @@ HELD_OUT: tuple[Part, Part] = ("val", "test")
 
 @dataclass(frozen=True)
 class Corpus:
-    """One long sequence of token indices and what is needed to read it.
+    """A sequence of token indices with its vocabulary and its parts.
 
     Attributes:
-        tokens: (num_tokens,) indices, of the smallest unsigned type that holds them.
-        vocabulary: the tokens they stand for.
+        tokens: (num_tokens,) indices, of the smallest unsigned type that fits.
+        vocabulary: the tokens by index.
         level: `char` or `word`.
-        unk_length: mean number of characters that an `<unk>` stands for.
+        unk_length: mean number of characters of the tokens that `<unk>` replaces.
         split: first index, and one past the last, of the contiguous parts `train`, `val`, `test`.
-        num_added: tokens at the start of the train part that are of other texts than the book.
+        num_added: number of tokens at the start of the train part that come from added texts.
     """
 
     tokens: NDArray[np.unsignedinteger]
@@ -42,12 +42,12 @@ class Corpus:
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """What makes tokens of text, and text of tokens."""
+        """The conversion between text and indices."""
         return Tokenizer(self.vocabulary, self.level)
 
     @property
     def sha256(self) -> str:
-        """The hash of all that the corpus is made of."""
+        """The hash of tokens, vocabulary and parts."""
         description = json.dumps([self.vocabulary.sha256, self._layout()], sort_keys=True)
         return hashlib.sha256(description.encode() + self.tokens.tobytes()).hexdigest()
 
@@ -57,7 +57,7 @@ class Corpus:
         return self.tokens[begin:end]
 
     def characters(self, indices: NDArray[np.unsignedinteger]) -> NDArray[np.float64]:
-        """Return how many characters of cleaned text each of the tokens (num_tokens,) stands for."""
+        """Return the number of characters of cleaned text for each of the tokens (num_tokens,)."""
         if self.level == "char":
             return np.ones(len(indices))
         lengths = np.array([len(token) + 1 for token in self.vocabulary.tokens], dtype=np.float64)
@@ -65,20 +65,20 @@ class Corpus:
         return lengths[indices]
 
     def num_characters(self, indices: NDArray[np.unsignedinteger]) -> float:
-        """Return how many characters of cleaned text the tokens stand for in all, one space for each word."""
+        """Return the number of characters of cleaned text of all tokens; a word includes the space after it."""
         return float(self.characters(indices).sum())
 
     def save(self, folder: str | Path) -> None:
         """Write `tokens.npy`, `vocabulary.json` and `split.json` into a folder."""
         folder = Path(folder)
-        content = BytesIO()  # into a file, numpy does not notice that the disk is full
+        content = BytesIO()  # numpy does not notice a full disk when it writes to a file
         np.save(content, self.tokens, allow_pickle=False)
         write_bytes(folder / "tokens.npy", content.getvalue())
         self.vocabulary.save(folder / "vocabulary.json")
         write_json(folder / "split.json", self._layout())
 
     def _layout(self) -> dict[str, Any]:
-        """Return what `split.json` holds."""
+        """Return the content of `split.json`."""
         return {
             "level": self.level,
             "unk_length": self.unk_length,
@@ -91,7 +91,7 @@ class Corpus:
         """Read a corpus.
 
         Raises:
-            UserError: a file is absent, damaged, or does not fit the others.
+            UserError: a file does not exist, is damaged, or does not fit the others.
         """
         folder = Path(folder)
         vocabulary = Vocabulary.load(folder / "vocabulary.json")
@@ -99,7 +99,7 @@ class Corpus:
         try:
             with path.open("rb") as file:
                 tokens = np.lib.format.read_array(file, allow_pickle=False)
-        except (OSError, ValueError, MemoryError) as error:  # a damaged size may be any
+        except (OSError, ValueError, MemoryError) as error:  # MemoryError: a damaged shape
             raise UserError(f"{path}: {error}; `dvc repro` makes it again") from None
         if tokens.ndim != 1 or tokens.dtype.kind != "u" or (tokens.size and tokens.max() >= len(vocabulary)):
             raise UserError(f"{path}: not indices into {folder / 'vocabulary.json'}; `dvc repro` makes it again")

@@ -1,7 +1,6 @@
-"""Get a file of known content from the first source that has it.
+"""Get a file with a known hash from the first source that has it.
 
-A source is an https URL or a path. What a source sends is checked against the SHA-256 in memory, so that
-wrong bytes never touch the disk.
+A source is an https URL or a path. The SHA-256 is checked in memory, before anything is written to disk.
 """
 
 import hashlib
@@ -22,7 +21,7 @@ _CHUNK_BYTES = 1 << 16
 
 
 class SourceError(Exception):
-    """Why one source did not deliver."""
+    """The reason why a source failed."""
 
 
 def fetch(
@@ -35,19 +34,19 @@ def fetch(
     root: Path,
     report: Callable[[str], None] = print,
 ) -> bytes:
-    """Return the first source's content whose SHA-256 is the wanted one.
+    """Return the content of the first source that has the expected SHA-256.
 
     Args:
         sources: https URLs or paths, tried in order; relative paths start at `root`.
-        sha256: the wanted hash, in hexadecimal.
-        max_bytes: a source with more bytes is refused.
-        timeout_s: time for one source in seconds, retries and name look-up included.
-        retries: further tries of one URL after a failed connection or a 5xx answer.
+        sha256: the expected hash, in hexadecimal.
+        max_bytes: largest size of a source in bytes.
+        timeout_s: time limit for a source in seconds, including retries and the name look-up.
+        retries: number of further requests to a URL after a failed connection or a 5xx status.
         root: folder that relative paths start from.
-        report: takes one line per source that failed.
+        report: called with a line for each source that failed.
 
     Raises:
-        UserError: no source delivered; the message has the reason of each.
+        UserError: all sources failed; the message has the reason of each.
     """
     reasons = []
     for source in sources:
@@ -62,14 +61,14 @@ def fetch(
             return content
         except SourceError as error:
             reasons.append(f"{source}: {error}")
-            report(f"passing over {reasons[-1]}")
-    raise UserError("download.sources: none delivered the text: " + "; ".join(reasons))
+            report(f"source failed: {reasons[-1]}")
+    raise UserError("download.sources: all sources failed: " + "; ".join(reasons))
 
 
 def _read(path: Path, max_bytes: int) -> bytes:
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise SourceError("not a file")  # nobody may ever write into a pipe
+            raise SourceError("not a file")  # reading a pipe may block forever
         with path.open("rb") as file:
             content = file.read(max_bytes + 1)
     except OSError as error:
@@ -80,7 +79,7 @@ def _read(path: Path, max_bytes: int) -> bytes:
 
 
 def _within(timeout_s: float, work: Callable[[], bytes]) -> bytes:
-    """Run `work` in a thread and give up after `timeout_s`: a name look-up has no time-out of its own."""
+    """Call `work` in a thread with a time limit, because a name look-up has none."""
     outcome: list[bytes | SourceError] = []
 
     def body() -> None:
@@ -107,7 +106,7 @@ def _download(url: str, max_bytes: int, timeout_s: float, retries: int) -> bytes
     content = bytearray()
     with requests.Session() as session:
         session.max_redirects = 5
-        # Only https is mounted: a redirect to anything else has no adapter and fails.
+        # Only https is mounted, so a redirect to another scheme finds no adapter and fails.
         session.adapters.clear()
         session.mount("https://", HTTPAdapter(max_retries=retry))
         try:
@@ -126,7 +125,7 @@ def _download(url: str, max_bytes: int, timeout_s: float, retries: int) -> bytes
 
 
 def _reason(error: requests.RequestException) -> str:
-    """Return the innermost cause in one short line; requests nests them with addresses of objects."""
+    """Return the innermost cause in one line. requests nests causes, whose texts have addresses of objects."""
     inner: BaseException = error
     while inner.args and isinstance(getattr(inner, "reason", inner.args[0]), BaseException):
         inner = getattr(inner, "reason", inner.args[0])

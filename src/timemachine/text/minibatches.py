@@ -1,8 +1,8 @@
-"""Three ways to cut minibatches out of one long sequence.
+"""Three ways to sample minibatches from a long sequence.
 
-Each takes tokens of shape (num_tokens,) and returns pairs (X, Y) of shape (batch, num_steps), where Y is X
-shifted by one token, on the device of `tokens`. What is random comes from a generator on the CPU, so that
-every device sees the same minibatches.
+Each takes tokens of shape (num_tokens,) and returns pairs (X, Y) of shape (batch, num_steps) on the device of the
+tokens, where Y is X shifted by one token. Random numbers are drawn on the CPU, so the minibatches are the same on
+every device.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,12 +16,12 @@ from timemachine.base.errors import UserError
 
 @dataclass(frozen=True)
 class Minibatches:
-    """Pairs (X, Y), cut out of the tokens when they are wanted.
+    """An iterable of pairs (X, Y), which are copied from the tokens during iteration.
 
     Attributes:
         tokens: (num_tokens,) indices.
-        starts: for each minibatch, (batch,) positions where its subsequences begin.
-        num_steps: tokens of a subsequence.
+        starts: for each minibatch, (batch,) positions of the first tokens of its subsequences.
+        num_steps: number of tokens of a subsequence.
     """
 
     tokens: Tensor
@@ -41,8 +41,8 @@ class Minibatches:
 def random_sampling(tokens: Tensor, batch_size: int, num_steps: int, generator: Generator) -> Minibatches:
     """Return subsequences that do not overlap, in random order.
 
-    A random offset of 0 … num_steps − 1 tokens is dropped and the rest cut into
-    ⌊(len − 1) / num_steps⌋ subsequences; those that do not fill a minibatch are left out.
+    A random number of 0 … num_steps − 1 tokens is dropped first. The rest is divided into ⌊(len − 1) / num_steps⌋
+    subsequences; those that do not fill a minibatch are left out.
 
     Raises:
         UserError: too few tokens for one minibatch at the largest offset.
@@ -58,10 +58,10 @@ def random_sampling(tokens: Tensor, batch_size: int, num_steps: int, generator: 
 def sequential_partitioning(
     tokens: Tensor, batch_size: int, num_steps: int, generator: Generator | None
 ) -> Minibatches:
-    """Fold the sequence into `batch_size` rows and step through them side by side.
+    """Divide the sequence into `batch_size` rows, and return consecutive subsequences of all rows.
 
-    Row i of each minibatch continues row i of the one before. A random offset of 0 … num_steps tokens is
-    dropped first; none without a generator.
+    Row i of a minibatch continues row i of the minibatch before. A random number of 0 … num_steps tokens is
+    dropped first, or none without a generator.
 
     Raises:
         UserError: too few tokens for one minibatch at the largest offset.
@@ -77,12 +77,12 @@ def sequential_partitioning(
 def windows(
     tokens: Tensor, batch_size: int, num_steps: int, generator: Generator | None, stride: int = 1
 ) -> Minibatches:
-    """Return all windows of `num_steps` + 1 tokens at a stride, shuffled if there is a generator.
+    """Return all windows of `num_steps` + 1 tokens at multiples of a stride, shuffled if there is a generator.
 
     The last minibatch may be smaller.
 
     Raises:
-        UserError: not even one window.
+        UserError: too few tokens for one window.
     """
     _require(tokens, num_steps + 1, 1, num_steps)
     starts = torch.arange(0, len(tokens) - num_steps, stride, device=tokens.device)

@@ -1,4 +1,4 @@
-"""Tokens to numbers and back."""
+"""Conversion between tokens and indices."""
 
 import hashlib
 import json
@@ -16,20 +16,16 @@ UNK = "<unk>"
 
 
 class Vocabulary:
-    """A bijection between tokens and 0 … len − 1, with `<unk>` for whatever it does not know.
+    """A bijection between tokens and the indices 0 … len − 1. Unknown tokens have the index of `<unk>`.
 
     Args:
-        tokens: all tokens by index, `<unk>` among them.
-
-    Raises:
-        UserError: a token occurs twice, or `<unk>` is missing.
+        tokens: distinct tokens by index, including `<unk>`.
     """
 
     def __init__(self, tokens: Sequence[str]) -> None:
         self.tokens = list(tokens)
         self._index = {token: index for index, token in enumerate(self.tokens)}
-        if len(self._index) != len(self.tokens) or UNK not in self._index:
-            raise UserError(f"a vocabulary needs distinct tokens and {UNK}")
+        assert len(self._index) == len(self.tokens), "duplicate tokens"
         self.unk = self._index[UNK]
 
     @classmethod
@@ -41,11 +37,11 @@ class Vocabulary:
         min_freq: int = 0,
         reserved_tokens: Sequence[str] = (),
     ) -> "Vocabulary":
-        """Make the vocabulary of a token stream.
+        """Return the vocabulary of all tokens with a count of at least `min_freq`.
 
-        Tokens of count ≥ `min_freq` are kept. `frequency` is the first edition's order: `<unk>`, the reserved
-        tokens, then by falling count, ties by first appearance. `sorted` is the second edition's: everything,
-        `<unk>` and reserved tokens too, in the order of its characters.
+        The order `frequency` is that of the first edition: `<unk>`, the reserved tokens, then the others by
+        descending count, and by first occurrence if counts are equal. The order `sorted` is that of the second
+        edition: all tokens, including `<unk>` and the reserved ones, sorted as strings.
         """
         special = [UNK, *reserved_tokens]
         kept = [t for t, count in Counter(tokens).most_common() if count >= min_freq and t not in special]
@@ -85,11 +81,11 @@ class Vocabulary:
 
     @property
     def sha256(self) -> str:
-        """The hash of the tokens in order: two vocabularies with it are the same."""
+        """The hash of the tokens in their order."""
         return hashlib.sha256(json.dumps(self.tokens).encode()).hexdigest()
 
     def save(self, path: str | Path) -> None:
-        """Write the tokens, in order, as JSON."""
+        """Write the tokens in their order as JSON."""
         write_text(path, json.dumps({"tokens": self.tokens}, ensure_ascii=False, indent=0) + "\n")
 
     @classmethod
@@ -97,34 +93,33 @@ class Vocabulary:
         """Read a vocabulary.
 
         Raises:
-            UserError: the file is absent, damaged, or not a vocabulary.
+            UserError: the file does not exist, is damaged, or is not a vocabulary.
         """
         content = read_json(path)
         tokens = content.get("tokens") if isinstance(content, dict) else None
         if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
             raise UserError(f"{path}: not a vocabulary; `dvc repro` makes it again")
-        try:
-            return cls(tokens)
-        except ValueError as error:
-            raise UserError(f"{path}: {error}; `dvc repro` makes it again") from None
+        if len(set(tokens)) < len(tokens) or UNK not in tokens:
+            raise UserError(f"{path}: duplicate tokens, or no {UNK}; `dvc repro` makes it again")
+        return cls(tokens)
 
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """Text to indices and back.
+    """Conversion between text and indices.
 
     Attributes:
-        vocabulary: the tokens.
-        level: whether they are characters or words.
+        vocabulary: the tokens by index.
+        level: `char` or `word`.
     """
 
     vocabulary: Vocabulary
     level: Level
 
     def encode(self, text: str) -> list[int]:
-        """Return the indices of a text's characters or words; unknown ones become `<unk>`."""
+        """Return the indices of the characters or words of a text."""
         return self.vocabulary[list(text) if self.level == "char" else text.split()]
 
     def decode(self, indices: Sequence[int]) -> str:
-        """Return the text of indices; words are joined by a space."""
+        """Return the text of indices. Words are joined by a space."""
         return ("" if self.level == "char" else " ").join(self.vocabulary.to_tokens(indices))
