@@ -29,10 +29,11 @@ from filelock import FileLock
 from graph import ROOT
 from mlflow import MlflowClient
 from repository import Repository
+from small_pipeline import goes_on, make_small_pipeline, repro_broken_off
 from tiny import ALL_STAGES, make_project, run_stage, tiny_params, write_params
 
-from timemachine.pipeline import dvc
 from timemachine.pipeline.lock import md5_of
+from timemachine.pipeline.repair import repair
 
 KILLS_PER_RUN = 5
 # How long processes that were asked to end, or whose DVC is gone, may take.
@@ -92,7 +93,7 @@ class Victim:
         # Into a file: with a pipe one would wait for stages that outlive their DVC.
         with (self.folder.parent / "said").open("w") as said:
             return subprocess.Popen(
-                dvc.command("repro"),
+                [sys.executable, "-m", "timemachine.cli", "repro"],
                 cwd=self.folder,
                 env=self.repository.environment(),
                 stdout=said,
@@ -112,7 +113,9 @@ class Victim:
         assert self.start().wait() == 0, self.said()
 
     def is_sound(self, expected: dict[str, bytes]) -> None:
-        """Check that what is there is whole, readable and free."""
+        """Check that after a repair everything is whole, readable and free, and a second repair finds nothing."""
+        repair(self.folder, print)
+        assert said_by_repair(self.folder) == []
         self.repository.dvc("status")
         for name, content in results(self.folder).items():
             assert content == expected[name], f"{name} is not what it will be"
@@ -225,58 +228,24 @@ def test_a_pipeline_killed_at_random_moments_goes_on_and_ends_in_the_same_bytes(
     assert num_resumed or kills < 50
 
 
-# DVC, broken off before one of its file operations: killed, or from there on as on a full disk. It ends with their
-# number. Moments drawn from a run seldom hit what takes milliseconds, as to note a run in the cache.
-BROKEN_OFF = """if True:
-    import errno, itertools, os, signal, sys
-    from timemachine.pipeline.safe_dvc import main
-    number, way = int(sys.argv.pop(1)), sys.argv.pop(1)
-    numbers = itertools.count(1)
-    changes = ("os.mkdir", "os.rename", "os.link", "os.symlink", "os.remove", "os.rmdir")
-    def break_off(event, arguments):
-        writes = event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR)
-        if (writes or event in changes) and next(numbers) >= number:
-            if way == "kill":
-                os.kill(os.getpid(), signal.SIGKILL)
-            elif event not in changes[4:]:
-                raise OSError(errno.ENOSPC, "No space left on device", arguments[0])
-    sys.addaudithook(break_off)
-    try:
-        main()
-    finally:
-        print(next(numbers) - 1)
-"""
+def said_by_repair(folder: Path) -> list[str]:
+    said: list[str] = []
+    repair(folder, said.append)
+    return said
 
 
 def test_dvc_broken_off_before_any_of_its_file_operations_goes_on(
     tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    whole = tmp_path / "whole"
-    whole.mkdir()
-    (whole / "text").write_text("one two three")
-    (whole / "dvc.yaml").write_text(
-        "stages:\n"
-        "  words: {cmd: mkdir words; cp text words/a; cp text words/b, deps: [text], outs: [words]}\n"
-        "  report: {cmd: cat words/* > report, deps: [words], metrics: [report: {cache: false}]}\n"
-    )
-    assert dvc.run(whole, "init", "--no-scm", "--quiet").returncode == 0
-
-    def repro(number: int, way: str) -> subprocess.CompletedProcess[str]:
-        folder = shutil.copytree(whole, tmp_path / str(number))
-        command = [sys.executable, "-c", BROKEN_OFF, str(number), way, "repro"]
-        return subprocess.run(
-            command, cwd=folder, env=dvc.environment(), capture_output=True, text=True, check=False
-        )
-
-    num_operations = int(repro(sys.maxsize, "kill").stdout.splitlines()[-1])
-    numbers = random.Random(0).sample(range(1, num_operations + 1), request.config.getoption("--kills"))
+    whole = make_small_pipeline(tmp_path / "whole")
+    counted = Path(shutil.copytree(whole, tmp_path / "counted"))
+    num_operations = int(repro_broken_off(counted, sys.maxsize, "kill").stdout.splitlines()[-1])
+    kills = min(request.config.getoption("--kills"), num_operations)
+    numbers = random.Random(0).sample(range(1, num_operations + 1), kills)
     for number, way in zip(numbers, itertools.cycle(["kill", "fill"]), strict=False):
-        broken = repro(number, way)
-        for arguments in (["status"], ["repro"]):
-            done = dvc.run(tmp_path / str(number), *arguments, capture_output=True)
-            assert done.returncode == 0, (number, way, broken, done)
-        assert (tmp_path / str(number) / "report").read_text() == 2 * "one two three"
-        assert broken.returncode == -signal.SIGKILL or way == "fill"
+        folder = Path(shutil.copytree(whole, tmp_path / str(number)))
+        repro_broken_off(folder, number, way)
+        goes_on(folder)
 
 
 def test_a_signal_says_where_a_training_stopped_and_the_next_one_goes_on_from_there(project: Path) -> None:

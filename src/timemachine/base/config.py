@@ -141,7 +141,7 @@ def _refuse_duplicate_keys(root: yaml.Node | None) -> None:
         if isinstance(node, yaml.MappingNode):
             lines: dict[tuple[str, str], int] = {}
             for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-                line = key.start_mark.line + 1
+                line = key.start_mark.line + 1  # type: ignore[union-attr] # a loaded node has its place
                 if first := lines.get((key.tag, key.value)):
                     raise UserError(f"line {line}: duplicate key {_short(key.value)}, first in line {first}")
                 lines[key.tag, key.value] = line
