@@ -36,14 +36,13 @@ from statsmodels.tsa.statespace.exponential_smoothing import ExponentialSmoothin
 from statsmodels.tsa.statespace.sarimax import SARIMAX
 from statsmodels.tsa.statespace.structural import UnobservedComponents
 
-from timemachine.forecasting.evaluation.lags import choice_of
 from timemachine.forecasting.models.regression import Affine, ridge
 from timemachine.forecasting.series.source import noisy_sine
-from timemachine.forecasting.strategies.backtest import choose
-from timemachine.forecasting.strategies.candidates import candidates
+from timemachine.forecasting.strategies.backtest import choose_forecasters
+from timemachine.forecasting.strategies.candidates import Choice, candidates
+from timemachine.forecasting.strategies.feedback import rmse
 from timemachine.forecasting.strategies.harmonic import harmonic
-from timemachine.forecasting.strategies.steps import rmse
-from timemachine.forecasting.strategies.strategies import Forecast, Forecaster, Origins, recursive
+from timemachine.forecasting.strategies.lag_strategies import FittedForecaster, Forecaster, Origins, recursive
 from timemachine.pipeline import params
 from timemachine.pipeline.params import Params
 
@@ -64,7 +63,7 @@ class Fitted(NamedTuple):
     """
 
     predictions: Array
-    forecast: Forecast
+    forecast: FittedForecaster
     converged: bool = True
 
 
@@ -83,14 +82,14 @@ Competitor = Callable[[Array, int], Fitted]  # from observed points (n,) and a h
 def our_competitors(checked: Params) -> dict[str, Competitor]:
     """Return the project's forecasters; what they choose, they choose on the observed points."""
     backtest = checked.backtest
-    choice = choice_of(checked)
+    choice = Choice.of(backtest, checked.choose_tau)
 
     def of(name: str) -> Forecaster:
         return lambda x: candidates(x, choice, backtest.horizon, [name])[name](x)
 
-    def chosen(x: Array) -> Forecast:
+    def chosen(x: Array) -> FittedForecaster:
         found = candidates(x, choice, backtest.horizon)
-        (name,), _ = choose(found, x, choice.first, choice.horizon, choice.num_folds)
+        (name,), _ = choose_forecasters(found, x, choice.first, choice.horizon, choice.num_folds)
         return found[name](x)
 
     return {
@@ -174,7 +173,7 @@ def _in_state_space(make: Callable[[Array], Sequence[Any]]) -> Competitor:
     return fit
 
 
-def _filtered(results: Any, num_observed: int) -> Forecast:
+def _filtered(results: Any, num_observed: int) -> FittedForecaster:
     """Return the forecasts of a state-space model x_t = d + Z a_t, a_{t+1} = c + T a_t, of one filter pass."""
 
     def forecast(x: Array, origins: Origins, horizon: int) -> Array:
