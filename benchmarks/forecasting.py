@@ -1,22 +1,21 @@
 """Accuracy and seconds of our forecasters against those of statsmodels, on the book's noisy sine.
 
-x_t = sin(0.01 t) + N(0, 0.2²): 604 of 1,000 points are observed, in which the sine has not yet finished its period
-of 628, and the root mean squared error (RMSE) of the best possible forecast is 0.2. On every seed all competitors
-run in turn, each with one series at a time:
+x_t = sin(0.01 t) + N(0, 0.2²): 604 of 1,000 points are observed, less than the period of 628, and the root mean
+squared error (RMSE) of the best possible forecast is 0.2. For every seed, all competitors run one after another,
+each with one series at a time:
 
-- multistep: RMSE of one forecast of the 396 points ahead; the seconds are those of fitting, of choosing what a
-  competitor chooses, and of this forecast;
-- 64 steps: RMSE of the prediction 64 steps ahead of every origin from 604 on. Parameters stay as fitted to the 604
-  points and only the state goes on: autoregressions are fed their own predictions from the last true values,
-  models in state-space form filter the whole series once (`results.append(…, refit=False)`), and a harmonic
-  regression is a function of time, which no new value changes. That both ways give the same first forecast is
-  checked.
+- multistep: RMSE of one forecast of the next 396 points. The seconds include fitting, the choice of
+  hyperparameters, and this forecast.
+- 64 steps: RMSE of the prediction 64 steps ahead from every origin from 604 on. Parameters stay as fitted to the 604
+  points, and only the state is updated: autoregressions feed back their predictions from the last true values,
+  state-space models filter the whole series once (`results.append(…, refit=False)`), and a harmonic regression is a
+  function of time, so it does not change. The benchmark checks that both ways give the same first forecast.
 
 Sizes, lags, penalties and rolling origins are those of params.yaml (series, choose_tau, backtest). statsmodels'
-optimisers may take many more iterations than by default; on how many seeds one gave up all the same (of any of the
-four orders that AIC chooses from) is a column. Without narrow bounds on its period the cycle of
-UnobservedComponents often misses the sine, so that it also runs with bounds from a quarter of the observed points
-to four times as many: a hint that harmonic regression, which looks at all frequencies, does without.
+optimisers may take many more iterations than by default; a column counts the seeds for which one did not converge
+(for any of the four orders that AIC chooses from). Without narrow bounds on its period, the cycle of
+UnobservedComponents often misses the sine, so it also runs with bounds from a quarter of the observed points to
+four times as many. Harmonic regression searches all frequencies and needs no such bounds.
 
 Run: python benchmarks/forecasting.py [--seeds N]
 """
@@ -54,12 +53,12 @@ MAX_ITERATIONS = 500
 
 
 class Fitted(NamedTuple):
-    """What a competitor makes of observed points.
+    """A competitor fitted to observed points.
 
     Attributes:
-        predictions: (horizon,) of the points that follow.
-        forecast: the same model, parameters fixed, from later origins.
-        converged: whether its optimiser says so.
+        predictions: (horizon,) of the next points.
+        forecast: the same model with the same parameters, from later origins.
+        converged: whether its optimiser converged.
     """
 
     predictions: Array
@@ -68,7 +67,7 @@ class Fitted(NamedTuple):
 
 
 class Result(NamedTuple):
-    """How a competitor did on one seed."""
+    """The errors and seconds of a competitor for one seed."""
 
     multistep: float
     k_step: float
@@ -80,7 +79,7 @@ Competitor = Callable[[Array, int], Fitted]  # from observed points (n,) and a h
 
 
 def our_competitors(checked: Params) -> dict[str, Competitor]:
-    """Return the project's forecasters; what they choose, they choose on the observed points."""
+    """Return the project's forecasters; they choose hyperparameters by the observed points."""
     backtest = checked.backtest
     choice = Choice.of(backtest, checked.choose_tau)
 
@@ -162,7 +161,7 @@ def _autoregression(make: Callable[[Array], Any]) -> Competitor:
 
 
 def _in_state_space(make: Callable[[Array], Sequence[Any]]) -> Competitor:
-    """Return the competitor that fits state-space models and takes the one of lowest AIC."""
+    """Return the competitor that fits state-space models and uses the one of lowest AIC."""
 
     def fit(observed: Array, horizon: int) -> Fitted:
         all_results = [model.fit(disp=False, maxiter=MAX_ITERATIONS) for model in make(observed)]
@@ -174,7 +173,7 @@ def _in_state_space(make: Callable[[Array], Sequence[Any]]) -> Competitor:
 
 
 def _filtered(results: Any, num_observed: int) -> FittedForecaster:
-    """Return the forecasts of a state-space model x_t = d + Z a_t, a_{t+1} = c + T a_t, of one filter pass."""
+    """Return the forecasts of a state-space model x_t = d + Z a_t, a_{t+1} = c + T a_t, from one filter pass."""
 
     def forecast(x: Array, origins: Origins, horizon: int) -> Array:
         passed = results.append(x[0, num_observed:], refit=False).filter_results

@@ -17,13 +17,12 @@ K = TypeVar("K")
 
 @dataclass(frozen=True)
 class Backtest:
-    """Forecasts of series from every origin first, first + 1, …, T − 1, and their errors.
+    """Forecasts of series x (num_series, T) from every origin first, first + 1, …, T − 1, and their errors.
 
     Attributes:
         first: index of the first value that the first forecast does not know.
         predictions: (num_series, num_origins, horizon); column k − 1 of origin i is for index first + i + k − 1.
-        errors: (num_series, num_origins, horizon), predictions minus true values; NaN beyond the end of the
-        series.
+        errors: (num_series, num_origins, horizon) of predictions minus true values; NaN beyond the end of x.
     """
 
     first: int
