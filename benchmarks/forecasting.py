@@ -1,21 +1,21 @@
-"""Accuracy and seconds of our forecasters compared with those of statsmodels, on the book's noisy sine.
+"""Accuracy and seconds of our forecasters against those of statsmodels, on the book's noisy sine.
 
-x_t = sin(0.01 t) + N(0, 0.2²). 604 of 1,000 points are observed, less than the period of 628, and the root mean
-squared error (RMSE) of the best possible forecast is 0.2. All competitors run in turn for each seed, with one
-series at a time:
+x_t = sin(0.01 t) + N(0, 0.2²): 604 of 1,000 points are observed, less than the period of 628, and the root mean
+squared error (RMSE) of the best possible forecast is 0.2. For every seed, all competitors run one after another,
+each with one series at a time:
 
-- multistep: RMSE of one forecast of the 396 points ahead. The seconds include fitting, the choice of
+- multistep: RMSE of one forecast of the next 396 points. The seconds include fitting, the choice of
   hyperparameters, and this forecast.
-- 64 steps: RMSE of the predictions 64 steps ahead of each origin from 604 on. Parameters stay those of the fit to
-  604 points and only the state is updated: autoregressions start from the last true values, state-space models
-  filter the whole series once (`results.append(…, refit=False)`), and a harmonic regression is a function of time
-  alone. An assertion checks that both ways give the same first forecast.
+- 64 steps: RMSE of the prediction 64 steps ahead from every origin from 604 on. Parameters stay as fitted to the 604
+  points, and only the state is updated: autoregressions feed back their predictions from the last true values,
+  state-space models filter the whole series once (`results.append(…, refit=False)`), and a harmonic regression is a
+  function of time, so it does not change. The benchmark checks that both ways give the same first forecast.
 
-Sizes, lags, penalties and rolling origins are those of params.yaml (series, choose_tau, backtest). The optimisers
-of statsmodels may take many more iterations than by default. A column counts the seeds on which one of them did
-not converge, for any of the four orders that AIC chooses from. Without narrow bounds on its period, the cycle of
-UnobservedComponents often misses the sine. It therefore also runs with bounds from a quarter of the number of
-observed points to four times that number. Harmonic regression gets no such hint.
+Sizes, lags, penalties and rolling origins are those of params.yaml (series, choose_tau, backtest). statsmodels'
+optimisers may take many more iterations than by default; a column counts the seeds for which one did not converge
+(for any of the four orders that AIC chooses from). Without narrow bounds on its period, the cycle of
+UnobservedComponents often misses the sine, so it also runs with bounds from a quarter of the observed points to
+four times as many. Harmonic regression searches all frequencies and needs no such bounds.
 
 Run: python benchmarks/forecasting.py [--seeds N]
 """
@@ -35,14 +35,13 @@ from statsmodels.tsa.statespace.exponential_smoothing import ExponentialSmoothin
 from statsmodels.tsa.statespace.sarimax import SARIMAX
 from statsmodels.tsa.statespace.structural import UnobservedComponents
 
-from timemachine.forecasting.evaluation.lags import choice_of
 from timemachine.forecasting.models.regression import Affine, ridge
 from timemachine.forecasting.series.source import noisy_sine
-from timemachine.forecasting.strategies.backtest import choose
-from timemachine.forecasting.strategies.candidates import candidates
+from timemachine.forecasting.strategies.backtest import choose_forecasters
+from timemachine.forecasting.strategies.candidates import Choice, candidates
+from timemachine.forecasting.strategies.feedback import rmse
 from timemachine.forecasting.strategies.harmonic import harmonic
-from timemachine.forecasting.strategies.steps import rmse
-from timemachine.forecasting.strategies.strategies import Forecast, Forecaster, Origins, recursive
+from timemachine.forecasting.strategies.lag_strategies import FittedForecaster, Forecaster, Origins, recursive
 from timemachine.pipeline import params
 from timemachine.pipeline.params import Params
 
@@ -54,21 +53,21 @@ MAX_ITERATIONS = 500
 
 
 class Fitted(NamedTuple):
-    """A competitor that was fitted to observed points.
+    """A competitor fitted to observed points.
 
     Attributes:
-        predictions: (horizon,) of the points that follow.
+        predictions: (horizon,) of the next points.
         forecast: the same model with the same parameters, from later origins.
         converged: whether its optimiser converged.
     """
 
     predictions: Array
-    forecast: Forecast
+    forecast: FittedForecaster
     converged: bool = True
 
 
 class Result(NamedTuple):
-    """The scores of a competitor for one seed."""
+    """The errors and seconds of a competitor for one seed."""
 
     multistep: float
     k_step: float
@@ -80,16 +79,16 @@ Competitor = Callable[[Array, int], Fitted]  # from observed points (n,) and a h
 
 
 def our_competitors(checked: Params) -> dict[str, Competitor]:
-    """Return the forecasters of this project. Hyperparameters are chosen on the observed points."""
+    """Return the project's forecasters; they choose hyperparameters by the observed points."""
     backtest = checked.backtest
-    choice = choice_of(checked)
+    choice = Choice.of(backtest, checked.choose_tau)
 
     def of(name: str) -> Forecaster:
         return lambda x: candidates(x, choice, backtest.horizon, [name])[name](x)
 
-    def chosen(x: Array) -> Forecast:
+    def chosen(x: Array) -> FittedForecaster:
         found = candidates(x, choice, backtest.horizon)
-        (name,), _ = choose(found, x, choice.first, choice.horizon, choice.num_folds)
+        (name,), _ = choose_forecasters(found, x, choice.first, choice.horizon, choice.num_folds)
         return found[name](x)
 
     return {
@@ -162,7 +161,7 @@ def _autoregression(make: Callable[[Array], Any]) -> Competitor:
 
 
 def _in_state_space(make: Callable[[Array], Sequence[Any]]) -> Competitor:
-    """Return the competitor that fits state-space models and chooses the one with the lowest AIC."""
+    """Return the competitor that fits state-space models and uses the one of lowest AIC."""
 
     def fit(observed: Array, horizon: int) -> Fitted:
         all_results = [model.fit(disp=False, maxiter=MAX_ITERATIONS) for model in make(observed)]
@@ -173,7 +172,7 @@ def _in_state_space(make: Callable[[Array], Sequence[Any]]) -> Competitor:
     return fit
 
 
-def _filtered(results: Any, num_observed: int) -> Forecast:
+def _filtered(results: Any, num_observed: int) -> FittedForecaster:
     """Return the forecasts of a state-space model x_t = d + Z a_t, a_{t+1} = c + T a_t, from one filter pass."""
 
     def forecast(x: Array, origins: Origins, horizon: int) -> Array:
@@ -191,7 +190,7 @@ def _filtered(results: Any, num_observed: int) -> Forecast:
 
 
 def run(competitor: Competitor, x: Array, num_observed: int, k: int) -> Result:
-    """Fit a competitor to the first points of a series (num_points,) and forecast the others."""
+    """Fit a competitor to the first points of a series (T,) and forecast the others."""
     begin = time.perf_counter()
     predictions, forecast, converged = competitor(x[:num_observed], len(x) - num_observed)
     seconds = time.perf_counter() - begin
@@ -202,7 +201,7 @@ def run(competitor: Competitor, x: Array, num_observed: int, k: int) -> Result:
 
 
 def main() -> None:
-    """Print a row for each competitor: errors, median seconds, their ratio to harmonic's, and failures."""
+    """Print a row per competitor: both errors, median seconds, their ratio to harmonic's, and failures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seeds", type=int, default=20)
     options = parser.parse_args()

@@ -1,7 +1,7 @@
 """Compare strategies of forecasting many steps, from rolling origins.
 
-Reads `backtest`, `choose_tau`, `series`, `train_ar` and the horizons of `evaluate_forecast` of params.yaml, and
-data/series/series.csv; writes backtest.json and figures/backtest/ below data/reports/, and data/forecasts/.
+Reads `backtest`, `choose_tau`, `series`, `train_ar` and `evaluate_forecast` of params.yaml, and
+data/series/series.csv; writes data/results/backtest.json and data/forecasts/backtest/.
 Run: python stages/backtest.py
 """
 
@@ -9,36 +9,32 @@ from pathlib import Path
 
 from timemachine.base.errors import about
 from timemachine.base.files import write_json, write_table
-from timemachine.forecasting.evaluation import comparison as strategies
-from timemachine.forecasting.evaluation import lags
+from timemachine.forecasting.evaluation import backtests, error_growth
 from timemachine.forecasting.series.source import Series, replicas
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
-from timemachine.plots.figure import save_figure
 
 
-def run(params: Params, series: Path, report: Path, horizons: Path, drawn: Path) -> None:
-    """Write errors of all strategies, and of the one that the observed part prefers, and draw them."""
-    p = params.backtest
-    s = Series.load(series)
-    x = replicas(s, params.series, p.num_seeds)
+def run(params: Params, series: Path, report: Path, tables: Path) -> None:
+    """Write the errors of all strategies, of the one with the lowest validation error, and their growth."""
+    p, recipes = params.backtest, params.train_ar
+    x = replicas(Series.load(series), params.series, p.num_seeds)
     ks = [k for k in params.evaluate_forecast.k_steps if k <= p.horizon]
     with about("backtest"):
-        results = strategies.compare(strategies.forecasters(params, x[:, : p.num_observed]), x, p)
-        grown = strategies.growths(params, x)
-    growth = {name: one.summary(ks) for name, one in grown.items()}
-    write_json(report, strategies.report(results, x, ks) | {"error_growth": growth})
-    write_table(horizons, strategies.by_horizon(results))
-    floor = lags.noise_floor(params.series)
-    for name, figure in strategies.figures(s, results, grown, list(p.trained), floor).items():
-        save_figure(figure, drawn / f"{name}.png")
+        sections = (p, params.choose_tau, recipes, backtests.regressors_of(p, recipes))
+        results = backtests.backtest_all(backtests.all_forecasters(x[:, : p.num_observed], *sections), x, p)
+        growths = error_growth.measure_all_growths(x, *sections)
+    summaries = {name: growth.summary(ks) for name, growth in growths.items()}
+    write_json(report, backtests.backtest_report(results, x, ks) | {"error_growth": summaries})
+    write_table(tables / "by_horizon.csv", backtests.errors_by_horizon(results, p))
+    write_table(tables / "multistep.csv", backtests.multistep_rows(results))
+    write_table(tables / "error_growth.csv", error_growth.growth_rows(growths))
 
 
 if __name__ == "__main__":
     stage.main(
         run,
         series="data/series/series.csv",
-        report="data/reports/backtest.json",
-        horizons="data/forecasts/backtest.csv",
-        drawn="data/reports/figures/backtest",
+        report="data/results/backtest.json",
+        tables="data/forecasts/backtest",
     )

@@ -1,7 +1,7 @@
-"""Draw forecast error against the embedding dimension τ, with and without noise.
+"""Measure forecast error by the embedding dimension τ, with and without noise.
 
-Reads `choose_tau`, the origins of `backtest` and `series` of params.yaml, and data/series/series.csv; writes
-data/reports/tau.json and figures/tau/ beside it.
+Reads `choose_tau`, `backtest` and `series` of params.yaml, and data/series/series.csv; writes
+data/results/tau.json.
 Run: python stages/choose_tau.py
 """
 
@@ -9,25 +9,18 @@ from pathlib import Path
 
 from timemachine.base.errors import about
 from timemachine.base.files import write_json
-from timemachine.forecasting.evaluation import lags
+from timemachine.forecasting.evaluation.lags import errors_by_tau
 from timemachine.forecasting.series.source import Series
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
-from timemachine.plots.figure import save_figure
 
 
-def run(params: Params, series: Path, report: Path, figures: Path) -> None:
-    """Write errors by τ, on rolling origins of the observed part, and draw them."""
+def run(params: Params, series: Path, report: Path) -> None:
+    """Write errors by τ, over rolling origins of the observed part."""
     with about("choose_tau"):
-        content = lags.study(params, Series.load(series))
+        content = errors_by_tau(Series.load(series), params.series, params.backtest, params.choose_tau)
     write_json(report, content)
-    save_figure(lags.draw(content, params.backtest.horizon, lags.noise_floor(params.series)), figures / "tau.png")
 
 
 if __name__ == "__main__":
-    stage.main(
-        run,
-        series="data/series/series.csv",
-        report="data/reports/tau.json",
-        figures="data/reports/figures/tau",
-    )
+    stage.main(run, series="data/series/series.csv", report="data/results/tau.json")

@@ -1,40 +1,40 @@
-"""Forecast one step, k steps and many steps ahead with every autoregressive model.
+"""Forecast one step, k steps and many steps ahead with every autoregressive model, and draw the forecasts.
 
-Reads `evaluate_forecast`, the names in `train_ar` and the noise of `series` of params.yaml, data/series/ and
-data/models/ar/; writes forecast.json and figures/forecast/ below data/reports/, and data/forecasts/.
-Run: python stages/evaluate_forecast.py
+Reads `evaluate_forecast`, `train_ar` and the noise of `series` of params.yaml, data/series/series.csv and
+data/models/ar/; writes data/results/forecast.json, data/forecasts/by_horizon.csv and
+data/reports/figures/forecast/. Run: python stages/evaluate_forecast.py
 """
 
 from pathlib import Path
 
 from timemachine.base.errors import about
 from timemachine.base.files import write_json, write_table
-from timemachine.forecasting.evaluation.forecast import error_by_horizon, errors, figures, forecast, predictor
+from timemachine.forecasting.evaluation import forecast
 from timemachine.forecasting.models.autoregressive import build_autoregressive
 from timemachine.forecasting.models.config import ArConfig
 from timemachine.forecasting.series.source import Series
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
 from timemachine.plots.figure import save_figure
+from timemachine.plots.forecasting import model_figures
 from timemachine.training.checkpoints import load_checkpoint
 
 
-def run(params: Params, series: Path, models: Path, report: Path, horizons: Path, drawn: Path) -> None:
+def run(params: Params, series: Path, models: Path, report: Path, horizons: Path, figures: Path) -> None:
     """Write errors by model and horizon, and draw the forecasts."""
-    ks = params.evaluate_forecast.k_steps
-    s = Series.load(series)
+    ks, s = params.evaluate_forecast.k_steps, Series.load(series)
     results = {}
     for name in params.train_ar:
         model, config = load_checkpoint(models / name, ArConfig, build_autoregressive)
         with about(f"train_ar.{name}"):
-            observed = config.num_train + config.tau
-            results[name] = forecast(predictor(model), s.x, config.tau, observed, max(ks))
-    by_horizon = {name: error_by_horizon(result, s.x) for name, result in results.items()}
+            predict, observed = forecast.one_step_model(model), config.num_train + config.tau
+            results[name] = forecast.forecast_with_model(predict, s.x, config.tau, observed, max(ks))
+    write_json(report, {name: forecast.model_errors(result, s.x, ks) for name, result in results.items()})
+    by_horizon = {name: forecast.error_by_horizon(result, s.x) for name, result in results.items()}
     write_table(horizons, [{"model": name, **row} for name, rows in by_horizon.items() for row in rows])
-    write_json(report, {name: errors(result, s.x, ks) for name, result in results.items()})
-    noise_std = params.series.noise_std if params.series.csv is None else None
-    for name, figure in figures(s, results, by_horizon, ks, noise_std).items():
-        save_figure(figure, drawn / f"{name}.png")
+    curves = {name: result.curves(ks) for name, result in results.items()}
+    for name, figure in model_figures(s.time, s.x, curves, by_horizon, params.series.noise_floor).items():
+        save_figure(figure, figures / f"{name}.png")
 
 
 if __name__ == "__main__":
@@ -42,7 +42,7 @@ if __name__ == "__main__":
         run,
         series="data/series/series.csv",
         models="data/models/ar",
-        report="data/reports/forecast.json",
+        report="data/results/forecast.json",
         horizons="data/forecasts/by_horizon.csv",
-        drawn="data/reports/figures/forecast",
+        figures="data/reports/figures/forecast",
     )

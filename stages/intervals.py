@@ -1,7 +1,7 @@
-"""Put intervals around forecasts, by the errors of earlier ones, and measure how often they hold.
+"""Compute prediction intervals from the errors of earlier forecasts, and measure their coverage and width.
 
-Reads `intervals`, `backtest`, `choose_tau`, `series` and the horizons of `evaluate_forecast` of params.yaml, and
-data/series/series.csv; writes intervals.json and figures/intervals/ below data/reports/, and data/forecasts/.
+Reads `intervals`, `backtest`, `choose_tau`, `series` and `evaluate_forecast` of params.yaml, and
+data/series/series.csv; writes data/results/intervals.json and data/forecasts/intervals/.
 Run: python stages/intervals.py
 """
 
@@ -13,25 +13,24 @@ from timemachine.forecasting.evaluation import intervals
 from timemachine.forecasting.series.source import Series, replicas
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
-from timemachine.plots.figure import save_figure
 
 
-def run(params: Params, series: Path, report: Path, horizons: Path, drawn: Path) -> None:
-    """Write nominal and measured coverage and width by strategy, level and horizon, and draw them."""
-    s = Series.load(series)
+def run(params: Params, series: Path, report: Path, tables: Path) -> None:
+    """Write coverage and width by strategy, level and horizon, and the forecasts to draw."""
+    p = params.intervals
+    x = replicas(Series.load(series), params.series, p.num_seeds)
     with about("intervals"):
-        calibrated = intervals.calibrate(params, replicas(s, params.series, params.intervals.num_seeds))
-    write_json(report, intervals.report(calibrated, params))
-    write_table(horizons, intervals.by_horizon(calibrated, params.intervals.levels))
-    for name, figure in intervals.figures(s, calibrated, params).items():
-        save_figure(figure, drawn / f"{name}.png")
+        calibrated = intervals.calibrate_all(x, p, params.backtest, params.choose_tau)
+    ks = [k for k in params.evaluate_forecast.k_steps if k <= params.backtest.horizon]
+    write_json(report, intervals.intervals_report(calibrated, p.levels, ks))
+    write_table(tables / "by_horizon.csv", intervals.intervals_by_horizon(calibrated, p.levels))
+    write_table(tables / "fan.csv", intervals.fan_rows(calibrated, p.levels))
 
 
 if __name__ == "__main__":
     stage.main(
         run,
         series="data/series/series.csv",
-        report="data/reports/intervals.json",
-        horizons="data/forecasts/intervals.csv",
-        drawn="data/reports/figures/intervals",
+        report="data/results/intervals.json",
+        tables="data/forecasts/intervals",
     )

@@ -1,4 +1,4 @@
-"""Make the noisy sine, or read a series of the user's own.
+"""Make the noisy sine, or read a series of your own, and draw it.
 
 Reads `series` of params.yaml and data/own/; writes data/series/series.csv and
 data/reports/figures/series/series.png.

@@ -1,7 +1,7 @@
 """Train one autoregressive model.
 
 Reads `train_ar.<name>` of params.yaml and data/series/series.csv; writes data/models/ar/<name>/.
-Run: python stages/train_ar.py NAME (from DVC_STAGE where DVC runs it)
+Run: python stages/train_ar.py NAME (without NAME, it is taken from DVC_STAGE, for example train_ar@mlp)
 """
 
 import os

@@ -19,7 +19,7 @@ from tiny import make_project, random_text, run_stage, tiny_params, write_params
 
 from timemachine.base import config
 from timemachine.base.files import read_arrays
-from timemachine.forecasting.evaluation import own_forecast
+from timemachine.forecasting import own_forecast
 from timemachine.forecasting.series.own import read_csv
 from timemachine.language.generation.continuation import sampling_of, write
 from timemachine.language.models.trained import LanguageModel
@@ -206,7 +206,7 @@ def test_the_command_line_forecasts_any_own_series_in_finite_numbers_or_refuses_
 ) -> None:
     write_series(path := workshop / "own.csv", x[:length])
     with refusals(ValueError):
-        found = own_forecast.forecast(read_csv(path, "t", "x"), horizon, CHECKED, strategy, level)
+        found = own_forecast.forecast_series(read_csv(path, "t", "x"), horizon, CHECKED, strategy, level)
         assert np.isfinite([*found.x, found.rmse, found.last_value_rmse]).all()
         assert found.intervals is None or np.isfinite(found.intervals.half_widths).all()
 

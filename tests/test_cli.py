@@ -59,8 +59,8 @@ def test_a_forecast_goes_on_after_the_series_in_a_table_and_a_figure(
         run_forecast(monkeypatch, "own.csv", "--horizon", "13", "--interval", "0.9")
     assert not ended.value.code
     said = capsys.readouterr().out.splitlines()
-    assert "of the last value 19.44, over 60 rolling origins, up to 13 steps ahead" in said[0]
-    assert said[1].startswith("intervals of level 0.9 held 0.")
+    assert "last value 19.44, over 60 rolling origins, up to 13 steps ahead" in said[0]
+    assert said[1].startswith("coverage of the intervals of level 0.9: 0.")
     assert said[2] == "own_forecast.csv and own_forecast.png"
     header, *rows = (own / "own_forecast.csv").read_text().splitlines()
     assert header == "time,forecast,lower,upper"

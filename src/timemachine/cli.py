@@ -110,14 +110,14 @@ def forecast(
         raise UserError(f"--horizon: {horizon} is not from 1 to {_MAX_HORIZON}")
     if interval is not None and not 0 < interval < 1:
         raise UserError(f"--interval: {interval} is not between 0 and 1")
-    from timemachine.forecasting.evaluation import own_forecast
+    from timemachine.forecasting import own_forecast
     from timemachine.forecasting.series.own import read_csv
 
     out = own_forecast.output_path(file, output)
     series = read_csv(file, time, value)
     checked = params.load(stage.repository_root() / "params.yaml")
     with about(str(file)):
-        found = own_forecast.forecast(series, horizon, checked, strategy, interval)
+        found = own_forecast.forecast_series(series, horizon, checked, strategy, interval)
     found.write(series, out)
     for line in [*found.summary(), f"{out} and {own_forecast.figure_path(out)}"]:
         typer.echo(line)

@@ -17,6 +17,7 @@ from small_pipeline import GRAPH, TEXT, dvc, goes_on, make_small_pipeline, mende
 from tiny import git, tiny_params, write_params
 
 from timemachine.base.errors import UserError
+from timemachine.pipeline import dvc as dvc_command
 from timemachine.pipeline import repair
 from timemachine.pipeline.processes import is_dvc
 
@@ -192,7 +193,7 @@ def sleeping(root: Path) -> Path:
 def start(root: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "dvc", "repro", "slow"]
     process = subprocess.Popen(
-        command, cwd=root, env=repair.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command, cwd=root, env=dvc_command.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     while not (root / "begun").exists():
         assert process.poll() is None
@@ -369,10 +370,10 @@ def test_repro_stops_before_dvc_for_bad_params_and_a_full_disk(
     aliases = "".join(f"a{i + 1}: &a{i + 1} [{', '.join([f'*a{i}'] * 10)}]\n" for i in range(9))
     (root / "params.yaml").write_text(f"a0: &a0 [x]\n{aliases}")  # DVC would not end on it
     with pytest.raises(ValueError, match=r"^params.yaml: compute: missing"):
-        repair.repro(root, [], print)
+        dvc_command.repro(root, [], print)
     monkeypatch.setattr(repair, "_MIN_FREE_BYTES", 10**18)
     with pytest.raises(UserError, match=r"MB free on this disk; a run needs"):
-        repair.repro(root, [], print)
+        dvc_command.repro(root, [], print)
 
 
 def test_repro_repairs_and_becomes_stock_dvc(root: Path) -> None:
@@ -380,7 +381,7 @@ def test_repro_repairs_and_becomes_stock_dvc(root: Path) -> None:
     (root / "report").unlink()
     (root / "dvc.lock").write_text("")
     code = (
-        "from pathlib import Path; from timemachine.pipeline.repair import repro; "
+        "from pathlib import Path; from timemachine.pipeline.dvc import repro; "
         "repro(Path(), ['report'], lambda line: print(line, flush=True))"
     )
     done = subprocess.run(

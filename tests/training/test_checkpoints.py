@@ -12,7 +12,7 @@ from timemachine.forecasting.models.autoregressive import build_autoregressive
 from timemachine.forecasting.models.config import ArConfig
 from timemachine.forecasting.series.embedding import embed
 from timemachine.forecasting.series.source import noisy_sine
-from timemachine.forecasting.strategies.steps import rmse
+from timemachine.forecasting.strategies.feedback import rmse
 from timemachine.forecasting.training.train import history_rows, train_autoregressive
 from timemachine.language.models.build import rebuild_language_model
 from timemachine.language.models.config import RnnConfig

@@ -122,6 +122,7 @@ def _refuse_deep_nesting(content: bytes | str) -> None:
     for event in yaml.parse(content, _Loader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _MAX_DEPTH:
+            assert event.start_mark is not None  # an event of a text has its place
             raise UserError(f"line {event.start_mark.line + 1}: nested deeper than {_MAX_DEPTH} levels")
 
 
@@ -141,7 +142,7 @@ def _refuse_duplicate_keys(root: yaml.Node | None) -> None:
         if isinstance(node, yaml.MappingNode):
             lines: dict[tuple[str, str], int] = {}
             for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-                line = key.start_mark.line + 1  # type: ignore[union-attr] # a loaded node has its place
+                line = key.start_mark.line + 1
                 if first := lines.get((key.tag, key.value)):
                     raise UserError(f"line {line}: duplicate key {_short(key.value)}, first in line {first}")
                 lines[key.tag, key.value] = line

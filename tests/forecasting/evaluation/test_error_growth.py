@@ -4,7 +4,7 @@ import pytest
 from timemachine.forecasting.evaluation.error_growth import Autoregression, Recursion
 from timemachine.forecasting.models.regression import Problem, ridge
 from timemachine.forecasting.strategies.backtest import backtest
-from timemachine.forecasting.strategies.strategies import recursive
+from timemachine.forecasting.strategies.lag_strategies import recursive
 
 
 def autoregression(weights: list[float], intercept: float = 0.0, noise_std: float = 1.0) -> Autoregression:

@@ -6,7 +6,7 @@ from statsmodels.tsa.ar_model import AutoReg
 
 from timemachine.forecasting.models.regression import Problem, affine, ridge
 from timemachine.forecasting.series.source import noisy_sine
-from timemachine.forecasting.strategies.strategies import recursive
+from timemachine.forecasting.strategies.lag_strategies import recursive
 
 LEAST_SQUARES = ridge(0.0)
 BOOK = noisy_sine(1000, 0.01, 0.2, 0).x

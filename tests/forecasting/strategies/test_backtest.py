@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from timemachine.forecasting.models.regression import ridge
-from timemachine.forecasting.strategies.backtest import backtest, choose
+from timemachine.forecasting.strategies.backtest import backtest, choose_forecasters
 from timemachine.forecasting.strategies.baselines import last_value, mean
-from timemachine.forecasting.strategies.strategies import Forecast, Forecaster, recursive
+from timemachine.forecasting.strategies.lag_strategies import FittedForecaster, Forecaster, recursive
 
 RAMP = np.arange(30.0)[None]
 NOISE = np.random.default_rng(0).normal(size=(2, 60))
@@ -18,7 +18,7 @@ def constant(values: np.ndarray) -> Forecaster:
     )
 
 
-def mean_of_fitted(x: np.ndarray) -> Forecast:
+def mean_of_fitted(x: np.ndarray) -> FittedForecaster:
     return constant(x.mean(1))(x)
 
 
@@ -57,14 +57,14 @@ def test_everything_is_fitted_anew_before_each_fold(num_folds: int, starts: list
 def test_what_grows_without_bound_is_infinitely_wrong_and_never_chosen() -> None:
     x = np.stack([NOISE[0], 1e150 * NOISE[1]])
 
-    def exploding(x: np.ndarray) -> Forecast:
+    def exploding(x: np.ndarray) -> FittedForecaster:
         return lambda x, origins, horizon: constant(np.array([np.nan, 1e200]))(x)(x, origins, horizon)
 
     result = backtest(exploding, x, 40, 3)
     assert np.isposinf(result.score()).all()
     assert np.isposinf(result.rmse()).all()
     assert np.isposinf(result.spread()).all()
-    names, _ = choose({"exploding": exploding, "zero": constant(np.zeros(2))}, NOISE, 40, 3, 1)
+    names, _ = choose_forecasters({"exploding": exploding, "zero": constant(np.zeros(2))}, NOISE, 40, 3, 1)
     assert names == ["zero", "zero"]
 
 
@@ -79,7 +79,7 @@ def test_an_autoregression_with_a_root_far_outside_the_unit_circle_is_infinitely
 def test_each_series_is_given_the_candidate_that_forecasts_it_exactly() -> None:
     x = np.stack([np.sin(0.3 * np.arange(60)), np.full(60, 5.0), np.arange(60.0)])
     candidates = {"last_value": last_value, "two_lags": TWO_LAGS, "five": constant(np.full(3, 5.0))}
-    names, scores = choose(candidates, x, 40, 8, 2)
+    names, scores = choose_forecasters(candidates, x, 40, 8, 2)
     assert names == ["two_lags", "last_value", "two_lags"]
     assert scores["two_lags"][[0, 2]] == pytest.approx(0, abs=1e-9)
     assert scores["last_value"][1] == scores["five"][1] == 0
@@ -87,7 +87,7 @@ def test_each_series_is_given_the_candidate_that_forecasts_it_exactly() -> None:
 
 def test_of_equal_candidates_the_first_is_chosen() -> None:
     for order in (["a", "b"], ["b", "a"]):
-        names, _ = choose(dict.fromkeys(order, last_value), NOISE, 40, 3, 1)
+        names, _ = choose_forecasters(dict.fromkeys(order, last_value), NOISE, 40, 3, 1)
         assert names == [order[0]] * 2
 
 

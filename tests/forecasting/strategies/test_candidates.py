@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from timemachine.forecasting.strategies.backtest import Backtest, backtest, choose
+from timemachine.forecasting.strategies.backtest import Backtest, backtest, choose_forecasters
 from timemachine.forecasting.strategies.candidates import CANDIDATES, Choice, candidates
 
 NUM_OBSERVED, HORIZON = 100, 6
@@ -128,7 +128,7 @@ def test_only_the_wanted_candidates_are_made_in_the_order_of_all() -> None:
 
 def test_the_chosen_candidate_of_a_line_and_a_pattern_is_one_that_knows_them() -> None:
     observed = SERIES[:, :NUM_OBSERVED]
-    names, _ = choose(candidates(observed, CHOICE, 4), observed, CHOICE.first, HORIZON, 2)
+    names, _ = choose_forecasters(candidates(observed, CHOICE, 4), observed, CHOICE.first, HORIZON, 2)
     assert names[3] == "last_value"
     assert names[4].endswith("least_squares")
     assert names[5] == "harmonic" or names[5].endswith("least_squares")

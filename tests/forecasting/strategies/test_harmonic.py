@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from timemachine.forecasting.series.source import noisy_sine
-from timemachine.forecasting.strategies.harmonic import Shape, fit_harmonics, harmonic
+from timemachine.forecasting.strategies.harmonic import HarmonicTerms, fit_harmonics, harmonic
 
 SINES = np.stack([noisy_sine(1000, 0.01, 0.2, seed).x for seed in range(20)])
-ONE_SINE = Shape(1, intercept=False)
+ONE_SINE = HarmonicTerms(1, intercept=False)
 
 
 def multistep(x: np.ndarray, observed: int, horizon: int, max_harmonics: int = 3) -> np.ndarray:
@@ -27,7 +27,7 @@ def test_the_books_sine_is_forecast_down_to_little_more_than_its_noise(horizon: 
 def test_a_higher_frequency_with_an_overtone_and_a_large_intercept_is_found() -> None:
     t = np.arange(700)
     x = 1000 + 3 * np.sin(0.37 * t + 1) + np.sin(2 * 0.37 * t) + np.random.default_rng(0).normal(0, 0.3, 700)
-    fit = fit_harmonics(x[None, :600], Shape(2, intercept=True))
+    fit = fit_harmonics(x[None, :600], HarmonicTerms(2, intercept=True))
     assert fit.frequencies == pytest.approx(0.37, abs=2e-4)
     assert fit.coefficients[0, 0] == pytest.approx(1000, abs=0.1)
     errors = multistep(x[None], 600, 100) - x[600:]
@@ -55,7 +55,7 @@ def test_an_alternating_series_goes_on_alternating() -> None:
 def test_the_sum_of_squares_is_that_of_the_curve_even_where_terms_coincide(num_points: int) -> None:
     # Among so many short series of noise the best frequency is often π / K, where the last sine is zero.
     x = np.random.default_rng(0).normal(size=(40, num_points))
-    for shape in (Shape(K, intercept) for K in (1, 2, 3) for intercept in (False, True)):
+    for shape in (HarmonicTerms(K, intercept) for K in (1, 2, 3) for intercept in (False, True)):
         fit = fit_harmonics(x, shape)
         residuals = fit.curve(np.arange(num_points, dtype=np.float64)) - x
         assert fit.rss == pytest.approx(np.square(residuals).sum(1))
@@ -70,7 +70,7 @@ def test_too_few_points_are_an_error() -> None:
     with pytest.raises(ValueError, match="4 observations are too few for a harmonic regression"):
         harmonic(3)(np.zeros((1, 4)))
     with pytest.raises(ValueError, match="6 observations are too few for 2 harmonics"):
-        fit_harmonics(np.zeros((1, 6)), Shape(2, intercept=False))
+        fit_harmonics(np.zeros((1, 6)), HarmonicTerms(2, intercept=False))
     assert harmonic(3)(np.ones((1, 5)))(np.ones((1, 5)), np.array([5]), 2) == pytest.approx(1)
 
 

@@ -15,13 +15,13 @@ _UNTRAINED = matching(
 
 
 class EvaluateForecastParams(Section):
-    """Which horizons are reported."""
+    """The horizons whose errors are reported."""
 
     k_steps: list[Annotated[int, Field(ge=1, le=100_000)]] = Field(min_length=1, max_length=8)
 
 
 class IntervalsParams(Section):
-    """Prediction intervals and how often they hold."""
+    """Prediction intervals, and the series that their coverage is measured on."""
 
     strategies: Annotated[list[Annotated[str, _UNTRAINED]], Distinct] = Field(
         default=["harmonic", "recursive_ridge", "multi_output_ridge", "recursive_least_squares", "last_value"],

@@ -1,34 +1,28 @@
-"""How often prediction intervals hold, and how wide they are."""
+"""Coverage and width of prediction intervals."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from timemachine.forecasting.evaluation.config import IntervalsParams
 from timemachine.forecasting.evaluation.conformal import coverage, half_widths
-from timemachine.forecasting.evaluation.lags import choice_of
-from timemachine.forecasting.series.source import Series
 from timemachine.forecasting.strategies.backtest import Backtest, backtest
-from timemachine.forecasting.strategies.candidates import candidates
-from timemachine.plots.figure import draw_lines, draw_panels
-from timemachine.plots.forecasting import draw_fan
-
-if TYPE_CHECKING:
-    from timemachine.pipeline.params import Params
+from timemachine.forecasting.strategies.candidates import Choice, candidates
+from timemachine.forecasting.strategies.config import BacktestParams, ChooseTauParams
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Calibrated:
-    """Forecasts of one strategy from origins of the test, and intervals around them.
+class CalibratedForecasts:
+    """Forecasts of one strategy from the origins of the test, and their intervals.
 
     Attributes:
-        test: forecasts from num_observed on; the strategy was fitted anew before each fold.
+        test: forecasts from num_observed on; the strategy was refitted before each fold.
         widths: (num_series, num_origins, horizon, num_levels) half widths, from forecasts before each origin.
         validation: (num_series,) RMSE over the origins before the test.
     """
@@ -39,7 +33,7 @@ class Calibrated:
 
     @cached_property
     def coverage(self) -> Array:
-        """The share of true values inside, mean over series: (horizon, num_levels)."""
+        """The share of true values inside the intervals, mean over series: (horizon, num_levels)."""
         return coverage(self.test.errors, self.widths).mean(0)
 
     @cached_property
@@ -49,37 +43,39 @@ class Calibrated:
         return 2 * np.where(known, self.widths, 0).sum((0, 1)) / known.sum((0, 1))
 
 
-def calibrate(p: "Params", x: Array) -> dict[str, Calibrated]:
-    """Forecast series x (num_series, T) by all strategies of `intervals`, and put intervals around."""
-    b, i = p.backtest, p.intervals
-    # As many origins to a fold as where choices are made, from the first of those on.
+def calibrate_all(
+    x: Array, p: IntervalsParams, b: BacktestParams, choose_tau: ChooseTauParams
+) -> dict[str, CalibratedForecasts]:
+    """Forecast series x (num_series, T) with all strategies of `intervals`, and compute intervals."""
+    # Folds have as many origins as those by which lags are chosen.
     num_folds = max(1, round((x.shape[1] - b.first_validation) * b.num_folds / b.num_validation))
-    found = candidates(x[:, : b.num_observed], choice_of(p), b.horizon, i.strategies)
+    found = candidates(x[:, : b.num_observed], Choice.of(b, choose_tau), b.horizon, p.strategies)
     calibrated = {}
-    for name in i.strategies:
+    for name in p.strategies:
         whole = backtest(found[name], x, b.first_validation, b.horizon, num_folds)
-        widths = half_widths(whole.errors, i.levels, i.num_calibration)[:, b.num_validation : -1]
+        widths = half_widths(whole.errors, p.levels, p.num_calibration)[:, b.num_validation : -1]
         validation = whole.until(b.num_observed).score()
-        calibrated[name] = Calibrated(whole.since(b.num_observed), widths, validation)
+        calibrated[name] = CalibratedForecasts(whole.since(b.num_observed), widths, validation)
     return calibrated
 
 
-def preferred(calibrated: Mapping[str, Calibrated]) -> str:
-    """Return the strategy that the observed part of the first series prefers."""
+def best_calibrated(calibrated: Mapping[str, CalibratedForecasts]) -> str:
+    """Return the strategy with the lowest validation error on the first series."""
     return min(calibrated, key=lambda name: float(calibrated[name].validation[0]))
 
 
-def report(calibrated: Mapping[str, Calibrated], p: "Params") -> dict[str, Any]:
-    """Return coverage and width by strategy and level: over all horizons, and at those of `evaluate_forecast`.
+def intervals_report(
+    calibrated: Mapping[str, CalibratedForecasts], levels: Sequence[float], ks: Sequence[int]
+) -> dict[str, Any]:
+    """Return coverage and width by strategy and level: means over all horizons, and those of the horizons `ks`.
 
-    `largest_miss` is how far coverage is from the level at the worst of all horizons.
+    `largest_miss` is the largest difference between coverage and level over all horizons.
     """
-    ks = [k for k in p.evaluate_forecast.k_steps if k <= p.backtest.horizon]
-    summaries = {name: _summary(one, p.intervals.levels, ks) for name, one in calibrated.items()}
-    return {"drawn": preferred(calibrated), "strategies": summaries}
+    summaries = {name: _summary(one, levels, ks) for name, one in calibrated.items()}
+    return {"drawn": best_calibrated(calibrated), "strategies": summaries}
 
 
-def _summary(one: Calibrated, levels: Sequence[float], ks: Sequence[int]) -> dict[str, Any]:
+def _summary(one: CalibratedForecasts, levels: Sequence[float], ks: Sequence[int]) -> dict[str, Any]:
     covered, width = one.coverage, one.width
     return {
         str(level): {
@@ -93,41 +89,30 @@ def _summary(one: Calibrated, levels: Sequence[float], ks: Sequence[int]) -> dic
     }
 
 
-def by_horizon(calibrated: Mapping[str, Calibrated], levels: Sequence[float]) -> list[dict[str, object]]:
+def intervals_by_horizon(
+    calibrated: Mapping[str, CalibratedForecasts], levels: Sequence[float]
+) -> list[dict[str, object]]:
     """Return a row of coverage and width for each strategy, level and horizon."""
     rows: list[dict[str, object]] = []
     for name, one in calibrated.items():
-        covered, width = one.coverage, one.width
         for j, level in enumerate(levels):
-            for k in range(len(covered)):
-                values = {"coverage": float(covered[k, j]), "width": float(width[k, j])}
-                rows.append({"strategy": name, "level": level, "k": k + 1, **values})
+            for k, (covered, width) in enumerate(zip(one.coverage[:, j], one.width[:, j], strict=True), 1):
+                rows.append({"strategy": name, "level": level, "k": k, "coverage": covered, "width": width})
     return rows
 
 
-def figures(series: Series, calibrated: Mapping[str, Calibrated], p: "Params") -> dict[str, Figure]:
-    """Draw the intervals that the observed part prefers, one after another, and coverage and width by horizon."""
-    levels, horizon = p.intervals.levels, p.backtest.horizon
-    name = preferred(calibrated)
+def fan_rows(calibrated: Mapping[str, CalibratedForecasts], levels: Sequence[float]) -> list[dict[str, object]]:
+    """Return consecutive forecasts of the first series by the best strategy, and how far their intervals reach.
+
+    Each row has the strategy, the origin (an index of the series), k, the prediction k steps ahead, and by level
+    the half width of its interval. Each forecast begins where the one before ends.
+    """
+    name = best_calibrated(calibrated)
     test, widths = calibrated[name].test, calibrated[name].widths[0]
-    fans = []
-    for i in range(0, test.errors.shape[1], horizon):
-        length = min(horizon, test.errors.shape[1] - i)
-        reach = dict(zip(levels, widths[i, :length].T, strict=True))
-        fans.append((test.first + i, test.predictions[0, i, :length], reach))
-    steps = [*range(1, horizon + 1)]
-    missed = {
-        name.replace("_", " "): {
-            f"{100 * level:g} %": (steps, 100 * (one.coverage[:, j] - level)) for j, level in enumerate(levels)
-        }
-        for name, one in calibrated.items()
-    }
-    most = max(5.0, 1.1 * max(float(np.abs(y).max()) for panel in missed.values() for _, y in panel.values()))
-    wide = {name.replace("_", " "): (steps, one.width[:, -1]) for name, one in calibrated.items()}
-    return {
-        "fan": draw_fan(series.time, series.x, fans, name.replace("_", " ")),
-        "coverage": draw_panels(
-            missed, "steps ahead", "points from nominal", {"3 points": [-3, 0, 3]}, (-most, most)
-        ),
-        "width": draw_lines(wide, "steps ahead", f"width of {100 * levels[-1]:g} % intervals"),
-    }
+    num_origins, horizon = test.errors.shape[1:]
+    return [
+        {"strategy": name, "origin": test.first + i, "k": k + 1, "prediction": test.predictions[0, i, k]}
+        | dict(zip(map(str, levels), widths[i, k], strict=True))
+        for i in range(0, num_origins, horizon)
+        for k in range(min(horizon, num_origins - i))
+    ]

@@ -1,1 +1,1 @@
-"""Autoregressive models and regression in closed form; nothing here trains by gradient descent."""
+"""Autoregressive models and regression in closed form. Gradient descent is in `forecasting/training`."""

@@ -1,4 +1,4 @@
-"""Autoregressive models: τ past observations in, the next one out, or the next ones."""
+"""Autoregressive models, which predict the next observation, or the next ones, from the τ before."""
 
 import torch
 from torch import Generator, Tensor, nn
@@ -37,7 +37,7 @@ _RNN_PARAMETERS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")  # as torch n
 
 
 class RNNAR(nn.Module):
-    """A recurrent network that reads the τ observations in turn (the exercise)."""
+    """A recurrent network that reads the τ observations one after another (the exercise)."""
 
     def __init__(self, num_hiddens: int, num_outputs: int = 1) -> None:
         super().__init__()
@@ -46,8 +46,8 @@ class RNNAR(nn.Module):
 
     def forward(self, X: Tensor, state: State = None) -> tuple[Tensor, State]:
         """Map features (batch, tau) to predictions (batch, num_outputs)."""
-        # The recurrence is written out because torch's cannot be stacked by vmap, for which `functional_call` puts
-        # plain tensors in the parameters' places: `get_parameter` would refuse them.
+        # vmap does not support torch's own recurrence, so it is written out. `getattr`, because under vmap
+        # `functional_call` replaces the parameters by plain tensors, which `get_parameter` refuses.
         W_xh, W_hh, *biases = (getattr(self.rnn, f"{name}_l0") for name in _RNN_PARAMETERS)
         b_h = biases[0] + biases[1]  # (num_hiddens,)
         H = torch.tanh(X[:, :1] @ W_xh.T + b_h)  # (batch, num_hiddens)
@@ -57,7 +57,7 @@ class RNNAR(nn.Module):
 
 
 class Standardized(nn.Module):
-    """A model that sees a series less its mean, divided by its standard deviation, and predicts the series."""
+    """A model of the standardized series, with inputs and outputs in the units of the series."""
 
     def __init__(self, model: nn.Module, mean: float = 0.0, std: float = 1.0) -> None:
         super().__init__()
@@ -77,13 +77,13 @@ Autoregressive = LinearAR | MLPAR | RNNAR
 
 
 def build_bare(recipe: ArRecipe, generator: Generator | None = None, num_outputs: int = 1) -> Autoregressive:
-    """Make the model of a recipe, which is to see the series as it is, or standardized.
+    """Build the model of a recipe, without `Standardized` around it.
 
     Args:
-        recipe: what to make.
-        generator: where initial weights are drawn from: the MLP's are Xavier-uniform with biases 0, the
-            others' torch's defaults. Without one the weights are torch's global defaults.
-        num_outputs: steps ahead that are predicted at once.
+        recipe: the recipe.
+        generator: draws the initial weights. The MLP's are Xavier-uniform with biases 0; those of the other models
+            have the distributions of torch's defaults. Without a generator torch's global one draws them.
+        num_outputs: number of steps that are predicted at once.
     """
     model: Autoregressive
     if recipe.num_hiddens is None:
@@ -102,6 +102,6 @@ def build_bare(recipe: ArRecipe, generator: Generator | None = None, num_outputs
 
 
 def build_autoregressive(recipe: ArRecipe) -> nn.Module:
-    """Make the model of a checkpoint, whose config is a recipe too; it reads and predicts the series as it is."""
+    """Build the model of a checkpoint from its config, which is also a recipe; weights are not yet loaded."""
     model = build_bare(recipe)
     return Standardized(model) if recipe.standardize else model

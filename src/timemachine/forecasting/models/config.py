@@ -1,4 +1,4 @@
-"""Configuration of autoregressive models: recipes, and the config of a checkpoint."""
+"""Configuration of autoregressive models: recipes, and `config.json` of a checkpoint."""
 
 from typing import Annotated, Literal, Self
 
@@ -8,7 +8,7 @@ from timemachine.base.config import Count, Device, Name, Optimizer, Positive, Se
 
 
 class ArRecipe(Section):
-    """One autoregressive model and how it is trained."""
+    """An autoregressive model and how to train it."""
 
     model: Literal["linear", "mlp", "rnn"]
     tau: Annotated[int, Field(ge=1, le=100_000)] = 4
@@ -33,10 +33,10 @@ class ArRecipe(Section):
 
 
 class ArConfig(ArRecipe):
-    """`config.json` of an autoregressive model: its recipe and what it was trained on.
+    """`config.json` of an autoregressive model: its recipe and the hash of its data.
 
     Attributes:
-        data_sha256: hash of the series.
+        data_sha256: SHA-256 of the series.
     """
 
     family: Literal["ar"]

@@ -1,7 +1,8 @@
 """Linear regression on windows of series in closed form, for many series at once.
 
-A regressor fits, to series (num_series, T), a model for each series and each of several problems, and returns for
-each problem a function from windows (num_series, n, width) to predictions (num_series, n, num_outputs).
+A regressor takes series (num_series, T) and several problems, fits a model to each series for each problem, and
+returns for each problem a function from windows (num_series, n, width) to predictions (num_series, n,
+num_outputs).
 """
 
 from collections.abc import Callable, Sequence
@@ -18,21 +19,21 @@ Predict = Callable[[Array], Array]
 
 @dataclass(frozen=True)
 class Problem:
-    """What is predicted from what.
+    """The inputs and outputs of a regression.
 
     Attributes:
         width: number of past observations in a window.
-        ahead: how many steps after a window's last observation each output lies, rising.
+        ahead: for each output, the number of steps after the window's last observation; increasing.
     """
 
     width: int
     ahead: tuple[int, ...]
 
     def num_pairs(self, num_points: int) -> int:
-        """Return in how many places of a series of that length window and outputs are known.
+        """Return the number of windows in a series of that length whose outputs are in the series too.
 
         Raises:
-            UserError: in none.
+            UserError: the series is too short for one.
         """
         num_pairs = num_points - self.width - self.ahead[-1] + 1
         if num_pairs < 1:
@@ -43,7 +44,11 @@ class Problem:
         return num_pairs
 
     def pairs(self, x: Array) -> tuple[Array, Array]:
-        """Return windows (num_series, num_pairs, width) of series (num_series, T), and their outputs."""
+        """Return windows and outputs of series (num_series, T).
+
+        Returns:
+            Windows (num_series, num_pairs, width) and outputs (num_series, num_pairs, num_outputs).
+        """
         num_pairs = self.num_pairs(x.shape[1])
         windows = np.lib.stride_tricks.sliding_window_view(x, self.width, axis=1)[:, :num_pairs]
         first = [self.width + k - 1 for k in self.ahead]
@@ -71,17 +76,18 @@ class Affine:
 
 
 def affine(predict: Predict, num_series: int, width: int) -> Affine:
-    """Return W and b of a function known to be affine, by what it makes of 0 and the unit vectors."""
+    """Return W and b of an affine function, from its values at 0 and at the unit vectors."""
     probes = np.concatenate([np.zeros((1, width)), np.eye(width)])
     answers = predict(np.broadcast_to(probes, (num_series, *probes.shape)))  # (num_series, 1 + width, num_outputs)
     return Affine(answers[:, 1:] - answers[:, :1], answers[:, :1])
 
 
 def ridge(penalty: float) -> Regressor:
-    """Return the regressor that minimises ‖Y − XW − b‖² + penalty · v ‖W‖², v the variance of the windows.
+    """Return the regressor that minimises ‖Y − XW − b‖² + penalty · v ‖W‖².
 
-    The factor v makes the penalty independent of the unit of the series; b is not penalised. Without penalty
-    this is least squares, and where the windows do not determine W, the smallest of all solutions.
+    v is the variance of the windows; it makes the penalty independent of the unit of the series. b is not
+    penalised. With penalty 0 this is least squares; if the windows do not determine W, it is the solution of least
+    norm.
     """
 
     def fit(x: Array, problems: Sequence[Problem]) -> list[Affine]:
@@ -92,15 +98,15 @@ def ridge(penalty: float) -> Regressor:
 
 
 class _Moments:
-    """Sums of products of observations some lags apart, from which all problems take their normal equations.
+    """Cumulative sums of x_t and of x_t x_{t+lag}, from which the normal equations of all problems follow.
 
-    Σ_i x_{i+a} x_{i+b} over the pairs i = 0 … n − 1 is the difference of two running sums of products |a − b|
-    apart: no window is ever written out, and the 64 problems of a direct forecast cost no more sums than one.
+    Σ_i x_{i+a} x_{i+b} over the pairs i = 0 … n − 1 is the difference of two cumulative sums of lag |a − b|. The
+    sums are computed once for all problems, and no windows are copied.
     """
 
     def __init__(self, x: Array, num_lags: int) -> None:
         self.num_points = x.shape[1]
-        self.location = x.mean(1)  # subtracted first, that little is lost to rounding
+        self.location = x.mean(1)  # subtracted first, to lose less to rounding
         x = x - self.location[:, None]
         num_lags = min(num_lags, self.num_points)
         self.sums = np.concatenate([np.zeros((len(x), 1)), np.cumsum(x, axis=1)], axis=1)
@@ -111,7 +117,7 @@ class _Moments:
             )
 
     def means(self, columns: NDArray[np.int64], num_pairs: int) -> Array:
-        """Return the means (num_series, len(columns)) of the observations at these places of every pair."""
+        """Return the means (num_series, len(columns)) over all pairs of the observations at these positions."""
         return (self.sums[:, columns + num_pairs] - self.sums[:, columns]) / num_pairs
 
     def covariances(self, rows: NDArray[np.int64], columns: NDArray[np.int64], num_pairs: int) -> Array:
@@ -129,12 +135,12 @@ def _ridge(moments: _Moments, problem: Problem, penalty: float) -> Affine:
     outputs = problem.width + np.array(problem.ahead) - 1
     gram = moments.covariances(inputs, inputs, num_pairs)  # (num_series, width, width)
     products = moments.covariances(inputs, outputs, num_pairs)  # (num_series, width, num_outputs)
-    # Where windows vary that little beside the whole series, their sums of products are rounding alone.
+    # If windows vary so little compared with the whole series, their sums of products are only rounding errors.
     rounding = _RELATIVE_ROUNDING * moments.products[0, :, -1]
     varies = (np.trace(gram, axis1=1, axis2=2) > problem.width * rounding)[:, None, None]
     gram, products = gram * varies, products * varies
     if penalty:
-        # The trace is width · num_pairs · v. Where nothing varies any damping gives the weights 0.
+        # The trace is width · num_pairs · v. If nothing varies, any damping gives weights of 0.
         damping = penalty * np.trace(gram, axis1=1, axis2=2) / (problem.width * num_pairs)
         damping = np.where(damping > 0, damping, 1.0)[:, None, None] * np.eye(problem.width)
         weights = np.linalg.solve(gram + damping, products)
@@ -145,17 +151,17 @@ def _ridge(moments: _Moments, problem: Problem, penalty: float) -> Affine:
     return Affine(weights, y_mean + location - (x_mean + location) @ weights)
 
 
-# Directions in which windows vary relatively less than this say no more than rounding does.
+# Directions in which windows vary relatively less than this are rounding errors.
 _RELATIVE_ROUNDING = 1e-12
 
 
 def _smallest_solution(gram: Array, products: Array, rounding: Array) -> Array:
-    """Solve normal equations, with the smallest weights where they have many solutions.
+    """Solve normal equations; of several solutions, return the one of least norm.
 
     Args:
         gram: (num_series, width, width).
         products: (num_series, width, num_outputs).
-        rounding: (num_series,): what is smaller in `gram` does not count.
+        rounding: (num_series,); eigenvalues of `gram` below it count as 0.
     """
     try:
         squares = np.square(np.diagonal(np.linalg.cholesky(gram), axis1=1, axis2=2))

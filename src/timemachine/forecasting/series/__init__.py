@@ -1,1 +1,1 @@
-"""Series: the noisy sine, and files of the user."""
+"""Time series: the noisy sine, and CSV files of your own."""

@@ -9,7 +9,7 @@ from timemachine.base.config import NonNegative, Positive, Section, Seed, Text
 
 
 class SeriesParams(Section):
-    """The noisy sine, or a series of the user's own."""
+    """The noisy sine, or a series of your own from a CSV file."""
 
     csv: Text | None
     time_column: Text = "time"
@@ -27,3 +27,8 @@ class SeriesParams(Section):
             if parts[:2] != ("data", "own") or len(parts) < 3 or ".." in parts or "\0" in path:
                 raise ValueError(f"{path!r} must lie below data/own/, which the stage watches for changes")
         return path
+
+    @property
+    def noise_floor(self) -> float | None:
+        """RMSE of the best possible forecast, the standard deviation of the noise; None if unknown or 0."""
+        return self.noise_std if self.csv is None and self.noise_std else None

@@ -3,8 +3,6 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from timemachine.base.errors import UserError
-
 Array = NDArray[np.float64]
 
 
@@ -19,8 +17,8 @@ def embed(x: Array, tau: int) -> tuple[Array, Array]:
         features (T − τ, τ) and labels (T − τ,).
 
     Raises:
-        UserError: T ≤ τ.
+        ValueError: T ≤ τ.
     """
     if len(x) <= tau:
-        raise UserError(f"{len(x)} observations leave no pair at tau = {tau}")
+        raise ValueError(f"{len(x)} observations leave no pair at tau = {tau}")
     return np.lib.stride_tricks.sliding_window_view(x, tau)[:-1], x[tau:]

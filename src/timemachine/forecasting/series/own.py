@@ -1,4 +1,4 @@
-"""A time series of the user's own, from a CSV file."""
+"""A time series of your own, from a CSV file."""
 
 import math
 import re
@@ -16,25 +16,26 @@ if TYPE_CHECKING:
     import pandas as pd
     from pandas.tseries.offsets import BaseOffset
 
-# The longest step of a series of work days: exchanges close for a week or more around their greatest holidays.
+# The longest gap in a series of work days: stock exchanges close for a week or more around some holidays.
 _MOST_WORK_DAYS = 10
 
 
 def read_csv(path: str | Path, time_column: str, value_column: str) -> Series:
     """Read a series from two columns of a CSV file.
 
-    Times are numbers or ISO 8601 dates (in UTC where they name no zone) and must rise in equal steps; for dates
-    also in whole months, or in work days without weekends, where a few days in a row may be missing, as at
-    holidays of a stock exchange: such observations count as consecutive. Values must be finite numbers.
+    Times are numbers or ISO 8601 dates (in UTC if they have no time zone) and must increase in equal steps. Dates
+    may also increase by whole months or by work days. In a series of work days, up to 10 work days in a row may be
+    missing, for example the holidays of a stock exchange; the observations around them count as consecutive.
+    Values must be finite numbers.
 
     Raises:
-        UserError: the file is absent, not CSV, or a column, time or value is not as it must be; the message
-            names the file, the column and the row of the first fault.
+        UserError: the file does not exist or is not CSV, or a column, time or value is invalid; the message names
+            the file, the column and the row of the first error.
     """
-    import pandas as pd  # here, because most stages read a series and few a CSV of the user's
+    import pandas as pd  # imported here: it takes 0.5 s, and most stages do not read such a file
 
     try:
-        # The header is read as a row, so that it sets the number of fields of all others.
+        # The header is read as a row, so that every row must have as many fields.
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", header=None)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
@@ -58,27 +59,27 @@ def read_csv(path: str | Path, time_column: str, value_column: str) -> Series:
 
 
 def read_csv_within(folder: str | Path, path: str | Path, time_column: str, value_column: str) -> Series:
-    """Read a series as `read_csv` does, from a file that truly lies in a folder.
+    """Read a series as `read_csv` does, from a file inside a folder, links resolved.
 
     Raises:
-        UserError: as `read_csv`; or a link on the way leads out of the folder, or to what is no file.
+        UserError: as `read_csv`; or the path leads out of the folder by a link, or is not a regular file.
     """
     if not Path(path).resolve().is_relative_to(Path(folder).resolve()):
         raise UserError(f"{path}: a link that leads out of {folder}/; put the file itself there")
     if Path(path).exists() and not Path(path).is_file():
-        raise UserError(f"{path}: not a file")  # nobody may ever write into a pipe
+        raise UserError(f"{path}: not a file")  # reading a pipe could block forever
     return read_csv(path, time_column, value_column)
 
 
 def _times(column: "pd.Series[str]", path: str | Path) -> NDArray[np.generic]:
-    """Return the times, checked to rise in equal steps."""
+    """Return the times; they must increase in equal steps."""
     where = f"{path}: column {str(column.name)!r}"
     times = _numbers(column)
     if np.isfinite(times).all():
         if column.str.fullmatch(r"(19|20)[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])").all():
             raise UserError(f"{where}: {column.iloc[0]!r} is a number; write dates with hyphens, as 2024-01-31")
         steps = np.diff(times).astype(np.float64)
-        # What rounding does to times far from zero is no gap.
+        # The rounding of times far from zero is not a gap.
         rounding = 4 * np.finfo(np.float64).eps * float(np.abs(times).max()) if times.dtype.kind == "f" else 0.0
         if (row := _first(steps <= 0)) is not None:
             raise UserError(f"{where}, row {row + 2}: {column.iloc[row + 1]!r} does not rise")
@@ -99,16 +100,17 @@ def _times(column: "pd.Series[str]", path: str | Path) -> NDArray[np.generic]:
 
 
 def _dates(column: "pd.Series[str]") -> "pd.Series[pd.Timestamp]":
-    """Return dates in UTC, what is no date as NaT."""
+    """Return the dates in UTC, NaT where the text is not a date."""
     import pandas as pd
 
     return pd.to_datetime(column, errors="coerce", format="ISO8601", utc=True).dt.tz_localize(None)
 
 
 def _step(dates: "pd.Series[pd.Timestamp]") -> "tuple[pd.Timedelta | BaseOffset, int | None]":
-    """Return the step in which dates rise, and the row before the first that is a gap; None if there is none.
+    """Return the step between dates, and the row before the first gap; None if there is no gap.
 
-    The step is of whole months, at their ends or on the same day as far as they have it, of time or of a work day.
+    The step is a number of months (all dates are month ends, or the same day of the month, or the last day of a
+    month that is shorter), a time, or one work day.
     """
     import pandas as pd
 
@@ -124,20 +126,20 @@ def _step(dates: "pd.Series[pd.Timestamp]") -> "tuple[pd.Timedelta | BaseOffset,
     if (dates.dt.day_of_week < 5).all() and (dates.dt.normalize() == dates).all():
         days = dates.to_numpy().astype("datetime64[D]")
         work_days = np.busday_count(days[:-1], days[1:])
-        # In weeks, or months, one that is missing is a gap.
+        # Only daily series may leave out work days; a missing week or month is a gap.
         if np.median(work_days) == 1:
             return pd.offsets.BusinessDay(), _first(work_days > _MOST_WORK_DAYS)
     return steps.median(), _first((steps != steps.median()).to_numpy())
 
 
 def future_times(series: Series, num_steps: int) -> NDArray[np.generic]:
-    """Return the times (num_steps,) that follow a series read by `read_csv`, in its own step.
+    """Return the times (num_steps,) that follow a series read by `read_csv`, in the same step.
 
-    Whole numbers stay whole, others have as many decimals as those before. Dates are ISO 8601 text: without a
-    time of day where those before have none, else with it, in UTC. Work days leave out weekends, but not holidays.
+    Integers stay integers; other numbers keep the number of decimals of the series. Dates are ISO 8601 text,
+    with a time of day (in UTC) if the series has it. Work days leave out weekends, but not holidays.
 
     Raises:
-        UserError: a number of more than 64 bits, or a date beyond the year 9999.
+        UserError: a time is beyond 64-bit numbers or the year 9999 (2262 for dates with nanoseconds).
     """
     if series.time.dtype.kind in "iuf":
         return _future_numbers(series.time, num_steps)
@@ -167,11 +169,11 @@ def _future_dates(time: NDArray[np.generic], num_steps: int) -> NDArray[np.str_]
 
     dates = _dates(pd.Series(time))
     step, last = _step(dates)[0], dates.iloc[-1]
-    try:
-        # Each from the last date, because months that are too short for its day must not shorten those after.
-        ahead = [(last + k * step).to_pydatetime(warn=False) for k in range(1, num_steps + 1)]
-    except (ValueError, OverflowError):
-        raise UserError(f"{num_steps} steps after {time[-1]} end beyond the year 9999") from None
+    end = pd.Timestamp.max if last.unit == "ns" else pd.Timestamp("9999-12-31T23:59:59.999999")
+    if num_steps > _num_steps_between(last, end, step):
+        raise UserError(f"{num_steps} steps after {time[-1]} end beyond the year {end.year}")
+    # Each counted from the last date: a date moved to the end of a short month must not move those after it.
+    ahead = [(last + k * step).to_pydatetime(warn=False) for k in range(1, num_steps + 1)]
     length = max(len(text) for text in time.tolist())
     if length <= len("2024-01-31"):
         return np.array([date.isoformat()[:length] for date in ahead])
@@ -179,8 +181,21 @@ def _future_dates(time: NDArray[np.generic], num_steps: int) -> NDArray[np.str_]
     return np.array([date.isoformat() + zone for date in ahead])
 
 
+def _num_steps_between(last: "pd.Timestamp", end: "pd.Timestamp", step: "pd.Timedelta | BaseOffset") -> float:
+    """Return how many steps after `last`, one of the dates of a series, are not after `end`."""
+    import pandas as pd
+
+    if isinstance(step, pd.Timedelta):
+        return (end - last) / step
+    if isinstance(step, pd.offsets.BusinessDay):
+        return int(np.busday_count(last.date(), end.date()))
+    num_months = step.n if isinstance(step, pd.offsets.MonthEnd) else step.kwds["months"]
+    # The last month may end after `end`.
+    return int((12 * (end.year - last.year) + end.month - last.month - (end.year < 9999)) / num_months)
+
+
 def _numbers(column: "pd.Series[str]") -> NDArray[np.number]:
-    """Return whole numbers as integers, others as floats, what is no number as NaN."""
+    """Return integers if all are, else floats, NaN where the text is not a number."""
     import pandas as pd
 
     return pd.to_numeric(column, errors="coerce").to_numpy()

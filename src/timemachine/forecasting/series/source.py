@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from contextlib import suppress
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +13,10 @@ from timemachine.base.errors import UserError
 from timemachine.base.files import read_table, write_table
 from timemachine.forecasting.series.config import SeriesParams
 
-# Models see values in float32, and errors are squared and added up.
+# Models compute in float32, and errors are squared and summed.
 _SMALLEST, _LARGEST = 1e-15, 1e15
+# Texts of times that are numbers; all others are dates.
+_NUMBERS = {r"-?\d+": np.int64, r"-?\d+(\.\d+)?(e[+-]?\d+)?": np.float64}
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Series:
     """Equally spaced observations.
 
     Attributes:
-        time: (T,) numbers, or dates as text, strictly rising.
+        time: (T,) numbers, or dates as text, strictly increasing.
         x: (T,) float64 values.
     """
 
@@ -31,14 +33,14 @@ class Series:
 
     @property
     def sha256(self) -> str:
-        """The hash of all times and values."""
+        """The SHA-256 of all times and values."""
         return hashlib.sha256(json.dumps([self.time.tolist(), self.x.tolist()]).encode()).hexdigest()
 
     def check_unit(self) -> None:
-        """Check that the values are of a size that all models, and their errors, can be worked out with.
+        """Check that models and squared errors of the values neither overflow nor underflow.
 
         Raises:
-            UserError: the largest is too large, or too small without being 0.
+            UserError: the largest absolute value is above 1e15, or below 1e-15 and not 0.
         """
         largest = float(np.abs(self.x).max())
         if largest and not _SMALLEST <= largest <= _LARGEST:
@@ -47,22 +49,22 @@ class Series:
             )
 
     def save(self, path: str | Path) -> None:
-        """Write the columns `t` and `x` as CSV; the values survive the round trip exactly."""
+        """Write the columns `t` and `x` as CSV; `load` returns exactly the same values."""
         rows = zip(self.time.tolist(), self.x.tolist(), strict=True)
         write_table(path, [{"t": t, "x": x} for t, x in rows])
 
     @classmethod
     def load(cls, path: str | Path) -> "Series":
-        """Read what `save` wrote.
+        """Read a file that `save` wrote.
 
         Raises:
-            UserError: the file is absent or damaged.
+            UserError: the file does not exist or is damaged.
         """
         rows = read_table(path, "a series", lambda row: (row["t"], float(row["x"])))
         time, x = np.array([t for t, _ in rows]), np.array([x for _, x in rows])
-        for kind in (np.int64, np.float64):
-            with suppress(ValueError):
-                return cls(time.astype(kind), x)
+        for pattern, dtype in _NUMBERS.items():
+            if all(re.fullmatch(pattern, t) for t in time):
+                return cls(time.astype(dtype), x)
         return cls(time, x)
 
 
@@ -74,7 +76,10 @@ def noisy_sine(num_points: int, frequency: float, noise_std: float, seed: int) -
 
 
 def replicas(series: Series, p: SeriesParams, num_seeds: int) -> NDArray[np.float64]:
-    """Return a series as (1, T), or if it is the noisy sine, it and those of the next seeds: (num_seeds, T)."""
+    """Return the series that strategies are compared on: (num_series, T).
+
+    These are the noisy sine and those of the following seeds, `num_seeds` in total, or one series of your own.
+    """
     if p.csv is not None:
         return series.x[None]
     more = [noisy_sine(p.num_points, p.frequency, p.noise_std, p.seed + i).x for i in range(1, num_seeds)]

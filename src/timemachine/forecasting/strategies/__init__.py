@@ -1,1 +1,1 @@
-"""Forecasters: strategies of forecasting many steps, and rolling origins that choose among them."""
+"""Forecasters, and backtests from rolling origins that choose between them."""

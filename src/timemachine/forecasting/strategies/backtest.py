@@ -1,4 +1,4 @@
-"""Backtesting: forecasts from rolling origins, and the choice of a forecaster by them."""
+"""Backtests: forecasts from rolling origins, and the choice of a forecaster by their errors."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from timemachine.base.errors import UserError
-from timemachine.forecasting.strategies.strategies import Forecaster
+from timemachine.forecasting.strategies.lag_strategies import Forecaster
 
 Array = NDArray[np.float64]
 K = TypeVar("K")
@@ -17,13 +17,12 @@ K = TypeVar("K")
 
 @dataclass(frozen=True)
 class Backtest:
-    """Forecasts of series from every origin first, first + 1, …, T − 1, and how wrong they were.
+    """Forecasts of series x (num_series, T) from every origin first, first + 1, …, T − 1, and their errors.
 
     Attributes:
         first: index of the first value that the first forecast does not know.
-        predictions: (num_series, num_origins, horizon); column k − 1 of origin i belongs at index first + i + k −
-            1.
-        errors: the same of predictions minus true values; NaN beyond the end of the series.
+        predictions: (num_series, num_origins, horizon); column k − 1 of origin i is for index first + i + k − 1.
+        errors: (num_series, num_origins, horizon) of predictions minus true values; NaN beyond the end of x.
     """
 
     first: int
@@ -31,14 +30,14 @@ class Backtest:
     errors: Array
 
     def until(self, origin: int) -> "Backtest":
-        """Return what was known at an origin: forecasts made before it, errors of what came later NaN."""
+        """Return the forecasts made before an origin; errors not yet known at that origin are NaN."""
         num_origins, (_, _, horizon) = origin - self.first, self.errors.shape
         unknown = np.arange(num_origins)[:, None] + np.arange(1, horizon + 1) > num_origins
         errors = np.where(unknown, np.nan, self.errors[:, :num_origins])
         return Backtest(self.first, self.predictions[:, :num_origins], errors)
 
     def since(self, origin: int) -> "Backtest":
-        """Return the forecasts made from an origin on."""
+        """Return the forecasts made at an origin and after it."""
         begin = origin - self.first
         return Backtest(origin, self.predictions[:, begin:], self.errors[:, begin:])
 
@@ -53,19 +52,19 @@ class Backtest:
     def spread(self) -> Array:
         """Return the standard deviation of the absolute error by horizon, over origins: (num_series, horizon).
 
-        It is infinite where an error is.
+        It is infinite if an error is infinite.
         """
         mae = self.mae()
         deviations = np.abs(self.errors) - np.where(np.isfinite(mae), mae, 0)[:, None]
         return np.sqrt(_mean(np.square, deviations, 1))
 
     def score(self) -> Array:
-        """Return the root mean squared error over all origins and horizons: (num_series,); infinite, never NaN."""
+        """Return the root mean squared error over all origins and horizons: (num_series,), infinite or finite."""
         return np.sqrt(_mean(np.square, self.errors.reshape(len(self.errors), -1), 1))
 
 
 def _mean(size: Callable[[Array], Array], errors: Array, axis: int) -> Array:
-    """Return the mean size of errors that are not beyond the end of the series; at least one is not."""
+    """Return the mean size of the errors that are not NaN; at least one is not."""
     with np.errstate(over="ignore"):
         return np.nanmean(size(errors), axis=axis)
 
@@ -74,11 +73,11 @@ def backtest(forecaster: Forecaster, x: Array, first: int, horizon: int, num_fol
     """Forecast series from rolling origins.
 
     Args:
-        forecaster: fitted anew for each fold, to all values before the first origin of the fold.
+        forecaster: refitted for each fold, to all values before the fold's first origin.
         x: (num_series, T).
         first: the first origin.
-        horizon: how many steps ahead.
-        num_folds: groups of consecutive origins; with 1 the forecaster is fitted once.
+        horizon: number of steps ahead.
+        num_folds: number of groups of consecutive origins; with 1 the forecaster is fitted once.
 
     Raises:
         UserError: T − first is below `horizon`, `first` below 1 or too early for the forecaster.
@@ -95,25 +94,25 @@ def backtest(forecaster: Forecaster, x: Array, first: int, horizon: int, num_fol
     beyond = np.full((len(x), horizon - 1), np.nan)
     true = np.lib.stride_tricks.sliding_window_view(np.concatenate([x, beyond], axis=1), horizon, axis=1)
     with np.errstate(over="ignore", invalid="ignore"):
-        # What grew without bound is as wrong as can be, not unknown.
+        # A forecast that grew without bound has an infinite error; NaN means that the true value is not known.
         errors = np.where(np.isfinite(predictions), predictions, np.inf) - true[:, first:]
     return Backtest(first, predictions, errors)
 
 
-def choose(
+def choose_forecasters(
     candidates: Mapping[K, Forecaster], x: Array, first: int, horizon: int, num_folds: int
 ) -> tuple[list[K], dict[K, Array]]:
-    """Choose for each series the candidate that forecast it best from rolling origins.
+    """Choose for each series the candidate with the lowest `Backtest.score`.
 
     Args:
-        candidates: by name; of equal ones the first wins.
-        x: (num_series, T): what may be looked at.
+        candidates: by name; of equally good ones the first is chosen.
+        x: (num_series, T) the values that the choice may use.
         first: see `backtest`.
         horizon: see `backtest`.
         num_folds: see `backtest`.
 
     Returns:
-        The chosen names, one for each series, and all scores (num_series,) by name.
+        The chosen names, one for each series, and the scores (num_series,) of all candidates by name.
     """
     scores = {
         name: backtest(candidate, x, first, horizon, num_folds).score() for name, candidate in candidates.items()

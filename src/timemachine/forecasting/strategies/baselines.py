@@ -1,22 +1,23 @@
-"""Forecasts that any model should beat: the last value, the mean, the value one period ago."""
+"""Baselines that any model should beat: the last value, the mean, the value one period ago."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from timemachine.forecasting.strategies.strategies import Forecast, Origins
+from timemachine.forecasting.strategies.lag_strategies import FittedForecaster, Origins
 
 Array = NDArray[np.float64]
 
-# At multiples of a period the autocorrelation is as high but for noise.
+# Peaks of the autocorrelation at multiples of the period are as high, except for noise: the first peak of at least
+# this part of the highest one is the period.
 _ALMOST = 0.8
 
 
-def last_value(x: Array) -> Forecast:
+def last_value(x: Array) -> FittedForecaster:
     """Repeat the last known value; nothing is fitted."""
     return lambda x, origins, horizon: np.repeat(x[:, origins - 1, None], horizon, axis=2)
 
 
-def mean(x: Array) -> Forecast:
+def mean(x: Array) -> FittedForecaster:
     """Repeat the mean of all known values; nothing is fitted."""
 
     def forecast(x: Array, origins: Origins, horizon: int) -> Array:
@@ -26,8 +27,8 @@ def mean(x: Array) -> Forecast:
     return forecast
 
 
-def seasonal_naive(x: Array) -> Forecast:
-    """Repeat the last known period, whose length `find_period` finds in x; without a period, the last value."""
+def seasonal_naive(x: Array) -> FittedForecaster:
+    """Repeat the last known period, whose length is `find_period` of x; without a period, the last value."""
     periods = [find_period(one) for one in x]
 
     def forecast(x: Array, origins: Origins, horizon: int) -> Array:
@@ -41,11 +42,12 @@ def seasonal_naive(x: Array) -> Forecast:
 
 
 def find_period(x: Array) -> int:
-    """Return the period of a series in steps, 1 if it has none that shows.
+    """Return the period of a series x (n,) in steps, 1 if none is found.
 
-    It is a lag at which the autocorrelation of x (n,), without its linear trend, has a local peak: the first that
-    stands almost as high above the lowest value before it as any. The series must show three periods, and the peak
-    stand out by more than white noise is expected to vary from lowest to highest, 2 √(2 ln n / n).
+    The period is a lag at which the autocorrelation of x, without its linear trend, has a local peak. The height
+    of a peak is measured from the lowest value before it; the first peak of at least 0.8 times the greatest height
+    is taken. The series must contain three periods, and the greatest height must exceed the range that is expected
+    of white noise, 2 √(2 ln n / n).
     """
     n = len(x)
     if n < 6:
@@ -53,10 +55,10 @@ def find_period(x: Array) -> int:
     time = np.arange(n) - (n - 1) / 2
     centred = x - x.mean()
     residual = centred - time * (time @ centred) / (time @ time)
-    # What is left of an exact line is rounding, which has peaks of its own.
+    # The residual of an exact line is rounding error, which has peaks too.
     if np.abs(residual).max() <= 1e-10 * np.abs(x).max():
         return 1
-    residual = np.ldexp(residual, -np.frexp(np.abs(residual).max())[1])  # no square is too small
+    residual = np.ldexp(residual, -np.frexp(np.abs(residual).max())[1])  # so that no square underflows
     power = np.abs(np.fft.rfft(residual, 2 * n)) ** 2
     correlation = np.fft.irfft(power)[: n // 3 + 2]
     correlation /= correlation[0]

@@ -1,8 +1,8 @@
-"""Autoregressive models of one recipe trained side by side: many series, many horizons, one minibatch for all.
+"""Train the models of one recipe for many series and many horizons at once.
 
-A strategy may need a model for each of 64 horizons, and a comparison each of them for 20 series; trained one after
-another they would take most of an hour. All weights get leading dimensions (series, problem), torch's vmap runs
-the recipe's own module over them, and the training loop sees one model.
+A strategy may need a model for each of 64 horizons, and a comparison needs all of them for 20 series. One after
+another, these trainings would take most of an hour. Here all weights have leading dimensions (series, problem),
+`torch.func.vmap` runs the recipe's module over them, and the training loop trains them as one model.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,17 +15,18 @@ from torch.func import functional_call, vmap
 from timemachine.forecasting.models.autoregressive import Autoregressive, build_bare
 from timemachine.forecasting.models.config import ArRecipe
 from timemachine.forecasting.models.regression import Array, Predict, Problem, Regressor
-from timemachine.forecasting.training.train import location_and_scale, saying_standardize
+from timemachine.forecasting.training.train import hinting_at_standardize, location_and_scale
 from timemachine.training.loop import Loss, fit, make_optimizer
 from timemachine.training.state import State
 
 
-def trained(recipe: ArRecipe, device: torch.device) -> Regressor:
+def trained_regressor(recipe: ArRecipe, device: torch.device) -> Regressor:
     """Return the regressor that trains a recipe's model by gradient descent, as `train_autoregressive` does.
 
-    Series i begins with the weights and takes the minibatches of seed `recipe.seed` + i. The problem with most
-    pairs is trained exactly as alone; those with fewer take its minibatches, less the pairs that they lack. The
-    recipe's τ and number of pairs do not count: a problem has its own width, and all pairs of the series.
+    The models of series i have the initial weights and the minibatches of seed `recipe.seed` + i. The problem with
+    most pairs is trained exactly as it would be alone; the others have the same minibatches without the pairs that
+    they lack. `tau` and `num_train` of the recipe are ignored: a problem has its own width, and all pairs of the
+    series are used.
 
     Args:
         recipe: an entry of `train_ar`.
@@ -33,7 +34,7 @@ def trained(recipe: ArRecipe, device: torch.device) -> Regressor:
     """
 
     def fit_all(x: Array, problems: Sequence[Problem]) -> list[Predict]:
-        # Zeros behind a window do nothing where it is multiplied by weights, but a recurrent model reads them.
+        # Windows are padded with zeros, which change nothing in a linear layer, but a recurrent model reads them.
         if len({problem.width for problem in problems}) == 1 or recipe.model != "rnn":
             return _fit_side_by_side(recipe, x, problems, device)
         return [_fit_side_by_side(recipe, x, [problem], device)[0] for problem in problems]
@@ -42,12 +43,12 @@ def trained(recipe: ArRecipe, device: torch.device) -> Regressor:
 
 
 class SideBySide(nn.Module):
-    """Models of the same shape but for the width of their features, run at once.
+    """Models that differ only in the width of their features, run at once.
 
     Args:
-        models: for each series one model for each problem; the narrower ones' input weights are filled up with
-            zeros, as their features are, so that nothing flows there.
-        widths: of the features, by problem.
+        models: for each series, one model for each problem. Narrower input weights are padded with zeros, and
+            so are their features, so that no gradient reaches the padding.
+        widths: number of features of each problem.
     """
 
     def __init__(self, models: Sequence[Sequence[Autoregressive]], widths: Sequence[int]) -> None:
@@ -58,12 +59,12 @@ class SideBySide(nn.Module):
             predicted: Tensor = functional_call(widest, dict(weights), (X,))[0]
             return predicted
 
-        self._one = one  # a function, because a module here would have its own weights trained
+        self._one = one  # a function: the weights of a submodule would be trained too
         self._names = {name.replace(".", "/"): name for name, _ in widest.named_parameters()}
         self.weights = nn.ParameterDict()
         for key, name in self._names.items():
             shape = widest.get_parameter(name).shape
-            rows = [[_filled_up(model.get_parameter(name), shape) for model in row] for row in models]
+            rows = [[_padded(model.get_parameter(name), shape) for model in row] for row in models]
             self.weights[key] = nn.Parameter(torch.stack([torch.stack(row) for row in rows]))
         self.mask: Tensor
         self.register_buffer("mask", torch.arange(max(widths)) < torch.tensor(widths)[:, None, None])
@@ -71,7 +72,7 @@ class SideBySide(nn.Module):
     def forward(self, X: Tensor, state: State = None) -> tuple[Tensor, State]:
         """Map features (num_series, batch, widest) to predictions (num_series, num_problems, batch, num_outputs).
 
-        The first features of a row are a problem's own; those beyond its width do not count.
+        A problem uses the first features of a row, up to its width.
         """
         masked = X[:, None] * self.mask  # (num_series, num_problems, batch, widest)
         weights = {name: self.weights[key] for key, name in self._names.items()}
@@ -84,14 +85,14 @@ class SideBySide(nn.Module):
         return vmap(self._one)(weights, nn.functional.pad(X, (0, self.mask.shape[-1] - X.shape[-1])))
 
 
-def _filled_up(weight: Tensor, shape: torch.Size) -> Tensor:
+def _padded(weight: Tensor, shape: torch.Size) -> Tensor:
     return nn.functional.pad(weight.detach(), (0, shape[-1] - weight.shape[-1]))
 
 
 def _fit_side_by_side(
     recipe: ArRecipe, x: Array, problems: Sequence[Problem], device: torch.device
 ) -> list[Predict]:
-    """Train a model for each series and problem; a problem with fewer pairs skips those that it lacks."""
+    """Train a model for each series and problem; the loss leaves out pairs that a problem does not have."""
     location, scale = np.zeros(len(x)), np.ones(len(x))
     if recipe.standardize:
         location, scale = np.array([location_and_scale(one) for one in x]).T
@@ -116,12 +117,12 @@ def _fit_side_by_side(
         total = squared.detach().sum()
         if recipe.loss == "sum":
             return Loss(squared.sum(), total)
-        # The mean is over pairs; every output is a regression of its own.
+        # The mean is over pairs, for each output separately.
         counts = known.sum(-2, keepdim=True).clamp(min=1)
         return Loss((squared / counts).sum() / 2, total)
 
     optimizer = make_optimizer(recipe.optimizer, model.parameters(), recipe.lr)
-    with saying_standardize(recipe):
+    with hinting_at_standardize(recipe):
         fit(model, minibatches, loss, optimizer, recipe.num_epochs)
 
     def predictor(k: int) -> Predict:
@@ -138,9 +139,8 @@ def _pairs(x: Array, problems: Sequence[Problem]) -> tuple[Array, Array]:
     """Return the pairs of all problems, the first of which has the most.
 
     Returns:
-        Windows (num_series, num_pairs, widest): those of all problems begin at the same observations, so that the
-        widest hold the others. Labels (num_series, num_problems, num_pairs, num_outputs), NaN where a problem has
-        none.
+        Windows (num_series, num_pairs, widest), which begin with those of the narrower problems; labels
+        (num_series, num_problems, num_pairs, num_outputs), NaN where a problem has no pair.
     """
     num_series, num_points = x.shape
     num_pairs = problems[0].num_pairs(num_points)
@@ -156,7 +156,7 @@ def _pairs(x: Array, problems: Sequence[Problem]) -> tuple[Array, Array]:
 def _models(
     recipe: ArRecipe, widths: Sequence[int], num_outputs: int, generator: Generator
 ) -> list[Autoregressive]:
-    """Make a series' models, all from one state of its generator, left as the first model alone leaves it."""
+    """Build the models of a series from the same generator state, and leave it as the first model alone would."""
     begin = generator.get_state()
     models = []
     for width in reversed(widths):

@@ -1,4 +1,4 @@
-"""Train an autoregressive model by a recipe."""
+"""Train the autoregressive model of a recipe."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,13 +32,13 @@ LOSSES = {"half_mean": half_mean_squared, "sum": summed_squared}
 
 
 def location_and_scale(x: NDArray[np.float64]) -> tuple[float, float]:
-    """Return mean and standard deviation of a series; the latter is 1 for a constant one."""
+    """Return the mean and the standard deviation of a series; the latter is 1 if the series is constant."""
     return float(x.mean()), float(x.std()) or 1.0
 
 
 @contextmanager
-def saying_standardize(recipe: ArRecipe) -> Iterator[None]:
-    """Say where a training diverges what helps a series in large units."""
+def hinting_at_standardize(recipe: ArRecipe) -> Iterator[None]:
+    """Add to the message of a training that diverges that `standardize: true` may help."""
     try:
         yield
     except DivergenceError as error:
@@ -59,15 +59,15 @@ def train_autoregressive(
         recipe: an entry of `train_ar`.
         x: (T,) the series; only its first num_train + tau values are read.
         device: where to train.
-        callback: takes each epoch as it ends.
-        resumable: takes the state after each epoch, and has that of an interrupted training.
+        callback: called with each epoch when it ends.
+        resumable: saves the state after each epoch, and restores that of an interrupted training.
 
     Returns:
-        The model, and its history: `loss` is the mean squared error while training, `mse` that after the
-        epoch, both on the training pairs, and of the standardized series where the recipe says so.
+        The model and its history. `loss` is the mean squared error during the epoch, `mse` that after it, both on
+        the training pairs, and of the standardized series if the recipe has `standardize`.
 
     Raises:
-        UserError: the series is too short, or the loss not finite.
+        UserError: the series is too short, or the loss is not finite.
     """
     num_observed = recipe.num_train + recipe.tau
     if len(x) < num_observed:
@@ -89,7 +89,7 @@ def train_autoregressive(
     def evaluate() -> dict[str, float]:
         return {"mse": float((model(X)[0] - y).square().mean())}
 
-    with saying_standardize(recipe):
+    with hinting_at_standardize(recipe):
         history = fit(
             model,
             minibatches,
@@ -105,5 +105,5 @@ def train_autoregressive(
 
 
 def history_rows(history: list[Epoch]) -> list[dict[str, float]]:
-    """Return an autoregressive model's history as the rows of `history.csv`."""
+    """Return the history of an autoregressive model as rows of `history.csv`."""
     return [{"epoch": e.epoch, "loss": e.loss, **e.metrics} for e in history]

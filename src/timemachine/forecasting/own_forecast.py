@@ -1,14 +1,15 @@
-"""Forecast a series of the user's own beyond its end.
+"""Forecast a series of your own beyond its end.
 
-Strategies are compared by the errors of their forecasts from rolling origins in the second half of the series. The
-best, or the one that is asked for, is then fitted to the whole series and goes on from its end; how wrong it was
-before says how far its intervals reach.
+The errors of forecasts from rolling origins in the second half of the series compare the strategies. The best one,
+or a given one, is then fitted to the whole series and forecasts the values after its end. The errors at the
+rolling origins also give the width of the prediction intervals.
 """
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -16,35 +17,54 @@ from numpy.typing import NDArray
 
 from timemachine.base.errors import UserError, about
 from timemachine.base.files import write_table
+from timemachine.forecasting.evaluation.config import IntervalsParams
 from timemachine.forecasting.evaluation.conformal import half_widths, least_calibration
-from timemachine.forecasting.evaluation.lags import choice_of
+from timemachine.forecasting.models.config import ArRecipe
 from timemachine.forecasting.series.own import future_times
 from timemachine.forecasting.series.source import Series
 from timemachine.forecasting.strategies.backtest import Backtest, backtest
 from timemachine.forecasting.strategies.baselines import last_value
 from timemachine.forecasting.strategies.candidates import CANDIDATES, CLOSED_FORM, Choice, candidates
-from timemachine.forecasting.strategies.strategies import STRATEGIES, Forecaster
+from timemachine.forecasting.strategies.config import BacktestParams, ChooseTauParams
+from timemachine.forecasting.strategies.lag_strategies import LAG_STRATEGIES, Forecaster
 from timemachine.plots.figure import save_figure
 from timemachine.plots.forecasting import draw_fan
 
-if TYPE_CHECKING:
-    from timemachine.pipeline.params import Params
-
 Array = NDArray[np.float64]
 
-# Fewer points than these beyond the horizon leave the first rolling origins next to nothing to be fitted to.
+# A series must have at least so many points more than the horizon, for the models at the first rolling origins.
 _LEAST_MORE_POINTS = 8
-# Harmonic regressions of all of a longer series would take minutes, and say little about its end.
+# A harmonic regression of a longer series would take minutes, and its distant past says little about its end.
 _MOST_POINTS = 10_000
-# What rolling origins cost grows with their number times the steps that they look ahead.
+# The cost of rolling origins is proportional to their number times the steps ahead.
 _MOST_ORIGINS = 1000
 _MOST_STEPS = 1000
-# The final forecast is fitted to all values before its origin. Were those at rolling origins fitted as seldom as
-# for a choice of lags, most would be made far from what they were fitted to, and err otherwise than the final one.
+# The final forecast is fitted to all values before its origin. Rolling origins are refitted more often than for a
+# choice of lags, so that they too are close to the data that they are fitted to, and their errors are comparable.
 _NUM_FOLDS = 12
-# Observations up to here, and forecasts up to so many times the largest of them, can still be drawn.
+# Larger observations, and forecasts of more than so many times the largest one, cannot be drawn.
 _LARGEST_OBSERVATION = 1e280
 _LARGEST_FORECAST = 1e18
+
+
+class ForecastingParams(Protocol):
+    """The sections of `params.yaml` that a forecast uses."""
+
+    @property
+    def train_ar(self) -> Mapping[str, ArRecipe]:
+        """The models of trained strategies."""
+
+    @property
+    def choose_tau(self) -> ChooseTauParams:
+        """The lags and penalties to choose from."""
+
+    @property
+    def backtest(self) -> BacktestParams:
+        """The number of steps that are forecast at a time, and of harmonics."""
+
+    @property
+    def intervals(self) -> IntervalsParams:
+        """The number of past errors that an interval is computed from."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +72,10 @@ class Intervals:
     """Prediction intervals around a forecast.
 
     Attributes:
-        level: the probability with which they should hold.
-        half_widths: (horizon,) how far they reach to both sides.
-        coverage: the share of the true values that intervals made at rolling origins held; None if no origin had
-            enough errors before it to make one.
+        level: nominal probability that an interval contains the true value.
+        half_widths: (horizon,) half of the widths of the intervals.
+        coverage: the share of true values inside the intervals at the rolling origins; None if no origin has
+            enough errors before it for an interval.
     """
 
     level: float
@@ -65,17 +85,17 @@ class Intervals:
 
 @dataclass(frozen=True)
 class OwnForecast:
-    """What follows a series, and how well it is known.
+    """The forecast of a series, and its errors at rolling origins.
 
     Attributes:
         strategy: the name of the strategy.
         time: (horizon,) numbers, or dates as text.
         x: (horizon,) the forecast.
         num_origins: number of rolling origins.
-        num_steps: how many steps ahead they looked.
-        rmse: of the strategy, over all of them; a little too good, because by these origins it was chosen.
-        last_value_rmse: that of repeating the last value.
-        intervals: where they were asked for.
+        num_steps: number of steps ahead at these origins.
+        rmse: RMSE of the strategy over all origins and steps; too optimistic if these errors chose the strategy.
+        last_value_rmse: RMSE of repeating the last value.
+        intervals: None if no level was given.
     """
 
     strategy: str
@@ -88,17 +108,17 @@ class OwnForecast:
     intervals: Intervals | None
 
     def summary(self) -> list[str]:
-        """Say in a line each how good the strategy is, and how often its intervals held."""
+        """Return lines with the error of the strategy, and the coverage of its intervals."""
         over = f"over {self.num_origins} rolling origins, up to {_steps(self.num_steps)} ahead"
-        lines = [f"{self.strategy}: RMSE {self.rmse:.4g}, of the last value {self.last_value_rmse:.4g}, {over}"]
+        lines = [f"{self.strategy}: RMSE {self.rmse:.4g}, last value {self.last_value_rmse:.4g}, {over}"]
         if self.intervals is not None:
-            held = self.intervals.coverage
-            known = "are too few to check" if held is None else f"held {held:.3f} of the values"
-            lines.append(f"intervals of level {self.intervals.level:g} {known} at these origins")
+            coverage = self.intervals.coverage
+            known = "not known, too few errors" if coverage is None else f"{coverage:.3f} at these origins"
+            lines.append(f"coverage of the intervals of level {self.intervals.level:g}: {known}")
         return lines
 
     def write(self, series: Series, path: Path) -> None:
-        """Write the forecast as CSV, and a figure of it beside with the same stem.
+        """Write the forecast as CSV, and a figure of it at `figure_path(path)`.
 
         Raises:
             UserError: the folder cannot be written to.
@@ -119,7 +139,7 @@ class OwnForecast:
                 raise UserError(f"{file}: cannot be written: {error.strerror}") from None
 
     def figure(self, series: Series) -> Figure:
-        """Draw the end of the series and what follows."""
+        """Draw the end of the series and the forecast."""
         num_shown = max(4 * len(self.x), 60)
         time, x = series.time[-num_shown:], series.x[-num_shown:]
         bands = {} if self.intervals is None else {self.intervals.level: self.intervals.half_widths}
@@ -127,15 +147,15 @@ class OwnForecast:
 
 
 def figure_path(path: Path) -> Path:
-    """Return where the figure of a forecast lies whose CSV is at `path`."""
+    """Return the path of the figure of a forecast whose CSV is at `path`."""
     return path.with_suffix(".png")
 
 
 def output_path(path: Path, output: Path | None) -> Path:
-    """Return where the forecast of the series at `path` goes: by default into the current folder.
+    """Return where to write the forecast of the series at `path`; by default in the current folder.
 
     Raises:
-        UserError: that is no CSV, or the series itself.
+        UserError: the output does not end in .csv, or would overwrite the series.
     """
     chosen = Path(f"{path.stem}_forecast.csv") if output is None else output
     if chosen.suffix != ".csv":
@@ -145,23 +165,29 @@ def output_path(path: Path, output: Path | None) -> Path:
     return chosen
 
 
-def forecast(
-    series: Series, horizon: int, params: "Params", strategy: str | None = None, level: float | None = None
+def forecast_series(
+    series: Series,
+    horizon: int,
+    params: ForecastingParams,
+    strategy: str | None = None,
+    level: float | None = None,
 ) -> OwnForecast:
     """Forecast a series beyond its end.
 
     Args:
-        series: at least horizon + 8 points; of a long one the last 10,000 count, or two horizons if that is more.
-        horizon: how many steps.
-        params: `choose_tau`, `backtest`, `intervals` and, for strategies of trained models, `train_ar`. Direct and
-            multi-output strategies forecast at most `backtest.horizon` steps, and a quarter of what the first
-            rolling origin knows, at a time, so that they have examples left to learn from.
-        strategy: one of `CANDIDATES`, or `<strategy>_<entry of train_ar>`; None takes the best of `CANDIDATES`.
-        level: of the intervals; None makes none.
+        series: at least horizon + 8 points; only the last 10,000 are used, or the last 2 · horizon if that is
+            more.
+        horizon: number of steps.
+        params: the sections. Direct and multi-output strategies forecast at a time at most `backtest.horizon`
+            steps and a quarter of the points before the first rolling origin, so that enough training pairs
+            remain.
+        strategy: one of `CANDIDATES`, or `<lag strategy>_<entry of train_ar>`; None takes the best of
+            `CANDIDATES`.
+        level: level of the intervals; None for no intervals.
 
     Raises:
-        UserError: an unknown strategy, or one that is not possible; a series too short for it, for the horizon or
-            for the level; a value beyond 1e280, or a forecast that grows without bound.
+        UserError: the strategy is unknown; the series is too short for the strategy, the horizon or the level; a
+            value is above 1e280, or the forecast grows without bound.
     """
     observed = _last_points(series, horizon)
     num_points = len(observed)
@@ -172,7 +198,7 @@ def forecast(
     choice = _choice(num_points, horizon, calibration, params)
     output_chunk_length = max(1, min(horizon, params.backtest.horizon, choice.first // 4))
 
-    # By a power of 2, which changes no digit, so that no square is too large or too small.
+    # Scaled by a power of 2, which is exact, so that squares neither overflow nor underflow.
     exponent = int(np.frexp(np.abs(observed).max())[1])
     x = np.ldexp(observed, -exponent)[None]  # (1, T)
     if strategy is None:
@@ -198,7 +224,7 @@ def forecast(
 
 
 def _last_points(series: Series, horizon: int) -> Array:
-    """Return the end of a series that a forecast is made from, checked."""
+    """Check a series, and return the end of it that a forecast uses."""
     observed = series.x[-max(_MOST_POINTS, 2 * horizon) :]
     needed = horizon + _LEAST_MORE_POINTS
     if len(observed) < needed:
@@ -210,12 +236,12 @@ def _last_points(series: Series, horizon: int) -> Array:
     return observed
 
 
-def _choice(num_points: int, horizon: int, num_calibration: int, params: "Params") -> Choice:
-    """Return by which rolling origins of the second half, the latest where there are many, to choose."""
+def _choice(num_points: int, horizon: int, num_calibration: int, params: ForecastingParams) -> Choice:
+    """Return the choice whose rolling origins are the last ones, at most all of the second half."""
     half = num_points - num_points // 2
     num_steps = min(horizon, half, _MOST_STEPS)
     first = num_points - min(half, max(_MOST_ORIGINS, num_calibration) + num_steps)
-    return replace(choice_of(params), first=first, horizon=num_steps)
+    return replace(Choice.of(params.backtest, params.choose_tau), first=first, horizon=num_steps)
 
 
 def _steps(number: int) -> str:
@@ -223,18 +249,18 @@ def _steps(number: int) -> str:
 
 
 def _check_level(level: float, horizon: int, num_origins: int) -> None:
-    """Check that forecasts from so many origins leave enough errors at the horizon for the level."""
+    """Check that there are enough errors at the horizon for intervals of the level."""
     needed = least_calibration(level)
     longest = min(_MOST_STEPS, num_origins + 1 - needed)
     if longest < 1:
         raise UserError(
             f"intervals of level {level:g} need {needed} past forecasts, but the second half of the series has "
-            f"only {num_origins} points; lower the level, or ask for none"
+            f"only {num_origins} points; lower the level, or omit it"
         )
     if horizon > longest:
         raise UserError(
             f"no intervals of level {level:g} for {_steps(horizon)} ahead: the series allows them for at most "
-            f"{_steps(longest)}; lower the horizon or the level, or ask for none"
+            f"{_steps(longest)}; lower the horizon or the level, or omit it"
         )
 
 
@@ -243,15 +269,15 @@ def _test(forecaster: Forecaster, x: Array, choice: Choice) -> Backtest:
 
 
 def _best(x: Array, choice: Choice, output_chunk_length: int) -> tuple[str, Forecaster, Backtest]:
-    """Return the best of `CANDIDATES` and its backtest; those for which the series is too short are left out."""
+    """Return the best of `CANDIDATES` and its backtest, without those for which the series is too short."""
     found: dict[str, Forecaster] = {"last_value": last_value}
     for model in ("", *CLOSED_FORM):
-        with suppress(ValueError):
+        with suppress(UserError):
             found |= candidates(x, choice, output_chunk_length, _names(model))
     best = "last_value"
     tested = _test(last_value, x, choice)
     for name, forecaster in found.items():
-        with suppress(ValueError):
+        with suppress(UserError):
             other = _test(forecaster, x, choice)
             if other.score()[0] < tested.score()[0]:
                 best, tested = name, other
@@ -259,28 +285,32 @@ def _best(x: Array, choice: Choice, output_chunk_length: int) -> tuple[str, Fore
 
 
 def _names(model: str) -> list[str]:
-    """Return the names of a closed form's candidates, or of those without one."""
+    """Return the names of the candidates with a model of `CLOSED_FORM`, or for '' of those without one."""
     return [name for name in CANDIDATES if name.endswith(model) and (model or not name.endswith(CLOSED_FORM))]
 
 
-def _named(name: str, x: Array, choice: Choice, output_chunk_length: int, params: "Params") -> Forecaster:
+def _named(name: str, x: Array, choice: Choice, output_chunk_length: int, params: ForecastingParams) -> Forecaster:
     """Return the forecaster of a name."""
     if name in CANDIDATES:
         return candidates(x, choice, output_chunk_length, [name])[name]
-    trainable = {f"{strategy}_{entry}": (strategy, entry) for strategy in STRATEGIES for entry in params.train_ar}
+    trainable = {
+        f"{strategy}_{entry}": (strategy, entry) for strategy in LAG_STRATEGIES for entry in params.train_ar
+    }
     if name not in trainable:
-        raise UserError(f"no such strategy; known: {', '.join([*CANDIDATES, *trainable])}")
-    # torch takes two seconds.
-    from timemachine.forecasting.training.side_by_side import trained
+        raise UserError(f"unknown strategy; choose from {', '.join([*CANDIDATES, *trainable])}")
+    # Imported here: torch takes two seconds.
+    from timemachine.forecasting.training.side_by_side import trained_regressor
     from timemachine.training.devices import choose_device
 
     strategy, entry = trainable[name]
     recipe = params.train_ar[entry].model_copy(update={"standardize": True})
-    return STRATEGIES[strategy](trained(recipe, choose_device(recipe.device)), recipe.tau, output_chunk_length)
+    return LAG_STRATEGIES[strategy](
+        trained_regressor(recipe, choose_device(recipe.device)), recipe.tau, output_chunk_length
+    )
 
 
 def _intervals(tested: Backtest, level: float, num_calibration: int, exponent: int) -> Intervals:
-    """Return the intervals of the forecast after all rolling origins, and how often those before held."""
+    """Return the intervals of the final forecast, and the coverage of those at the rolling origins."""
     widths = half_widths(tested.errors, [level], num_calibration)[0, ..., 0]  # (num_origins + 1, horizon)
     checked = np.isfinite(widths[:-1]) & ~np.isnan(tested.errors[0])
     held = (np.abs(tested.errors[0]) <= widths[:-1])[checked]

@@ -1,9 +1,9 @@
-"""Forecasting strategies: how models of a window of the past make a forecast of many steps.
+"""Lag strategies: how models whose input is a window of the past forecast many steps.
 
-A forecaster is fitted to series (num_series, n) and returns a forecast: a function of series (num_series, T),
-origins and a horizon, to predictions (num_series, num_origins, horizon). An origin is the index of the first value
-that a forecast does not know; the prediction of column k − 1 belongs at index origin + k − 1. All series and all
-origins are forecast at once.
+A forecaster is fitted to series (num_series, n). The fitted forecaster maps series (num_series, T), origins and a
+horizon to predictions (num_series, num_origins, horizon). An origin is the index of the first value that a
+forecast does not know; the prediction in column k − 1 is for index origin + k − 1. All series and all origins are
+forecast at once.
 
 Source of the strategies and their names: Ben Taieb et al., 2012, A review and comparison of strategies for
 multi-step ahead time series forecasting.
@@ -15,28 +15,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from timemachine.forecasting.models.regression import Predict, Problem, Regressor
-from timemachine.forecasting.strategies.steps import feed_back
+from timemachine.forecasting.strategies.feedback import feed_back
 
 Array = NDArray[np.float64]
 Origins = NDArray[np.int64]
-Forecast = Callable[[Array, Origins, int], Array]
-Forecaster = Callable[[Array], Forecast]
+FittedForecaster = Callable[[Array, Origins, int], Array]
+Forecaster = Callable[[Array], FittedForecaster]
 Strategy = Callable[[Regressor, int, int], Forecaster]
 
 
 def recursive(regress: Regressor, tau: int, output_chunk_length: int = 1) -> Forecaster:
-    """One model, one step ahead, that is fed its own predictions (the book's).
+    """One model of one step ahead; its predictions are fed back (the book's multistep prediction).
 
     Args:
         regress: fits the models.
         tau: embedding dimension τ, past observations in a feature vector.
-        output_chunk_length: not used; there for one signature of all strategies.
+        output_chunk_length: ignored; all strategies have the same signature.
     """
     return multi_output(regress, tau, 1)
 
 
 def direct(regress: Regressor, tau: int, output_chunk_length: int) -> Forecaster:
-    """One model for each step ahead, up to `output_chunk_length`; beyond it these predictions are fed back.
+    """One model for each of `output_chunk_length` steps ahead; for more steps their predictions are fed back.
 
     Args:
         regress: fits the models.
@@ -44,19 +44,19 @@ def direct(regress: Regressor, tau: int, output_chunk_length: int) -> Forecaster
         output_chunk_length: number of models.
     """
 
-    def fit(x: Array) -> Forecast:
+    def fit(x: Array) -> FittedForecaster:
         predicts = regress(x, [Problem(tau, (k,)) for k in range(1, output_chunk_length + 1)])
 
         def chunk(histories: Array) -> Array:
             return np.concatenate([predict(histories) for predict in predicts], axis=-1)
 
-        return _forecast(chunk, tau)
+        return _fitted(chunk, tau)
 
     return fit
 
 
 def multi_output(regress: Regressor, tau: int, output_chunk_length: int) -> Forecaster:
-    """One model of `output_chunk_length` steps at once; beyond them its predictions are fed back.
+    """One model of `output_chunk_length` steps at once; for more steps its predictions are fed back.
 
     Args:
         regress: fits the model.
@@ -64,18 +64,18 @@ def multi_output(regress: Regressor, tau: int, output_chunk_length: int) -> Fore
         output_chunk_length: number of outputs.
     """
 
-    def fit(x: Array) -> Forecast:
+    def fit(x: Array) -> FittedForecaster:
         (predict,) = regress(x, [Problem(tau, tuple(range(1, output_chunk_length + 1)))])
-        return _forecast(predict, tau)
+        return _fitted(predict, tau)
 
     return fit
 
 
 def direct_recursive(regress: Regressor, tau: int, output_chunk_length: int) -> Forecaster:
-    """One model for each step ahead, each of which also reads the predictions of all steps before its own.
+    """One model for each step ahead, whose input also has the predictions of the steps before.
 
-    The k-th model is trained on windows of τ + k − 1 observations; when it forecasts, the last k − 1 of them are
-    predictions. Beyond `output_chunk_length` steps predictions are fed back.
+    The k-th model is trained on windows of τ + k − 1 observations; in a forecast, the last k − 1 of them are
+    predictions. For more than `output_chunk_length` steps predictions are fed back.
 
     Args:
         regress: fits the models.
@@ -83,7 +83,7 @@ def direct_recursive(regress: Regressor, tau: int, output_chunk_length: int) -> 
         output_chunk_length: number of models.
     """
 
-    def fit(x: Array) -> Forecast:
+    def fit(x: Array) -> FittedForecaster:
         predicts = regress(x, [Problem(tau + k, (1,)) for k in range(output_chunk_length)])
 
         def chunk(histories: Array) -> Array:
@@ -91,12 +91,12 @@ def direct_recursive(regress: Regressor, tau: int, output_chunk_length: int) -> 
                 histories = np.concatenate([histories, predict(histories)], axis=-1)
             return histories[..., tau:]
 
-        return _forecast(chunk, tau)
+        return _fitted(chunk, tau)
 
     return fit
 
 
-STRATEGIES: dict[str, Strategy] = {
+LAG_STRATEGIES: dict[str, Strategy] = {
     "recursive": recursive,
     "direct": direct,
     "multi_output": multi_output,
@@ -105,10 +105,10 @@ STRATEGIES: dict[str, Strategy] = {
 
 
 def by_series(forecasters: Sequence[Forecaster], chosen: NDArray[np.int64]) -> Forecaster:
-    """Give every series a forecaster of its own: the one of index `chosen` (num_series,)."""
+    """Return the forecaster that uses forecasters[chosen[i]] for series i; `chosen` has shape (num_series,)."""
     used = np.unique(chosen)
 
-    def fit(x: Array) -> Forecast:
+    def fit(x: Array) -> FittedForecaster:
         forecasts = {i: forecasters[i](x[chosen == i]) for i in used}
 
         def forecast(x: Array, origins: Origins, horizon: int) -> Array:
@@ -122,7 +122,7 @@ def by_series(forecasters: Sequence[Forecaster], chosen: NDArray[np.int64]) -> F
     return fit
 
 
-def _forecast(chunk: Predict, tau: int) -> Forecast:
+def _fitted(chunk: Predict, tau: int) -> FittedForecaster:
     def forecast(x: Array, origins: Origins, horizon: int) -> Array:
         histories = x[:, origins[:, None] + np.arange(-tau, 0)]  # (num_series, num_origins, tau)
         return feed_back(chunk, histories, horizon)

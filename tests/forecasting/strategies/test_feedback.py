@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from timemachine.forecasting.series.embedding import embed
-from timemachine.forecasting.strategies.steps import at_horizon, k_steps, mae, multistep, one_step, rmse
+from timemachine.forecasting.strategies.feedback import at_horizon, k_steps, mae, multistep, one_step, rmse
 
 X = np.sin(0.01 * np.arange(1, 301))
 

@@ -1,8 +1,8 @@
-"""One-step, multistep and k-step forecasts with any one-step-ahead model.
+"""One-step, k-step and multistep forecasts of one series with a one-step model, whose predictions are fed back.
 
-A model is a function from features (n, τ) to predictions (n,). Observations are indexed from 0, and an origin is
-the index of the first value that a forecast does not know: made at origin i, when x_0 … x_{i−1} are known, its
-k-th prediction belongs at index i + k − 1, which is k steps after the last known value.
+A one-step model maps features (n, τ) to predictions (n,). Observations are indexed from 0. An origin is the index
+of the first value that a forecast does not know: at origin i, x_0 … x_{i−1} are known, and the k-th prediction is
+for index i + k − 1, k steps after the last known value.
 """
 
 from collections.abc import Callable
@@ -13,43 +13,43 @@ from numpy.typing import NDArray
 from timemachine.base.errors import UserError
 
 Array = NDArray[np.float64]
-Predict = Callable[[Array], Array]
+OneStepModel = Callable[[Array], Array]
 
 
-def one_step(predict: Predict, x: Array, tau: int, first: int) -> Array:
+def one_step(model: OneStepModel, x: Array, tau: int, first: int) -> Array:
     """Predict x[first:] one step ahead, each from the τ true observations before it: (T − first,)."""
-    return k_steps(predict, x, tau, first, 1)[:, 0]
+    return k_steps(model, x, tau, first, 1)[:, 0]
 
 
-def multistep(predict: Predict, observed: Array, tau: int, horizon: int) -> Array:
-    """Predict `horizon` steps beyond the observed series, feeding predictions back: (horizon,)."""
-    return feed_back(_one_step_chunk(predict), observed[None, -tau:], horizon)[0]
+def multistep(model: OneStepModel, observed: Array, tau: int, horizon: int) -> Array:
+    """Predict the `horizon` values after the observed series, feeding predictions back: (horizon,)."""
+    return feed_back(_one_step_chunk(model), observed[None, -tau:], horizon)[0]
 
 
-def k_steps(predict: Predict, x: Array, tau: int, first: int, max_k: int) -> Array:
+def k_steps(model: OneStepModel, x: Array, tau: int, first: int, max_k: int) -> Array:
     """Predict 1 … max_k steps ahead from every origin first, first + 1, …, T − 1.
 
     Returns:
-        (T − first, max_k): row i, column k − 1 is the k-th prediction made at origin first + i. It belongs to
-        index first + i + k − 1, which lies beyond the series for the last k − 1 rows.
+        (T − first, max_k): row i, column k − 1 is the k-th prediction made at origin first + i. It is for index
+        first + i + k − 1, which is beyond the series in the last k − 1 rows.
 
     Raises:
-        UserError: fewer than τ observations before the first origin, or fewer than max_k after it.
+        UserError: there are fewer than τ observations before the first origin, or fewer than max_k after it.
     """
     if first < tau or len(x) - first < max_k:
         raise UserError(f"{len(x)} observations are too few for {max_k} steps ahead from {first} with tau = {tau}")
     histories = np.lib.stride_tricks.sliding_window_view(x, tau)[first - tau : -1]
-    return feed_back(_one_step_chunk(predict), histories, max_k)
+    return feed_back(_one_step_chunk(model), histories, max_k)
 
 
 def at_horizon(predictions: Array, x: Array, first: int, k: int) -> tuple[Array, Array]:
-    """Return the k-step predictions of `k_steps` that have a true value, and those values, aligned in time."""
+    """Return the k-th predictions of `k_steps` whose true values are known, and these values, aligned."""
     true = x[first + k - 1 :]
     return predictions[: len(true), k - 1], true
 
 
-def _one_step_chunk(predict: Predict) -> Predict:
-    return lambda histories: predict(histories)[:, None]
+def _one_step_chunk(model: OneStepModel) -> Callable[[Array], Array]:
+    return lambda histories: model(histories)[:, None]
 
 
 def feed_back(chunk: Callable[[Array], Array], histories: Array, num_steps: int) -> Array:
@@ -58,10 +58,10 @@ def feed_back(chunk: Callable[[Array], Array], histories: Array, num_steps: int)
     Args:
         chunk: maps the last τ values (…, τ) to predictions of the next one or more (…, m).
         histories: (…, τ).
-        num_steps: how many predictions are wanted.
+        num_steps: number of predictions.
 
     Returns:
-        (…, num_steps). Predictions that grow without bound end in infinity or NaN.
+        (…, num_steps). Predictions that grow without bound become infinite or NaN.
     """
     *n, tau = histories.shape
     buffer = np.empty((*n, tau + num_steps))
@@ -76,7 +76,7 @@ def feed_back(chunk: Callable[[Array], Array], histories: Array, num_steps: int)
 
 
 def rmse(predicted: Array, true: Array) -> float:
-    """Return the root of the mean squared error."""
+    """Return the root mean squared error."""
     return float(np.sqrt(np.mean((predicted - true) ** 2)))
 
 
