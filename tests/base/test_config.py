@@ -78,9 +78,9 @@ EXPENSIVE = {
         "merge keys give",
     ),
     "list of itself": ("num_threads: &a [*a]\n", "num_threads: .*integer"),
-    "deep lists": ("[" * 200_000, "line 1: nested deeper than 100 levels"),
-    "deep mappings": ("{a: " * 200_000, "line 1: nested deeper than 100 levels"),
-    "deep keys": ("? " * 200_000, "line 1: nested deeper than 100 levels"),
+    "deep lists": ("[" * 200_000, "nested deeper than 100 levels"),
+    "deep mappings": ("{a: " * 200_000, "nested deeper than 100 levels"),
+    "deep keys": ("? " * 200_000, "nested deeper than 100 levels"),
 }
 
 

@@ -122,8 +122,7 @@ def _refuse_deep_nesting(content: bytes | str) -> None:
     for event in yaml.parse(content, _Loader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _MAX_DEPTH:
-            assert event.start_mark is not None  # an event of a text has its place
-            raise UserError(f"line {event.start_mark.line + 1}: nested deeper than {_MAX_DEPTH} levels")
+            raise UserError(f"nested deeper than {_MAX_DEPTH} levels")
 
 
 def _refuse_duplicate_keys(root: yaml.Node | None) -> None:

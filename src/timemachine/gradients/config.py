@@ -8,7 +8,7 @@ from timemachine.base.config import Count, Distinct, Name, Positive, Section, Se
 
 
 class BpttTrainingParams(Section):
-    """The small network that learns by each way of cutting gradients."""
+    """The section `bptt.training`: a small network that is trained with each truncation."""
 
     num_train: Count = 1000
     batch_size: Count = 4
@@ -20,7 +20,7 @@ class BpttTrainingParams(Section):
 
 
 class BpttParams(Section):
-    """The study of gradients through time."""
+    """The section `bptt`: the study of gradients through time."""
 
     model: Name
     corpus: Name
