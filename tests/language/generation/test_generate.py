@@ -85,11 +85,6 @@ def test_tokens_are_drawn_as_often_as_they_are_probable(sampling: Sampling) -> N
     assert frequencies.tolist() == pytest.approx([0.4, 0.3, 0.2, 0.1], abs=0.015)
 
 
-def test_a_stop_token_ends_a_row_and_not_the_others() -> None:
-    assert generate(Cycle(5.0), CORPUS.tokenizer, ["a", "ab"], 5, stop="b") == ["ab", "abcab"]
-    assert generate(Cycle(5.0), CORPUS.tokenizer, ["c"], 1, stop="b") == ["ca"]
-
-
 def test_unknown_characters_are_read_as_unk() -> None:
     assert generate(Cycle(5.0), CORPUS.tokenizer, ["Z"], 3) == ["<unk>abc"]
 
@@ -108,7 +103,6 @@ def test_the_sharpest_alpha_is_greedy() -> None:
     ("prefixes", "options", "reason"),
     [
         (["a", ""], {}, "the prefix '' holds no token"),
-        (["a"], {"stop": "Z"}, "stop: 'Z' is not in the vocabulary"),
         (["a"], {"sampling": Sampling()}, "sampling needs a generator"),
     ],
 )

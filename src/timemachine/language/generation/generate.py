@@ -104,7 +104,6 @@ def continue_sequences(
     num_preds: int,
     sampling: Sampling = GREEDY,
     generator: Generator | None = None,
-    stop: int | None = None,
 ) -> list[list[int]]:
     """Continue several prefixes side by side: warm up over each, then feed every chosen token back.
 
@@ -117,7 +116,6 @@ def continue_sequences(
         num_preds: tokens to generate for each.
         sampling: how each is chosen.
         generator: what is random; needed unless greedy.
-        stop: a token after which a row is done; it is the last one returned.
 
     Returns:
         The tokens after each prefix.
@@ -141,7 +139,6 @@ def continue_sequences(
     for row, prefix in zip(text, prefixes, strict=True):
         row[: len(prefix)] = torch.tensor(prefix)
     state: State = None
-    done = torch.zeros(batch, dtype=torch.bool)
     begin, rows = 0, torch.arange(batch)
     # Rows whose prefix is over write while the others still read theirs.
     for end in range(shortest, longest + num_preds):
@@ -150,16 +147,7 @@ def continue_sequences(
         chosen = choose(logits[:, -1], sampling, u[rows, written])
         text[:, end] = torch.where(end < lengths, text[:, end], chosen)
         begin = end
-        if stop is not None:
-            done |= (end >= lengths) & (text[:, end] == stop)
-            if done.all():
-                break
-    continuations = [
-        row[length : length + num_preds].tolist() for row, length in zip(text, lengths.tolist(), strict=True)
-    ]
-    if stop is not None:
-        continuations = [c[: c.index(stop) + 1] if stop in c else c for c in continuations]
-    return continuations
+    return [row[length : length + num_preds].tolist() for row, length in zip(text, lengths.tolist(), strict=True)]
 
 
 def generate(
@@ -169,7 +157,6 @@ def generate(
     num_preds: int,
     sampling: Sampling = GREEDY,
     generator: Generator | None = None,
-    stop: str | None = None,
 ) -> list[str]:
     """Return each prefix with the tokens that a model writes after it.
 
@@ -182,17 +169,12 @@ def generate(
         num_preds: tokens to generate for each.
         sampling: how each is chosen.
         generator: what is random; needed unless greedy.
-        stop: a token of the vocabulary after which a text ends.
 
     Raises:
-        UserError: a prefix without a token, a stop token that the vocabulary does not have, or sampling
-            without a generator.
+        UserError: a prefix without a token, or sampling without a generator.
     """
     indices = [tokenizer.encode(prefix) for prefix in prefixes]
     if not all(indices):
         raise UserError(f"the prefix {prefixes[indices.index([])]!r} holds no token")
-    if stop is not None and stop not in tokenizer.vocabulary:
-        raise UserError(f"stop: {stop!r} is not in the vocabulary")
-    stop_index = None if stop is None else tokenizer.vocabulary[stop]
-    continued = continue_sequences(model, indices, num_preds, sampling, generator, stop_index)
+    continued = continue_sequences(model, indices, num_preds, sampling, generator)
     return [tokenizer.decode([*prefix, *rest]) for prefix, rest in zip(indices, continued, strict=True)]
