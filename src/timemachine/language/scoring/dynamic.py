@@ -40,7 +40,8 @@ def read_and_learn(
     parameters: list[Tensor] = list(model.parameters())
     squares = [torch.zeros_like(p) for p in parameters]
     for _, gradients in _segments(model, tokens[:first], first - num_rms, num_steps):
-        torch._foreach_addcmul_(squares, gradients, gradients)
+        for square, gradient in zip(squares, gradients, strict=True):
+            square.addcmul_(gradient, gradient)
     num_segments = -(-num_rms // num_steps)
     rms = [(s / num_segments).sqrt() for s in squares]
     mean = torch.cat([r.flatten() for r in rms]).mean()
@@ -50,7 +51,8 @@ def read_and_learn(
     for log_P, gradients in _segments(model, tokens, first, num_steps):
         scored.append(log_P)
         with torch.no_grad():
-            torch._foreach_addcdiv_(parameters, gradients, sizes, value=-lr)
+            for parameter, gradient, size in zip(parameters, gradients, sizes, strict=True):
+                parameter.addcdiv_(gradient, size, value=-lr)
     log_P = torch.cat(scored)  # (num_tokens − first, vocab)
     return Reading(-log_P.gather(-1, tokens[first:, None])[:, 0].double().numpy(), log_P.numpy())
 
