@@ -19,16 +19,16 @@ from torch import Generator, nn
 from timemachine.base import config
 from timemachine.base.compute import environment
 from timemachine.base.errors import UserError
-from timemachine.language.generation.generate import Sampling, continue_sequences
+from timemachine.language.generation.decoding import Sampling, continue_sequences
 from timemachine.language.models.config import RnnRecipe
-from timemachine.language.scoring.perplexity import read_streams
-from timemachine.language.training.history import perplexity
+from timemachine.language.scoring.reading import read_streams
 from timemachine.language.training.train import train_language_model
 from timemachine.pipeline import params, stage
 from timemachine.pipeline.params import Params
 from timemachine.pipeline.progress import Progress
 from timemachine.text.clean import decode
 from timemachine.text.corpus import Corpus
+from timemachine.text.perplexity import perplexity
 from timemachine.text.prepare import build_corpus
 from timemachine.training.devices import choose_device
 from timemachine.training.loop import DivergenceError, Epoch

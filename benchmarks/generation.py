@@ -14,7 +14,7 @@ from collections.abc import Callable
 import torch
 from torch import Generator, nn
 
-from timemachine.language.generation.generate import GREEDY, Sampling, continue_sequences
+from timemachine.language.generation.decoding import GREEDY, Sampling, continue_sequences
 from timemachine.language.models.build import build_language_model
 from timemachine.pipeline import params
 

@@ -1,9 +1,9 @@
-"""Score one recurrent language model while it goes on learning from what it has scored.
+"""Score one recurrent language model by dynamic evaluation: it is trained further on the text it has scored.
 
-Reads `dynamic_evaluation`, `compare_models.corpus` and `evaluate_perplexity.num_warmup` of params.yaml, the
-corpus and the model's checkpoint; writes
-data/scores/dynamic/<name>.safetensors, what the model made of every held-out token.
-Run: python stages/dynamic_evaluation.py NAME (from DVC_STAGE where DVC runs it)
+Reads `dynamic_evaluation`, `compare_models.corpus` and `evaluate_perplexity.num_warmup` of params.yaml,
+data/text/<corpus>/ and data/models/rnn/<name>/; writes the nats and distributions of the held-out tokens to
+data/scores/dynamic/<name>.safetensors.
+Run: python stages/dynamic_evaluation.py NAME (DVC passes NAME in DVC_STAGE)
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ from timemachine.base.files import write_arrays
 from timemachine.language.models.build import rebuild_language_model as rebuild
 from timemachine.language.models.config import RnnConfig
 from timemachine.language.scoring.dynamic import read_and_learn
-from timemachine.language.scoring.perplexity import held_out_arrays, split_reading
+from timemachine.language.scoring.reading import held_out_arrays, split_reading
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
 from timemachine.text.corpus import Corpus

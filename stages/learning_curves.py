@@ -1,7 +1,7 @@
-"""Draw perplexity against epoch for every language model, say what the epoch it was kept from reached, and where.
+"""Draw perplexity against epoch for every language model, and report the epoch and the machine of its weights.
 
-Reads `train_rnn` of params.yaml and data/models/rnn/; writes training.json, environment.json and figures/training/
-below data/reports/.
+Reads `train_rnn` of params.yaml and data/models/rnn/; writes data/results/training.json,
+data/results/environment.json and data/reports/figures/training/.
 Run: python stages/learning_curves.py
 """
 
@@ -16,7 +16,7 @@ from timemachine.plots.language import draw_perplexity
 
 
 def run(params: Params, models: Path, report: Path, environments: Path, figures: Path) -> None:
-    """Write the epochs whose weights were kept, the kinds of machines they come from, and the figures."""
+    """Write the epochs whose weights were kept, the kinds of machines that trained them, and the figures."""
     histories = {name: read_history(models / name / "history.csv") for name in params.train_rnn}
     ends = {name: kept(rows, params.train_rnn[name].patience is not None) for name, rows in histories.items()}
     write_json(report, ends)
@@ -29,7 +29,7 @@ if __name__ == "__main__":
     stage.main(
         run,
         models="data/models/rnn",
-        report="data/reports/training.json",
-        environments="data/reports/environment.json",
+        report="data/results/training.json",
+        environments="data/results/environment.json",
         figures="data/reports/figures/training",
     )

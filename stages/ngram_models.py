@@ -1,8 +1,7 @@
-"""Count language models of every order and score them on held-out text, forward and backward.
+"""Count n-gram language models of every order and score them on held-out text, forward and backward.
 
-Reads `ngram_models` of params.yaml and the corpora it names; writes ngram_models.json and
-figures/ngram_models/ below data/reports/, and the nats of every token under every model below
-data/scores/ngram/.
+Reads `ngram_models` of params.yaml and data/text/; writes data/results/ngram_models.json, the nats of every token
+under every model to data/scores/ngram/<corpus>.safetensors, and data/reports/figures/ngram_models/.
 Run: python stages/ngram_models.py
 """
 
@@ -11,25 +10,26 @@ from pathlib import Path
 import numpy as np
 
 from timemachine.base.files import write_arrays, write_json
-from timemachine.language.ngrams.evaluation import describe_ngram_models, draw_ngram_models, score_ngram_models
+from timemachine.language.ngrams.evaluation import describe_ngram_models, score_ngram_models
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
 from timemachine.plots.figure import save_figure
+from timemachine.plots.language import draw_by_order
 from timemachine.text.corpus import Corpus
 
 
 def run(params: Params, text: Path, report: Path, scores: Path, figures: Path) -> None:
-    """Write the report, the nats as arrays `<model>.<part>` in a file for each corpus, and the figures."""
+    """Write the report, the nats as arrays `<model>.<part>`, and the figures."""
     p = params.ngram_models
-    generator = np.random.default_rng(p.seed)
     content = {}
     for name, max_order in p.corpora.items():
         corpus = Corpus.load(text / name)
         models = score_ngram_models(corpus, max_order)
+        generator = np.random.default_rng(p.seed)  # the same for each corpus, so that none changes another
         content[name] = describe_ngram_models(models, corpus, p.block_length, p.num_samples, generator)
         arrays = {f"{m}.{part}": nats for m, by_part in models.forward.items() for part, nats in by_part.items()}
         write_arrays(scores / f"{name}.safetensors", arrays)
-        save_figure(draw_ngram_models(content[name]), figures / f"{name}.png")
+        save_figure(draw_by_order(content[name]), figures / f"{name}.png")
     write_json(report, content)
 
 
@@ -37,7 +37,7 @@ if __name__ == "__main__":
     stage.main(
         run,
         text="data/text",
-        report="data/reports/ngram_models.json",
+        report="data/results/ngram_models.json",
         scores="data/scores/ngram",
         figures="data/reports/figures/ngram_models",
     )

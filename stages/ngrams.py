@@ -1,7 +1,7 @@
-"""Count n-grams, fit Zipf's law, estimate probabilities, power the Markov chain.
+"""Count n-grams, fit Zipf's law, estimate probabilities, and compute k-step transitions of a Markov chain.
 
-Reads `ngrams` of params.yaml and the word and character corpus it names; writes data/ngrams/,
-data/reports/ngrams.json and data/reports/figures/ngrams/.
+Reads `ngrams` of params.yaml, and the word and the character corpus from data/text/; writes data/ngrams/,
+data/results/ngrams.json and data/reports/figures/ngrams/.
 Run: python stages/ngrams.py
 """
 
@@ -43,6 +43,6 @@ if __name__ == "__main__":
         run,
         text="data/text",
         out="data/ngrams",
-        report="data/reports/ngrams.json",
+        report="data/results/ngrams.json",
         figures="data/reports/figures/ngrams",
     )

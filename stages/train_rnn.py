@@ -1,7 +1,7 @@
 """Train one recurrent language model.
 
 Reads `train_rnn.<name>` of params.yaml and data/text/<corpus>/; writes data/models/rnn/<name>/.
-Run: python stages/train_rnn.py NAME (from DVC_STAGE where DVC runs it)
+Run: python stages/train_rnn.py NAME (DVC passes NAME in DVC_STAGE)
 """
 
 import os

@@ -53,8 +53,11 @@ def test_a_fan_stands_at_its_times_may_reach_beyond_the_series_and_shows_a_singl
 
 
 def test_a_ranking_has_the_best_on_top_and_intervals_that_may_be_points() -> None:
-    rows = {"best": (1.5, 1.4, 1.7), "worst": (4.8, 4.8 + 1e-15, 4.8 + 1e-15)}
-    axes = draw_ranking(rows, {"bz2": 2.1}, "bits").axes[0]
+    ends = {"best": (1.5, 1.4, 1.7), "worst": (4.8, 4.8 + 1e-15, 4.8 + 1e-15)}
+    keys = ("bits_per_character", "low", "high")
+    models = {name: {"test": dict(zip(keys, values, strict=True))} for name, values in ends.items()}
+    impossible = {"test": {"bits_per_character": None}}
+    axes = draw_ranking(models | {"impossible": impossible}, {"bz2": {"test": 2.1}}).axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["best", "worst"]
     assert axes.yaxis_inverted()
     assert axes.get_legend().get_texts()[0].get_text() == "bz2 2.100"

@@ -11,7 +11,7 @@ from registered import registered
 
 from timemachine import cli
 from timemachine.language.generation.config import Prefix
-from timemachine.language.generation.generate import continue_prefix
+from timemachine.language.generation.decoding import continue_prefix
 from timemachine.language.models.trained import LanguageModel
 
 

@@ -1,6 +1,7 @@
-"""Figures of language models: values in, figure out."""
+"""Figures of language models, drawn from plain values and the content of JSON reports."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -10,7 +11,7 @@ from timemachine.plots.figure import Array, draw_lines, new_axes, new_figure
 
 
 def draw_perplexity(rows: Sequence[Mapping[str, float]]) -> Figure:
-    """Draw perplexity against epoch from the rows of a language model's history."""
+    """Draw perplexity against epoch, from the rows of `history.csv` of a language model."""
     labels = {"train": "perplexity", "validation": "val_perplexity"}
     epochs = [row["epoch"] for row in rows]
     curves = {label: (epochs, [row[key] for row in rows]) for label, key in labels.items() if key in rows[0]}
@@ -22,44 +23,51 @@ def draw_perplexity(rows: Sequence[Mapping[str, float]]) -> Figure:
     return figure
 
 
-def draw_by_order(forward: Mapping[str, Sequence[float]], backward: Mapping[str, Sequence[float]]) -> Figure:
-    """Draw bits per character against the order of a model, from 1 on: a line forward, crosses backward.
+def draw_by_order(report: Mapping[str, Any]) -> Figure:
+    """Draw the bits per character of Kneser–Ney models against their order: a line forward, crosses backward.
 
     Args:
-        forward: by part.
-        backward: the same of the reversed text.
+        report: the entry of a corpus in `ngram_models.json`; `models` and `reversed` hold the scores by model and
+            part, and the names in `reversed` are in ascending order.
     """
     figure, axes = new_axes("order", "bits per character")
-    for direction, curves, style in (("forward", forward, "-"), ("backward", backward, "x")):
-        for i, (part, bits) in enumerate(curves.items()):
+    for direction, scores, style in (("forward", report["models"], "-"), ("backward", report["reversed"], "x")):
+        for i, part in enumerate(("val", "test")):
+            bits = [scores[name][part]["bits_per_character"] for name in report["reversed"]]
             axes.plot(range(1, len(bits) + 1), bits, style, color=f"C{i}", label=f"{part}, {direction}")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(fontsize=8)
     return figure
 
 
-def draw_ranking(
-    rows: Mapping[str, tuple[float, float, float]], levels: Mapping[str, float], xlabel: str
-) -> Figure:
-    """Draw a value and its interval for each name, from top to bottom, and vertical lines at labelled levels.
+def draw_ranking(models: Mapping[str, Any], compressors: Mapping[str, Mapping[str, float]]) -> Figure:
+    """Draw the test bits per character of models and their intervals, best on top, and compressors as lines.
 
     Args:
-        rows: by name, the value and the ends of its interval.
-        levels: by label, where a dashed line stands.
-        xlabel: label of the logarithmic x axis.
+        models: scores by name and part, best first, as in `language_models.json`. A model without an interval is
+            left out.
+        compressors: bits per character by name and part.
     """
+    rows = {name: row["test"] for name, row in models.items() if "low" in row["test"]}
     figure = new_figure(7, 1 + 0.22 * len(rows), layout="constrained")
     axes = figure.subplots()
-    values, lows, highs = (np.array(column) for column in zip(*rows.values(), strict=True))
+    values, lows, highs = (
+        np.array([row[key] for row in rows.values()]) for key in ("bits_per_character", "low", "high")
+    )
     places = np.arange(len(rows))
-    # Where all tokens are equally hard the interval is a point, give or take a rounding.
+    # If all tokens have the same score the interval is a point, up to rounding.
     errors = np.clip([values - lows, highs - values], 0, None)
     axes.errorbar(values, places, xerr=errors, fmt="o", ms=4, lw=1.2, capsize=2)
     for place, value, high in zip(places, values, highs, strict=True):
         axes.annotate(f"{value:.3f}", (high, place), (5, 0), textcoords="offset points", va="center", fontsize=7)
-    for i, (label, level) in enumerate(levels.items(), 1):
-        axes.axvline(level, color=f"C{i}", ls="--", lw=1, label=f"{label} {level:.3f}")
-    axes.set(xlabel=xlabel, xscale="log", ylim=(len(rows) - 0.5, -0.5), xlim=(None, 1.12 * float(highs.max())))
+    for i, (name, bits) in enumerate(compressors.items(), 1):
+        axes.axvline(bits["test"], color=f"C{i}", ls="--", lw=1, label=f"{name} {bits['test']:.3f}")
+    axes.set(
+        xlabel="test bits per character",
+        xscale="log",
+        ylim=(len(rows) - 0.5, -0.5),
+        xlim=(None, 1.12 * float(highs.max())),
+    )
     axes.set_yticks(places, list(rows), fontsize=8)
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 7)))
     axes.xaxis.set_major_formatter("{x:g}")
@@ -70,7 +78,12 @@ def draw_ranking(
 
 
 def draw_transition_matrices(matrices: Mapping[int, Array], labels: Sequence[str]) -> Figure:
-    """Draw k-step transition matrices side by side, rows by the token before, columns by the one after."""
+    """Draw k-step transition matrices side by side: rows by the earlier token, columns by the later one.
+
+    Args:
+        matrices: (vocab, vocab) each, by k.
+        labels: the tokens of the vocabulary.
+    """
     figure = new_figure(3.4 * len(matrices), 3.6, layout="constrained")
     for axes, (k, matrix) in zip(
         figure.subplots(1, len(matrices), squeeze=False)[0], matrices.items(), strict=True

@@ -22,10 +22,10 @@ import numpy as np
 import torch
 
 from timemachine.base.errors import UserError
-from timemachine.language.generation.generate import continue_sequences
+from timemachine.language.generation.decoding import continue_sequences
 from timemachine.language.models.trained import LanguageModel
 from timemachine.language.ngrams.kneser_ney import KneserNey
-from timemachine.language.scoring.perplexity import read_parts
+from timemachine.language.scoring.reading import read_parts
 from timemachine.language.scoring.score import Score
 from timemachine.pipeline.params import Params, RetrainingParams
 from timemachine.text.clean import decode

@@ -23,7 +23,7 @@ from mlflow.types.schema import AnyType
 
 from timemachine.base.errors import UserError
 from timemachine.language.generation.continuation import clean_prefix, sampling_of, write
-from timemachine.language.generation.generate import Sampling
+from timemachine.language.generation.decoding import Sampling
 from timemachine.language.models.trained import LanguageModel
 
 # What one request may ask for. The last bounds its work, and its memory, which grow with rows × characters.

@@ -50,3 +50,13 @@ def test_the_interval_of_the_arrow_holds_the_difference() -> None:
         arrow = content["arrow"]["kneser_ney_2"][part]
         assert arrow["bits_per_character"] == pytest.approx(forward - backward)
         assert arrow["low"] <= arrow["bits_per_character"] <= arrow["high"]
+
+
+def test_another_order_changes_no_interval() -> None:
+    few, more = (
+        describe_ngram_models(
+            score_ngram_models(corpus(RANDOM), order), corpus(RANDOM), 10, 50, np.random.default_rng(0)
+        )["arrow"]
+        for order in (2, 3)
+    )
+    assert {name: more[name] for name in few} == few

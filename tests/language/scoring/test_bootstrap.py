@@ -1,21 +1,27 @@
 import numpy as np
 import pytest
 
-from timemachine.language.scoring.bootstrap import mean_interval
+from timemachine.language.scoring.bootstrap import BlockBootstrap
 
 
 def generator() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
+def interval(
+    values: np.ndarray, weights: np.ndarray, block_length: int, num_samples: int, level: float = 0.95
+) -> tuple[float, float]:
+    return BlockBootstrap(weights, block_length, num_samples, generator()).interval(values, level)
+
+
 def test_the_interval_of_a_constant_is_that_constant() -> None:
     weights = np.arange(1.0, 51.0)
-    assert mean_interval(3 * weights, weights, 7, 100, generator()) == pytest.approx((3, 3))
+    assert interval(3 * weights, weights, 7, 100) == pytest.approx((3, 3))
 
 
 def test_without_dependence_the_interval_is_that_of_the_normal_distribution() -> None:
     values = generator().normal(size=20_000)
-    low, high = mean_interval(values, np.ones(20_000), 5, 2000, generator())
+    low, high = interval(values, np.ones(20_000), 5, 2000)
     half = 1.96 / np.sqrt(20_000)
     assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.1 * half)
 
@@ -23,7 +29,7 @@ def test_without_dependence_the_interval_is_that_of_the_normal_distribution() ->
 def test_blocks_see_the_dependence_that_single_tokens_hide() -> None:
     values = np.repeat(generator().normal(size=500), 20)
     (low, high), (blocks_low, blocks_high) = (
-        mean_interval(values, np.ones(10_000), length, 500, generator()) for length in (1, 200)
+        interval(values, np.ones(10_000), length, 500) for length in (1, 200)
     )
     assert blocks_high - blocks_low > 3 * (high - low)
 
@@ -34,20 +40,27 @@ def test_about_95_percent_of_the_intervals_hold_the_true_ratio() -> None:
         random = np.random.default_rng(seed)
         characters = random.integers(1, 9, 1000).astype(float)
         nats = 2 * characters + np.convolve(random.normal(size=1009), np.ones(10), "valid")
-        low, high = mean_interval(nats, characters, 50, 200, random)
+        low, high = BlockBootstrap(characters, 50, 200, random).interval(nats)
         held += low < 2 < high
     assert 180 <= held <= 198
 
 
 def test_a_block_may_be_the_whole_circle() -> None:
     values = np.arange(10.0)
-    assert mean_interval(values, np.ones(10), 10, 20, generator()) == pytest.approx((4.5, 4.5))
+    assert interval(values, np.ones(10), 10, 20) == pytest.approx((4.5, 4.5))
 
 
 def test_a_higher_level_is_a_wider_interval_and_the_same_seed_the_same_one() -> None:
     values = generator().normal(size=300)
-    wide, narrow, again = (
-        mean_interval(values, np.ones(300), 10, 500, generator(), level) for level in (0.99, 0.5, 0.5)
-    )
+    wide, narrow, again = (interval(values, np.ones(300), 10, 500, level) for level in (0.99, 0.5, 0.5))
     assert wide[0] < narrow[0] < narrow[1] < wide[1]
     assert again == narrow
+
+
+def test_all_values_are_resampled_by_the_same_blocks() -> None:
+    bootstrap = BlockBootstrap(np.ones(300), 10, 500, generator())
+    values = generator().normal(size=300)
+    first = bootstrap.interval(values)
+    bootstrap.interval(values**2)
+    assert bootstrap.interval(values) == first
+    assert bootstrap.interval(values + 1) == pytest.approx((first[0] + 1, first[1] + 1))

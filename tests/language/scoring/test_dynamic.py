@@ -5,7 +5,7 @@ from cycle import CORPUS
 
 from timemachine.language.models.rnn import RNN
 from timemachine.language.scoring.dynamic import read_and_learn
-from timemachine.language.scoring.perplexity import read_streams, split_reading
+from timemachine.language.scoring.reading import read_streams, split_reading
 
 TOKENS = torch.from_numpy(CORPUS.tokens.astype("int64"))
 
@@ -47,7 +47,7 @@ def test_steps_that_are_too_large_are_an_error_not_nan() -> None:
 
 def test_too_few_tokens_before_the_held_out_text_is_an_error() -> None:
     assert len(read_and_learn(network(), TOKENS, num_rms=58, first=60, num_steps=7, lr=0.01).nats) == 60
-    with pytest.raises(ValueError, match="num_rms: 59 is too many: only 60 tokens"):
+    with pytest.raises(ValueError, match="num_rms: 59 is too many: there are only 60 tokens"):
         read_and_learn(network(), TOKENS, num_rms=59, first=60, num_steps=7, lr=0.01)
 
 

@@ -1,1 +1,1 @@
-"""All language models of a corpus side by side."""
+"""Mixtures, ranking and comparison of all language models of a corpus."""

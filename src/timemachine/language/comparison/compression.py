@@ -1,10 +1,12 @@
-"""What general compressors need for a text, in the language models' unit."""
+"""Bits per character of general compressors, for comparison with language models."""
 
 import bz2
 import lzma
 from collections.abc import Callable
 
-# The order of PPMd's contexts, in characters, and its memory: more than any book fills.
+from timemachine.text.corpus import HELD_OUT, Corpus
+
+# Length of PPMd's contexts in characters, and its memory, which is more than a book needs.
 _PPMD_ORDER, _PPMD_MEMORY_BYTES = 6, 64 * 2**20
 
 
@@ -21,16 +23,23 @@ COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-def compressed_bits_per_character(compressor: str, before: str, text: str) -> float:
-    """Return by how many bits per character a compressed text grows when `text` is put behind `before`.
+def compressed_bits_per_character(corpus: Corpus) -> dict[str, dict[str, float]]:
+    """Return the bits per character that each compressor needs for the held-out parts of a corpus of characters.
 
-    Compressors learn from all that they have read, so these figures are those of adaptive models.
+    A part costs the bits by which a compressed file grows when the part is appended to all the text before it.
+    Compressors learn from all the text that they have read, so they are comparable with adaptive models. The
+    text is encoded in UTF-8, in which a letter of the corpora is one byte.
 
-    Args:
-        compressor: a key of `COMPRESSORS`.
-        before: what comes first.
-        text: at least one character; counts in UTF-8, where a letter of the corpora is a byte.
+    Returns:
+        By compressor, then by part.
     """
-    compress = COMPRESSORS[compressor]
-    growth = len(compress((before + text).encode())) - len(compress(before.encode()))
-    return 8 * growth / len(text)
+    text = corpus.tokenizer.decode(corpus.tokens.tolist())
+
+    def grown_by(compress: Callable[[bytes], bytes], begin: int, end: int) -> float:
+        growth = len(compress(text[:end].encode())) - len(compress(text[:begin].encode()))
+        return 8 * growth / (end - begin)
+
+    return {
+        name: {part: grown_by(compress, *corpus.split[part]) for part in HELD_OUT}
+        for name, compress in COMPRESSORS.items()
+    }

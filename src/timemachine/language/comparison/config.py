@@ -15,7 +15,7 @@ class MixtureRecipe(Section):
 
 
 class CompareModelsParams(Section):
-    """Which language models are mixed, and how sure one may be of their order."""
+    """Which language models are mixed, and the bootstrap of the confidence intervals of the ranking."""
 
     corpus: Name
     adapt_every: Count = 1000

@@ -1,7 +1,7 @@
-"""Mixtures of language models, with weights that held-out text chooses.
+"""Mixtures of language models, with weights fitted on held-out text.
 
 Arithmetic: P(x) = Σ_i w_i P_i(x), linear interpolation (Jelinek and Mercer, 1980).
-Geometric: P(x) ∝ Π_i P_i(x)^{w_i}, log-linear interpolation (Klakow, 1998); it needs whole distributions.
+Geometric: P(x) ∝ Π_i P_i(x)^{w_i}, log-linear interpolation (Klakow, 1998). It needs whole distributions.
 """
 
 import numpy as np
@@ -13,14 +13,14 @@ _NUM_EM_STEPS, _NUM_NEWTON_STEPS = 200, 50
 
 
 def nats_of(log_P: Array, tokens: NDArray[np.integer]) -> Array:
-    """Return −log P of what came (…, num_tokens), from distributions (…, num_tokens, vocab)."""
+    """Return −log P of the tokens (num_tokens,), from log P (…, num_tokens, vocab); (…, num_tokens)."""
     return -log_P[..., np.arange(len(tokens)), tokens]
 
 
 def fit_arithmetic(nats: Array) -> Array:
     """Return the weights under which an arithmetic mixture gives a text the highest probability.
 
-    By 200 steps of expectation–maximisation, each of which raises it; there is one maximum.
+    By 200 steps of expectation–maximisation. Each step raises the probability, which has a single maximum.
 
     Args:
         nats: (num_models, num_tokens) −log P of the text's tokens under each model.
@@ -50,16 +50,16 @@ def arithmetic_nats(nats: Array, weights: Array) -> Array:
 def fit_geometric(log_P: Array, tokens: NDArray[np.integer]) -> Array:
     """Return the weights under which a geometric mixture gives a text the highest probability.
 
-    By Newton's method on the text's −log P, which is convex in the weights: its gradient is the models' expected
-    log P under the mixture less that of the text, its Hessian the covariance of the models' log P. A step that
-    does not lower it is halved until it does.
+    By Newton's method on the −log P of the text, which is convex in the weights. Its gradient is the expected
+    log P of each model under the mixture minus the log P of the text; its Hessian is the covariance of the
+    models' log P. A step that does not lower it is halved until it does.
 
     Args:
         log_P: (num_models, num_tokens, vocab) distributions, finite.
-        tokens: (num_tokens,) what came.
+        tokens: (num_tokens,) indices of the text.
 
     Returns:
-        (num_models,) weights of any sum.
+        (num_models,) weights; they need not sum to 1.
     """
     found = -nats_of(log_P, tokens)  # (num_models, num_tokens)
 
@@ -73,7 +73,7 @@ def fit_geometric(log_P: Array, tokens: NDArray[np.integer]) -> Array:
         expected = (P * log_P).sum(2)  # (num_models, num_tokens)
         centred = (log_P - expected[..., None]) * np.sqrt(P)
         hessian = np.einsum("itv,jtv->ij", centred, centred)
-        # Models that are one and the same have one weight to share: least squares share it equally.
+        # Identical models make the Hessian singular; least squares gives them equal weights.
         step = np.linalg.lstsq(hessian, (found - expected).sum(1), rcond=1e-10)[0]
         while (new_nats := total_nats(w + step)) >= nats and np.abs(step).max() > 1e-10:
             step = step / 2

@@ -8,7 +8,7 @@ from timemachine.base.config import Count, Positive, Section, Seed, Text
 
 
 class Prefix(Section):
-    """A beginning to be continued: greedily, or with an α by draws from P^α, made narrower if wanted."""
+    """A prefix to continue: greedily, or with `alpha` by draws from P^α, optionally cut by `top_k` and `top_p`."""
 
     prefix: Text
     num_preds: Annotated[int, Field(ge=1, le=100_000)] = 50

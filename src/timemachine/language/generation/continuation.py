@@ -1,4 +1,4 @@
-"""What people ask a trained model to write: the same on the command line and in the model server."""
+"""Generation of text from user input, for the command line and the model server."""
 
 import re
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from torch import Generator
 
 from timemachine.base.errors import UserError
-from timemachine.language.generation.generate import GREEDY, Sampling, continue_sequences
+from timemachine.language.generation.decoding import GREEDY, Sampling, continue_sequences
 from timemachine.language.models.trained import LanguageModel
 from timemachine.text.clean import clean_whole
 
@@ -14,12 +14,12 @@ _MAX_TOP_K = 10**9
 
 
 def clean_prefix(prefix: str) -> str:
-    """Return a prefix as the training text is: lower case, each run of other than letters A-Z one space.
+    """Return a prefix cleaned like the training text: lower case, each run of other characters one space.
 
-    Spaces at its ends stay, one each: a model reads `time` as a word that may go on, `time ` as one that is over.
+    One space at each end is kept: after `time` a model may continue the word, after `time ` it starts a new one.
 
     Raises:
-        UserError: it holds no letter.
+        UserError: the prefix has no letter A-Z.
     """
     if not re.search("[A-Za-z]", prefix):
         raise UserError("the prefix is empty" if not prefix else "the prefix holds no letter A-Z")
@@ -32,16 +32,16 @@ def sampling_of(
     top_k: int | None = None,
     top_p: float | None = None,
 ) -> Sampling:
-    """Return how to sample; without any argument greedily.
+    """Return the sampling that the arguments describe; without arguments it is greedy.
 
     Args:
-        temperature: 1 / α; 0 is greedy. Left out, it is 1 where one of the others says to sample.
-        alpha: in place of a temperature.
-        top_k: the k most probable tokens only.
-        top_p: the nucleus only.
+        temperature: 1 / α; 0 is greedy. If both are None and `top_k` or `top_p` is given, it is 1.
+        alpha: α, instead of a temperature.
+        top_k: see `Sampling`.
+        top_p: see `Sampling`.
 
     Raises:
-        UserError: temperature and alpha are both given, or one of the four is out of its range.
+        UserError: temperature and alpha are both given, or a value is out of range.
     """
     if temperature is not None and alpha is not None:
         raise UserError("temperature and alpha: give one of them; a temperature is 1 / alpha")
@@ -59,19 +59,19 @@ def sampling_of(
 def write(
     model: LanguageModel, prefixes: Sequence[str], num_preds: Sequence[int], sampling: Sampling, seed: int = 0
 ) -> list[str]:
-    """Return each prefix, as the model reads it, with what the model writes after it, all in one batch.
+    """Return each prefix, cleaned, and its continuation, all computed in one batch.
 
-    What the vocabulary does not have is read as `<unk>`, and written so.
+    Tokens that are not in the vocabulary are read, and returned, as `<unk>`.
 
     Args:
-        model: who writes.
-        prefixes: as people type them, at least one.
-        num_preds: tokens to write after each, at least one.
+        model: the language model.
+        prefixes: user input, at least one.
+        num_preds: number of tokens to generate for each prefix, at least 1.
         sampling: how each token is chosen.
-        seed: of what is random. The same prefixes, lengths, sampling and seed give the same texts.
+        seed: seed of the random generator. The same arguments give the same texts.
 
     Raises:
-        UserError: a prefix holds no letter.
+        UserError: a prefix has no letter A-Z.
     """
     indices = [model.tokenizer.encode(clean_prefix(prefix)) for prefix in prefixes]
     generator = Generator().manual_seed(seed)

@@ -1,1 +1,1 @@
-"""Recurrent language models; nothing here trains."""
+"""Recurrent language models: modules, recipes and checkpoints."""

@@ -1,4 +1,4 @@
-"""From a recipe to the language model it describes."""
+"""Build the language model that a recipe describes."""
 
 from torch import Generator, nn
 
@@ -8,13 +8,12 @@ from timemachine.language.models.rnn_scratch import RNNScratch
 
 
 def build_language_model(recipe: RnnRecipe, vocab_size: int, generator: Generator | None = None) -> nn.Module:
-    """Make a language model.
+    """Return the module of a recipe with initial weights.
 
     Args:
-        recipe: what the module is like.
-        vocab_size: number of tokens.
-        generator: where initial weights, and what is dropped while training, are drawn from; without one, from
-            torch's global generator.
+        recipe: implementation, cell and sizes.
+        vocab_size: number of tokens in the vocabulary.
+        generator: source of the initial weights and of the dropout masks; None for torch's global generator.
     """
     r = recipe
     if r.implementation == "scratch":
@@ -34,5 +33,5 @@ def build_language_model(recipe: RnnRecipe, vocab_size: int, generator: Generato
 
 
 def rebuild_language_model(config: RnnConfig) -> nn.Module:
-    """Make the module that a checkpoint's config describes; its weights are still to be loaded."""
+    """Return the module that a checkpoint's config describes; the weights are to be loaded afterwards."""
     return build_language_model(config, config.vocab_size)

@@ -22,7 +22,7 @@ from timemachine.text.config import Level
 
 
 class RnnRecipe(Section):
-    """One recurrent language model and how it is trained."""
+    """A recurrent language model, and how it is trained."""
 
     corpus: Name
     sampling: Literal["sequential", "random", "windows"] = "sequential"
@@ -53,29 +53,45 @@ class RnnRecipe(Section):
     @model_validator(mode="after")
     def _possible(self) -> Self:
         if self.implementation == "scratch" and (self.cell, self.num_layers) != ("rnn", 1):
-            raise ValueError("implementation: scratch has cell: rnn and num_layers: 1; use concise for others")
+            raise ValueError("implementation: scratch needs cell: rnn and num_layers: 1; use concise for others")
         if self.cell != "rnn" and self.activation != "tanh":
-            raise ValueError(f"activation: {self.activation} belongs to cell: rnn; {self.cell} allows tanh")
+            raise ValueError(f"activation: {self.activation} needs cell: rnn; {self.cell} allows tanh")
         if self.implementation == "scratch" and (self.embedding_dropout or self.dropout):
             raise ValueError("implementation: scratch has no dropout; use concise")
         if self.cell == "rnn" and self.weight_dropout:
-            raise ValueError("weight_dropout: belongs to cell: gru and lstm")
+            raise ValueError("weight_dropout: needs cell: gru or lstm")
         if self.patience is not None and self.num_val == 0:
             raise ValueError("patience: needs a validation part; num_val is 0")
         if not self.detach and self.sampling != "sequential":
             raise ValueError(f"detach: false needs sampling: sequential, not {self.sampling}")
+        if self.sampling != "windows" and self.num_train is not None and self.num_train < self.num_needed:
+            minibatch = f"batch_size {self.batch_size} x num_steps {self.num_steps}"
+            raise ValueError(
+                f"{self.num_train} tokens are too few for {minibatch}: at least {self.num_needed} are needed"
+            )
+        if self.num_val is not None and 0 < self.num_val <= self.num_steps:
+            raise ValueError(f"num_val: {self.num_val} is not 0 or at least num_steps + 1 = {self.num_steps + 1}")
         return self
+
+    @property
+    def num_needed(self) -> int:
+        """The fewest tokens that make a minibatch, as `timemachine.text.minibatches` cuts it."""
+        return {
+            "sequential": (self.batch_size + 1) * self.num_steps + 1,
+            "random": (self.batch_size + 1) * self.num_steps,
+            "windows": self.num_steps + 1,
+        }[self.sampling]
 
 
 class RnnConfig(RnnRecipe):
-    """`config.json` of a language model: its recipe, what it was trained on, and its vocabulary.
+    """`config.json` of a checkpoint: the recipe, the training data and the vocabulary of a language model.
 
     Attributes:
         epoch: number of the epoch whose weights were kept.
-        train_range: first index, and one past the last, of the tokens it was trained on.
+        train_range: first index, and one past the last, of the tokens that the model was trained on.
         data_sha256: hash of the corpus.
-        level: of the corpus, and so of the tokens it reads and writes.
-        vocab_size: number of tokens.
+        level: level of the corpus and of the tokens.
+        vocab_size: number of tokens in the vocabulary.
         vocabulary_sha256: hash of the vocabulary.
     """
 

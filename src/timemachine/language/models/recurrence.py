@@ -18,7 +18,7 @@ _APPLY: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def slope_at(H: Tensor, activation: str) -> Tensor:
-    """Return φ' where φ is H, shaped like H, for `tanh`, `relu` or `identity`."""
+    """Return φ' as a function of H = φ(·), shaped like H; the activation is `tanh`, `relu` or `identity`."""
     if activation == "tanh":
         return 1 - H.square()
     return (H > 0).to(H.dtype) if activation == "relu" else torch.ones_like(H)
@@ -28,7 +28,7 @@ def flow_back(sent: Tensor, slope: Tensor, W_hh: Tensor, gates: Tensor | None = 
     """Return δ_t = ∂L/∂Z_t = φ'_t ⊙ (∂L/∂O_t W_hqᵀ + ξ_{t+1} δ_{t+1} W_hhᵀ) for all t, shaped like `sent`.
 
     Args:
-        sent: (num_steps, …, num_hiddens) what the outputs send to the states, ∂L/∂O_t W_hqᵀ.
+        sent: (num_steps, …, num_hiddens) gradients from the outputs to the states, ∂L/∂O_t W_hqᵀ.
         slope: φ'_t, broadcast to `sent`.
         W_hh: (num_hiddens, num_hiddens).
         gates: ξ, broadcast to `sent`; None for 1 everywhere.
@@ -44,13 +44,13 @@ def flow_back(sent: Tensor, slope: Tensor, W_hh: Tensor, gates: Tensor | None = 
 class Recurrence(torch.autograd.Function):
     """All hidden states of a simple recurrent layer, from its input projections.
 
-    Forward: H_t = φ(Z_t + H_{t−1} W_hh), where Z_t = X_t W_xh + b_h, in the memory of Z.
+    Forward: H_t = φ(Z_t + H_{t−1} W_hh) with Z_t = X_t W_xh + b_h. The result overwrites Z.
 
-    Backward, with δ_t = ∂L/∂Z_t = φ'(·) ⊙ ∂L/∂H_t and ∂L/∂H_t = (what the outputs send) + ξ_{t+1} δ_{t+1} W_hhᵀ:
-    ∂L/∂W_hh = Σ_t H_{t−1}ᵀ δ_t, which is one product over all time steps instead of one for each.
+    Backward: with δ_t = ∂L/∂Z_t = φ'(·) ⊙ ∂L/∂H_t and ∂L/∂H_t = (gradient from the outputs) + ξ_{t+1} δ_{t+1}
+    W_hhᵀ, the gradient ∂L/∂W_hh = Σ_t H_{t−1}ᵀ δ_t is one product over all time steps instead of one for each.
 
-    The gates ξ_t multiply what flows back from step t to step t − 1. All 1, the default, is full
-    backpropagation through time; 0 at the start of each segment is truncated (what detaching does); random
+    The gates ξ_t multiply the gradient from step t to step t − 1. All 1 (the default) is full backpropagation
+    through time. 0 at the start of each segment is truncated backpropagation, as by detaching the state. Random
     gates of mean 1 are the book's randomised truncation, z_t = ∂f/∂w + ξ_t (∂f/∂h_{t−1}) ∂h_{t−1}/∂w.
     """
 
@@ -58,9 +58,10 @@ class Recurrence(torch.autograd.Function):
     def forward(
         ctx: Any, Z: Tensor, H_0: Tensor, W_hh: Tensor, activation: str, gates: Tensor | None = None
     ) -> Tensor:
-        """Turn Z (num_steps, batch, num_hiddens), no leaf, into H_1 … H_T in place; H_0 is (batch, num_hiddens).
+        """Compute H_1 … H_T in place of Z (num_steps, batch, num_hiddens), which must not be a leaf.
 
-        The activation is `tanh`, `relu` or `identity`; gates are (num_steps,) and get no gradient.
+        H_0 is (batch, num_hiddens). The activation is `tanh`, `relu` or `identity`. Gates are (num_steps,) and
+        have no gradient.
         """
         states = Z.unbind(0)
         apply_ = _APPLY[activation]
@@ -89,9 +90,9 @@ class Recurrence(torch.autograd.Function):
 
 
 def run_layers(rnn: nn.RNN, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-    """Compute what a unidirectional `nn.RNN` does, with its weights, by `Recurrence`.
+    """Compute the forward pass of a unidirectional `nn.RNN` by `Recurrence`.
 
-    Without cuDNN torch multiplies for ∂L/∂W_hh at every time step, which this avoids.
+    This is faster on the CPU, where torch computes ∂L/∂W_hh by one product for each time step.
 
     Args:
         rnn: the layers.
@@ -99,7 +100,7 @@ def run_layers(rnn: nn.RNN, inputs: Tensor, state: State) -> tuple[Tensor, State
         state: (num_layers, batch, num_hiddens); None for zeros.
 
     Returns:
-        The last layer's states (num_steps, batch, num_hiddens), and the state.
+        The states of the last layer (num_steps, batch, num_hiddens), and the new state.
     """
     H, last = inputs, []
     for layer in range(rnn.num_layers):

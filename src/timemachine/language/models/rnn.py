@@ -1,4 +1,4 @@
-"""Recurrent language models from torch's layers."""
+"""Recurrent language models made of torch's layers."""
 
 from typing import Literal
 
@@ -16,8 +16,8 @@ class Dropout(nn.Module):
     """Dropout that drops the same units at all time steps of a subsequence (Gal and Ghahramani, 2016).
 
     Args:
-        probability: part of the units that is dropped while training.
-        generator: where what is dropped is drawn from, on the CPU; without one, torch's global generator.
+        probability: fraction of the units that is dropped while training.
+        generator: source of the masks, on the CPU; None for torch's global generator.
     """
 
     def __init__(self, probability: float, generator: Generator | None) -> None:
@@ -26,20 +26,20 @@ class Dropout(nn.Module):
         self.generator = generator
 
     def forward(self, H: Tensor) -> Tensor:
-        """Map (num_steps, batch, units) to the same shape, scaled so that its mean stays."""
+        """Map (num_steps, batch, units) to the same shape, scaled so that the mean is unchanged."""
         if not self.training or self.probability == 0:
             return H
         kept = torch.empty(H.shape[1:]).bernoulli_(1 - self.probability, generator=self.generator)
         return H * (kept / (1 - self.probability)).to(H)  # (num_steps, batch, units)
 
 
-# Up to so many rows, one step of torch's LSTM layer mostly prepares its weights for many steps.
+# Up to this batch size, torch's LSTM layer spends most of a single step on preparing its weights.
 _FEW_ROWS = 32
 _LSTM_WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 def lstm_step(lstm: nn.LSTM, inputs: Tensor, state: tuple[State, ...]) -> tuple[Tensor, State]:
-    """Compute what a unidirectional `nn.LSTM` does with one time step.
+    """Compute one time step of a unidirectional `nn.LSTM`.
 
     Args:
         lstm: the layers.
@@ -47,7 +47,7 @@ def lstm_step(lstm: nn.LSTM, inputs: Tensor, state: tuple[State, ...]) -> tuple[
         state: pair of (num_layers, batch, num_hiddens).
 
     Returns:
-        The last layer's states (1, batch, num_hiddens), and the state.
+        The states of the last layer (1, batch, num_hiddens), and the new state.
     """
     H, hidden, cell = inputs[0], [], []
     for layer, previous in enumerate(zip(*state, strict=True)):
@@ -64,17 +64,17 @@ class RNN(nn.Module):
         vocab_size: number of tokens.
         num_hiddens: hidden units per layer and direction.
         cell: `rnn`, `gru` or `lstm`.
-        activation: of the rnn cell, `tanh` or `relu`.
+        activation: activation of the rnn cell, `tanh` or `relu`.
         embedding_dim: size of a learnt embedding; None for one-hot inputs.
-        num_layers: layers on top of each other.
-        embedding_dropout: part of the inputs' dimensions that is dropped while training.
-        weight_dropout: part of the hidden-to-hidden weights of a gru or lstm that is dropped in each minibatch
-            (DropConnect; Merity et al., 2018).
-        dropout: part of the last layer's hidden units that is dropped while training.
-        bidirectional: read the sequence both ways. Such a model sees the token it is asked for, so it tags
-            sequences but is no language model; the recipes do not offer it.
-        generator: where the weights are drawn from, in torch's default distributions, and afterwards what is
-            dropped while training; without one, torch's global generator.
+        num_layers: number of stacked layers.
+        embedding_dropout: fraction of the input dimensions that is dropped while training.
+        weight_dropout: fraction of the hidden-to-hidden weights of a gru or lstm that is dropped in each
+            minibatch (DropConnect; Merity et al., 2018).
+        dropout: fraction of the hidden units of the last layer that is dropped while training.
+        bidirectional: read the sequence in both directions. Such a model sees the token that it predicts, so it
+            can tag sequences but is not a language model; recipes do not offer it.
+        generator: source of the weights, in torch's default distributions, and then of the dropout masks; None
+            for torch's global generator.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class RNN(nn.Module):
     def forward(self, X: Tensor, state: State = None) -> tuple[Tensor, State]:
         """Map indices (batch, num_steps) to logits (batch, num_steps, vocab).
 
-        The state has shape (num_layers × directions, batch, num_hiddens); the LSTM's is a pair of such.
+        The state has shape (num_layers × directions, batch, num_hiddens); the state of an LSTM is a pair of these.
         """
         if self.embedding is None:
             inputs = F.one_hot(X.T, self.vocab_size).to(self.output.weight.dtype)  # (num_steps, batch, vocab)
@@ -121,7 +121,7 @@ class RNN(nn.Module):
         return self.output(self.dropout(H)).transpose(0, 1), state
 
     def _recur(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-        """Run the recurrent layers over (num_steps, batch, input_size) by the quickest way there is."""
+        """Run the recurrent layers over (num_steps, batch, input_size) by the fastest implementation."""
         one_way_on_cpu = not self.rnn.bidirectional and not inputs.is_cuda
         if isinstance(self.rnn, nn.RNN) and one_way_on_cpu:
             return run_layers(self.rnn, inputs, state)

@@ -9,16 +9,16 @@ from timemachine.training.state import State
 
 
 class RNNScratch(nn.Module):
-    """A character or word model whose parameters are the book's five, and an embedding if wanted.
+    """A recurrent language model with the five parameters of the book, and optionally an embedding.
 
-    With one-hot inputs X_t W_xh picks rows of W_xh, so the product is done as a look-up.
+    With one-hot inputs X_t W_xh selects rows of W_xh, so that it is computed as a look-up.
 
     Args:
         vocab_size: number of tokens.
         num_hiddens: hidden units.
-        activation: φ, `tanh` or `relu`; `identity` makes the linear network of the book's equations.
-        embedding_dim: size of a learnt embedding in place of one-hot inputs.
-        generator: where the weights ~ N(0, 0.01²) are drawn from; biases are 0.
+        activation: φ, `tanh` or `relu`; `identity` gives the linear network of the book's equations.
+        embedding_dim: size of a learnt embedding; None for one-hot inputs.
+        generator: source of the weights ~ N(0, 0.01²); biases are 0.
     """
 
     def __init__(
@@ -45,14 +45,14 @@ class RNNScratch(nn.Module):
     def forward(self, X: Tensor, state: State = None, gates: Tensor | None = None) -> tuple[Tensor, State]:
         """Map indices (batch, num_steps) to logits (batch, num_steps, vocab).
 
-        The state has shape (batch, num_hiddens). Gates (num_steps,) say how much flows back at each step (see
-        `timemachine.language.models.recurrence.Recurrence`); they change gradients, never logits or state.
+        The state has shape (batch, num_hiddens). Gates (num_steps,) scale the gradient that flows back at each
+        step (see `timemachine.language.models.recurrence.Recurrence`); they do not change logits or state.
         """
         H = self.hidden_states(X, state, gates)
         return self.output(H).transpose(0, 1), H[-1]
 
     def inputs(self, X: Tensor) -> Tensor:
-        """Map indices (batch, num_steps) to what W_xh multiplies, (num_steps, batch, vocab or embedding_dim)."""
+        """Map indices (batch, num_steps) to the inputs X_t, (num_steps, batch, vocab or embedding_dim)."""
         if self.embedding is None:
             return F.one_hot(X.T, len(self.W_xh)).to(self.W_xh.dtype)
         return F.embedding(X.T, self.embedding)

@@ -1,4 +1,4 @@
-"""A trained language model, ready to read and write: what a checkpoint folder holds."""
+"""A trained language model, loaded from its checkpoint folder."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +15,12 @@ from timemachine.training.checkpoints import load_checkpoint
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """A language model with its vocabulary.
+    """A trained language model with its config and tokenizer.
 
     Attributes:
         module: maps indices (batch, num_steps) and a state to logits and a state; on the CPU.
-        config: what it is and what it was trained on.
-        tokenizer: of the corpus that it was trained on.
+        config: recipe and training data.
+        tokenizer: tokenizer of the corpus that the model was trained on.
     """
 
     module: nn.Module
@@ -29,14 +29,14 @@ class LanguageModel:
 
     @classmethod
     def load(cls, folder: Path) -> "LanguageModel":
-        """Read a checkpoint folder: `model.safetensors`, `config.json` and `vocabulary.json`.
+        """Read `model.safetensors`, `config.json` and `vocabulary.json` of a checkpoint folder.
 
         Raises:
-            UserError: a file is absent, damaged or does not fit the others, or this is another kind of model.
+            UserError: a file is absent, damaged or does not match the others, or the model is of another kind.
         """
         content = read_json(folder / "config.json")
         if not isinstance(content, dict) or content.get("family") != "rnn":
-            raise UserError(f"{folder}: not a language model, by its config.json")
+            raise UserError(f"{folder}: config.json does not describe a language model")
         vocabulary = Vocabulary.load(folder / "vocabulary.json")
         module, config = load_checkpoint(folder, RnnConfig, rebuild_language_model, vocabulary.sha256)
         return cls(module, config, Tokenizer(vocabulary, config.level))

@@ -1,1 +1,1 @@
-"""Counted language models and n-gram statistics."""
+"""n-gram counts, statistics and language models."""

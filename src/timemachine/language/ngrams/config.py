@@ -1,4 +1,4 @@
-"""Configuration of n-gram statistics and counted language models."""
+"""Configuration of n-gram statistics and n-gram language models."""
 
 from typing import Annotated
 
@@ -24,12 +24,12 @@ class NgramsParams(Section):
     @classmethod
     def _rising(cls, ranks: list[int]) -> list[int]:
         if ranks[0] >= ranks[1]:
-            raise ValueError(f"the first rank must be below the last, not {ranks}")
+            raise ValueError(f"{ranks}: the first rank must be below the last")
         return ranks
 
 
 class NgramModelsParams(Section):
-    """n-gram language models, the corpora by highest order, and how sure one may be of time's arrow."""
+    """Corpora with the highest order of their n-gram models, and the bootstrap of the confidence intervals."""
 
     corpora: dict[Name, Annotated[int, Field(ge=1, le=100)]] = Field(min_length=1)
     block_length: Count = 100

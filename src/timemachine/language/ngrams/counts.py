@@ -12,21 +12,21 @@ from numpy.typing import NDArray
 from timemachine.base.errors import UserError
 
 Integers = NDArray[np.int64]
-Positions = NDArray[np.int32]  # half the memory to move, which is what counting waits for
+Positions = NDArray[np.int32]  # half the size of int64: counting is limited by memory bandwidth
 
-# n-grams are dealt out to as many parts as a byte has values, which sort fastest.
+# The number of values of a byte, because bytes sort fastest.
 _NUM_PARTS = 256
-# Tokens: what is dealt out at a time fits the cache, and the shortest stretch fills the parts.
+# Tokens: a block fits the cache, and the shortest stretch fills the parts.
 _BLOCK, _STRETCH = 2**18, 2**22
 
 
 @dataclass(frozen=True)
 class NgramCounts:
-    """The distinct n-grams of a sequence by falling count, ties by first appearance.
+    """The distinct n-grams of a sequence in descending order of their count, ties by first occurrence.
 
     Attributes:
-        ngrams: (num_distinct, n) token indices, of the type they were counted in.
-        counts: (num_distinct,) how often each occurs.
+        ngrams: (num_distinct, n) token indices, of the type of the sequence.
+        counts: (num_distinct,) number of occurrences.
     """
 
     ngrams: NDArray[np.integer]
@@ -34,26 +34,29 @@ class NgramCounts:
 
     @property
     def total(self) -> int:
-        """Number of n-grams counted, repeats included."""
+        """Number of n-grams in the sequence, with repetitions."""
         return int(self.counts.sum())
 
 
 def pack(columns: NDArray[np.integer], vocab_size: int) -> NDArray[np.int64]:
-    """Return one number per row of token indices (num_rows, n), distinct for distinct rows.
+    """Return an integer key for each row of token indices (num_rows, n); distinct rows have distinct keys.
 
     Raises:
         UserError: `vocab_size` ** n does not fit into 63 bits.
     """
     if vocab_size ** columns.shape[1] >= 2**63:
-        raise UserError(f"{columns.shape[1]}-grams over {vocab_size} tokens do not fit into 63 bits")
+        n = columns.shape[1]
+        raise UserError(
+            f"{n}-grams over a vocabulary of {vocab_size} tokens do not fit into 63 bits; raise min_freq"
+        )
     keys = np.zeros(len(columns), dtype=np.int64)
     for column in columns.T:
         keys = keys * vocab_size + column
     return keys
 
 
-def find(known: Integers, keys: Integers) -> Integers:
-    """Return where each key (…) stands in sorted ones (num_known,), −1 where it is not among them."""
+def find_keys(known: Integers, keys: Integers) -> Integers:
+    """Return the position of each key (…) in the sorted `known` (num_known,), −1 for a key that is absent."""
     if not len(known):
         return np.full_like(keys, -1)
     places = np.minimum(np.searchsorted(known, keys), len(known) - 1)
@@ -63,40 +66,42 @@ def find(known: Integers, keys: Integers) -> Integers:
 def count_ngrams(tokens: NDArray[np.integer], n: int, vocab_size: int) -> NgramCounts:
     """Count the n-grams of a sequence of token indices of shape (num_tokens,).
 
-    They are dealt out to parts by a hash, so that the table in which a part is counted fits the processor's
-    cache. The text is read in stretches as long as there are distinct n-grams so far, times two: memory grows
-    with those, save for one byte per token at the end, and none is counted anew more than a few times.
+    The n-grams are distributed over parts by a hash, so that the hash table of a part fits the processor's cache.
+    The text is read in stretches of twice the number of distinct n-grams found so far. Memory therefore grows with
+    the distinct n-grams, plus one byte per token at the end, and each is hashed again only a few times.
 
     Raises:
         UserError: `vocab_size` ** n does not fit into 63 bits, or there are 2³¹ tokens or more.
     """
     if len(tokens) >= 2**31:
-        raise UserError(f"{len(tokens)} tokens are too many to count; 2³¹ − 1 are allowed")
+        raise UserError(f"{len(tokens)} tokens are too many to count; at most 2³¹ − 1 are allowed")
     num_ngrams = max(len(tokens) - n + 1, 0)
     parts = [_Part() for _ in range(_NUM_PARTS)]
     begin = 0
-    # Sorting and hashing leave the interpreter to other threads.
+    # Sorting and hashing release the global interpreter lock.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         while begin < num_ngrams:
             end = min(begin + max(_STRETCH, 2 * sum(len(part.keys) for part in parts)), num_ngrams)
             blocks = [
                 (start, tokens[start : min(start + _BLOCK, end) + n - 1]) for start in range(begin, end, _BLOCK)
             ]
-            dealt = pool.map(lambda block: _deal(block[0], block[1], n, vocab_size), blocks)
-            arrived = zip(*dealt, strict=True)  # by part, and in it by block
+            dealt = pool.map(lambda block: _distribute(block[0], block[1], n, vocab_size), blocks)
+            arrived = zip(*dealt, strict=True)  # by part, then by block
             list(pool.map(lambda part, pieces: part.count(pieces), parts, arrived))
             begin = end
     first, counts = _by_count(parts, num_ngrams)
-    # Column by column: rows of a few numbers each are slow to gather.
+    # Column by column, because gathering short rows is slow.
     return NgramCounts(np.array([tokens[i:][first] for i in range(n)]).T, counts)
 
 
-def _deal(start: int, tokens: NDArray[np.integer], n: int, vocab_size: int) -> list[tuple[Integers, Positions]]:
-    """Return for each part the packed n-grams of a block that belong there, and where they begin in the text.
+def _distribute(
+    start: int, tokens: NDArray[np.integer], n: int, vocab_size: int
+) -> list[tuple[Integers, Positions]]:
+    """Return the keys of the n-grams of a block and the positions where they begin in the text, for each part.
 
     Args:
-        start: where the block begins in the text.
-        tokens: the block's, and n − 1 behind it.
+        start: position of the block in the text.
+        tokens: tokens of the block, and the n − 1 tokens after it.
         n: tokens of an n-gram.
         vocab_size: number of indices.
     """
@@ -110,12 +115,12 @@ def _deal(start: int, tokens: NDArray[np.integer], n: int, vocab_size: int) -> l
 
 
 class _Part:
-    """Some of the distinct n-grams, by first appearance.
+    """The distinct n-grams of one part, in the order of their first occurrence.
 
     Attributes:
-        keys: (num_distinct,) the packed n-grams.
-        counts: (num_distinct,) how often each occurred so far.
-        first: (num_distinct,) where each began first.
+        keys: (num_distinct,) keys of the n-grams.
+        counts: (num_distinct,) number of occurrences so far.
+        first: (num_distinct,) position of the first occurrence.
     """
 
     def __init__(self) -> None:
@@ -123,26 +128,27 @@ class _Part:
         self.first = np.empty(0, dtype=np.int32)
 
     def count(self, arrived: Sequence[tuple[Integers, Positions]]) -> None:
-        """Add pieces of n-grams (num_arrived,) that begin at rising positions (num_arrived,)."""
-        import pandas as pd  # half a second; what only packs need not pay for it
+        """Count n-grams, given as pairs of keys and ascending positions, (num_arrived,) each."""
+        import pandas as pd  # takes half a second, and users of `pack` and `find_keys` do not need it
 
         keys, positions = (np.concatenate(column) for column in zip(*arrived, strict=True))
         num_known = len(self.keys)
-        # Known ones come first and so keep their places.
+        # Known keys come first, so that they keep their codes.
         codes, self.keys = pd.factorize(np.concatenate([self.keys, keys]))
         codes = codes[num_known:]
         counts = np.bincount(codes, minlength=len(self.keys))
         counts[:num_known] += self.counts
         first = np.empty(len(self.keys), dtype=np.int32)
-        first[codes[::-1]] = positions[::-1]  # written last, the first position stays
+        first[codes[::-1]] = positions[::-1]  # the first position is written last
         first[:num_known] = self.first
         self.counts, self.first = counts, first
 
 
 def _by_count(parts: Sequence[_Part], num_ngrams: int) -> tuple[Integers, Integers]:
-    """Return first positions and counts, (num_distinct,) each, by falling count, ties by first position."""
+    """Return first positions and counts, (num_distinct,) each, by descending count, ties by first position."""
     bits = num_ngrams.bit_length()
-    # Most occur once: a mask over the text has these in order. The others are sorted, both keys in one number.
+    # Most n-grams occur once: a mask over the text puts these in order. The others are sorted by one integer each,
+    # made of the count and the position.
     once = np.zeros(num_ngrams, dtype=bool)
     packed = [np.empty(0, dtype=np.int64)]
     for part in parts:

@@ -1,33 +1,30 @@
 """n-gram models on held-out text, read forward and backward."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from timemachine.language.ngrams.kneser_ney import KneserNey
 from timemachine.language.ngrams.smoothing import SmoothedNgrams, choose_epsilon
-from timemachine.language.scoring.bootstrap import bits_with_interval
+from timemachine.language.scoring.bootstrap import BlockBootstrap
 from timemachine.language.scoring.score import Score
-from timemachine.plots.language import draw_by_order
 from timemachine.text.corpus import HELD_OUT, Corpus, Part
 
-# By model, then by part: −log P of each of its tokens, in the order of the text.
+# −log P of each token in the order of the text, by model, then by part.
 Nats = dict[str, dict[Part, NDArray[np.float64]]]
 
 
 @dataclass(frozen=True)
 class NgramModels:
-    """Models counted on the train part of a corpus, and what they make of the parts held out.
+    """Models counted on the train part of a corpus, and their predictions on the held-out parts.
 
     Attributes:
-        epsilon: of additive smoothing, chosen on the validation part.
-        kneser_ney: all orders.
-        forward: `maximum_likelihood_<n>`, `additive_<n>` and `kneser_ney_<n>`, given the tokens before.
-        backward: `kneser_ney_<n>` of the reversed text, given the tokens behind.
+        epsilon: ε of additive smoothing, chosen on the validation part.
+        kneser_ney: Kneser–Ney models of all orders.
+        forward: nats of `maximum_likelihood_<n>`, `additive_<n>` and `kneser_ney_<n>`, given the tokens before.
+        backward: nats of `kneser_ney_<n>` counted on the reversed text, given the tokens after.
     """
 
     epsilon: tuple[float, float, float]
@@ -37,9 +34,9 @@ class NgramModels:
 
 
 def score_ngram_models(corpus: Corpus, max_order: int) -> NgramModels:
-    """Count on the train part and score every token of the others, with all that is read before it as context."""
+    """Count on the train part and score each held-out token; its context may begin in the part before."""
     tokens, train, vocab_size = corpus.tokens, corpus.part("train"), len(corpus.vocabulary)
-    # The vocabulary stands for the distinct tokens: then what was never seen has its share, and all sum to 1.
+    # m is the size of the vocabulary, so that unseen tokens have a probability and all probabilities sum to 1.
     epsilon = choose_epsilon(tokens[: corpus.split["val"][1]], len(train), vocab_size, vocab_size)
     likelihood = SmoothedNgrams(train, vocab_size, vocab_size, (0.0, 0.0, 0.0))
     additive = SmoothedNgrams(train, vocab_size, vocab_size, epsilon)
@@ -57,7 +54,7 @@ def score_ngram_models(corpus: Corpus, max_order: int) -> NgramModels:
         for name, model, last in models:
             for n in range(1, last + 1):
                 forward[f"{name}_{n}"][part] = -model.log_probabilities(tokens[:end], n, begin)
-        behind = tokens[begin:][::-1]  # what is read when the reader comes from the end
+        behind = tokens[begin:][::-1]  # the text as read from the end
         for n in range(1, max_order + 1):
             nats = -reverse.log_probabilities(behind, n, len(tokens) - end)
             backward[f"kneser_ney_{n}"][part] = nats[::-1]
@@ -67,20 +64,27 @@ def score_ngram_models(corpus: Corpus, max_order: int) -> NgramModels:
 def describe_ngram_models(
     models: NgramModels, corpus: Corpus, block_length: int, num_samples: int, generator: np.random.Generator
 ) -> dict[str, Any]:
-    """Return scores, what was chosen and estimated, and time's arrow, as the report holds them.
+    """Return the report of a corpus: scores, chosen ε, estimated discounts, and the arrow of time.
 
-    Under `arrow` stands by how many bits per character the text is harder forward than backward, with the ends
-    of its 95 % interval. The n-grams of a stationary source have the same entropy in both directions, at every
-    order, so that only what an estimate from few of them misses could tell forward from backward.
+    `arrow` is the bits per character forward minus backward, with the ends of its 95 % interval. The n-grams of a
+    stationary source have the same entropy in both directions at every order, so that a difference can only come
+    from estimates on few n-grams.
+
+    Args:
+        models: what `score_ngram_models` returned.
+        corpus: the corpus of the models.
+        block_length: tokens per block of the bootstrap; see `BlockBootstrap`.
+        num_samples: number of resampled texts.
+        generator: source of the random blocks, which are the same for all orders of a part.
     """
     orders = range(1, models.kneser_ney.max_order + 1)
     discounts = {n: models.kneser_ney.discounts(n) for n in orders}
     arrow: dict[str, Any] = {name: {} for name in models.backward}
     for part in HELD_OUT:
         characters = corpus.characters(corpus.part(part))
+        bootstrap = BlockBootstrap(characters, block_length, num_samples, generator)
         for name, backward in models.backward.items():
-            harder = models.forward[name][part] - backward[part]
-            arrow[name][part] = bits_with_interval(harder, characters, block_length, num_samples, generator)
+            arrow[name][part] = bootstrap.bits(models.forward[name][part] - backward[part])
     return {
         "epsilon": list(models.epsilon),
         "discounts": {
@@ -99,12 +103,3 @@ def _scores(nats: Nats, corpus: Corpus) -> dict[str, dict[str, Any]]:
         name: {part: Score(float(n.sum()), len(n), characters[part]).report() for part, n in by_part.items()}
         for name, by_part in nats.items()
     }
-
-
-def draw_ngram_models(content: Mapping[str, Any]) -> Figure:
-    """Draw the Kneser–Ney scores of one corpus, as `describe_ngram_models` returned them, against the order."""
-
-    def bits(scores: Mapping[str, Any]) -> dict[str, list[float]]:
-        return {part: [scores[n][part]["bits_per_character"] for n in content["reversed"]] for part in HELD_OUT}
-
-    return draw_by_order(bits(content["models"]), bits(content["reversed"]))

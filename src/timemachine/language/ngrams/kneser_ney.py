@@ -6,8 +6,8 @@ With h for the context and h' for it without its first token, the model of order
     P(x | h) = max(c(hx) − D(c(hx)), 0) / c(h·) + γ(h) P(x | h'),    γ(h) = Σ_i D_i N_i(h·) / c(h·)
 
 where c(hx) is the count of the n-gram for k = n, and below that its number of distinct left neighbours; N_i
-counts the tokens that follow h with c = i, and D has a value each for c = 1, 2 and 3 or more. Below k = 1
-stands the uniform distribution over the vocabulary.
+counts the tokens that follow h with c = i, and D has one value each for c = 1, 2 and 3 or more. The model below
+k = 1 is the uniform distribution over the vocabulary.
 """
 
 from dataclasses import dataclass
@@ -15,24 +15,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from timemachine.base.errors import UserError
-from timemachine.language.ngrams.counts import find
+from timemachine.language.ngrams.counts import find_keys
 
 Ids = NDArray[np.int64]
 Probabilities = NDArray[np.float64]
 
-# What KenLM offers where the counts of counts give no estimate.
+# The values that KenLM uses if the counts of counts give no estimate.
 _FALLBACK = (0.5, 1.0, 1.5)
 
 
 @dataclass(frozen=True)
 class _Level:
-    """What one order adds to the one below it.
+    """The parameters of one order, which interpolates with the order below.
 
     Attributes:
         discounts: D for a count of 1, 2, and 3 or more.
-        value: (num_ngrams + 1,) discounted relative frequency of each n-gram; the last, of unseen ones, is 0.
-        gamma: (num_contexts + 1,) weight of the order below after each context; the last, of unseen ones, is 1.
+        value: (num_ngrams + 1,) discounted relative frequency of each n-gram; the last is 0, for unseen n-grams.
+        gamma: (num_contexts + 1,) weight of the order below after each context; the last is 1, for unseen ones.
     """
 
     discounts: tuple[float, float, float]
@@ -41,15 +40,15 @@ class _Level:
 
 
 class KneserNey:
-    """Every order from 1 to `max_order`, fitted on one training sequence.
+    """Models of all orders from 1 to `max_order`, fitted on one training sequence.
 
-    The k-grams of the sequence are numbered by their place among the sorted keys id(first k − 1 tokens) ×
-    vocab_size + last token, so that keys of any order are small; −1 stands for one that was never seen.
+    The id of a k-gram is its position among the sorted keys id(first k − 1 tokens) × vocab_size + last token, so
+    that keys of any order fit into 64 bits. The id of an unseen k-gram is −1.
 
     Args:
         tokens: (num_tokens,) training sequence of indices below `vocab_size`.
         vocab_size: number of indices.
-        max_order: highest order, from 1.
+        max_order: highest order, at least 1.
     """
 
     def __init__(self, tokens: NDArray[np.integer], vocab_size: int, max_order: int) -> None:
@@ -58,9 +57,12 @@ class KneserNey:
         self._keys: list[Ids] = []
         self._counted: list[_Level] = []
         self._continued: list[_Level] = []
-        ids, num_contexts = np.zeros(len(tokens) + 1, dtype=np.int64), 1  # the empty k-gram is everywhere
+        ids, num_contexts = (
+            np.zeros(len(tokens) + 1, dtype=np.int64),
+            1,
+        )  # the empty k-gram occurs at every position
         for k in range(1, max_order + 1):
-            shorter = ids  # (num_tokens − k + 2,) by where it begins
+            shorter = ids  # (num_tokens − k + 2,) by position
             keys, ids, counts = np.unique(
                 shorter[:-1] * vocab_size + tokens[k - 1 :], return_inverse=True, return_counts=True
             )
@@ -68,32 +70,32 @@ class KneserNey:
                 suffix = np.empty(len(keys), dtype=np.int64)
                 suffix[ids] = shorter[1:]
                 num_left = np.bincount(suffix, minlength=len(self._keys[-1]))
-                num_left[shorter[:1]] += 1  # the beginning of the text is a neighbour too
+                num_left[shorter[:1]] += 1  # the beginning of the text counts as a neighbour
                 self._continued.append(_level(num_left, self._keys[-1] // vocab_size, num_contexts))
                 num_contexts = len(self._keys[-1])
             self._keys.append(keys)
             self._counted.append(_level(counts, keys // vocab_size, num_contexts))
 
     def probabilities(self, ngrams: NDArray[np.integer]) -> Probabilities:
-        """Return P of the last token of each row given the ones before it, under the model of order n.
+        """Return P of the last token of each row given the tokens before it, under the model of order n.
 
         Args:
             ngrams: (num_rows, n) token indices.
 
         Raises:
-            UserError: n is not within 1 to `max_order`; so do the methods below for their order.
+            ValueError: n is not within 1 to `max_order`. The methods below raise it for their order.
         """
         return self._score(ngrams, ngrams.shape[1])[:, 0]
 
     def log_probabilities(self, tokens: NDArray[np.integer], order: int, first: int = 0) -> Probabilities:
         """Return log P of tokens[first:], each given the order − 1 tokens before it, in nats.
 
-        The first tokens of all, which have fewer before them, are scored by the model of the order they allow.
+        At the start of `tokens`, where fewer tokens come before, a model of lower order is used.
 
         Args:
             tokens: (num_tokens,) indices.
-            order: of the model.
-            first: index of the first token to score; those before it are context.
+            order: order of the model.
+            first: index of the first token to score; the tokens before it are only context.
         """
         parts = [self._score(tokens[: n + 1], n + 1) for n in range(first, min(order - 1, len(tokens)))]
         begin = max(first - order + 1, 0)
@@ -113,20 +115,20 @@ class KneserNey:
         P = np.full((len(contexts), self.vocab_size), 1 / self.vocab_size)
         for level, known, context in zip(levels, self._keys, ids, strict=False):
             P *= level.gamma[context]
-            P += level.value[find(known, context * self.vocab_size + np.arange(self.vocab_size))]
+            P += level.value[find_keys(known, context * self.vocab_size + np.arange(self.vocab_size))]
         return P
 
     def discounts(self, order: int) -> list[tuple[float, float, float]]:
-        """Return D for counts of 1, 2, and 3 or more, of every level of the model of an order, lowest first."""
+        """Return D for counts of 1, 2, and 3 or more, at each level of the model of an order, lowest first."""
         return [level.discounts for level in self._levels(order)]
 
     def _levels(self, order: int) -> list[_Level]:
         if not 1 <= order <= self.max_order:
-            raise UserError(f"order {order} is not within 1 to {self.max_order}")
+            raise ValueError(f"order {order} is not within 1 to {self.max_order}")
         return [*self._continued[: order - 1], self._counted[order - 1]]
 
     def _score(self, tokens: NDArray[np.integer], order: int) -> Probabilities:
-        """Return P of every token (…, length) that has order − 1 before it, (…, length − order + 1)."""
+        """Return P of each of the tokens (…, length) after the first order − 1, (…, length − order + 1)."""
         levels, ids = self._levels(order), self._ids(tokens, order)
         P = np.asarray(1 / self.vocab_size)
         for k, level in enumerate(levels, 1):
@@ -135,10 +137,10 @@ class KneserNey:
         return P
 
     def _ids(self, tokens: NDArray[np.integer], max_length: int) -> list[Ids]:
-        """Return the numbers of the k-grams within tokens (…, length), k = 0 … max_length, by where they begin."""
+        """Return the ids of the k-grams in tokens (…, length) by position, for k = 0 … max_length."""
         ids = [np.zeros((*tokens.shape[:-1], tokens.shape[-1] + 1), dtype=np.int64)]
         for k, known in enumerate(self._keys[:max_length], 1):
-            ids.append(find(known, ids[-1][..., :-1] * self.vocab_size + tokens[..., k - 1 :]))
+            ids.append(find_keys(known, ids[-1][..., :-1] * self.vocab_size + tokens[..., k - 1 :]))
         return ids  # (…, length − k + 1)
 
 
@@ -152,10 +154,10 @@ def _level(counts: NDArray[np.integer], contexts: Ids, num_contexts: int) -> _Le
 
 
 def _discounts(counts: NDArray[np.integer]) -> tuple[float, float, float]:
-    """Return D₁, D₂, D₃₊ from how many n-grams occur once, twice, three and four times.
+    """Return D₁, D₂, D₃₊, estimated from the numbers of n-grams that occur once, twice, three and four times.
 
-    Where one of these numbers is 0, or an estimate is not positive, all three are the fallback: estimates from
-    so few n-grams say nothing, and without discounts nothing would be left for what was never seen.
+    If one of these numbers is 0, or an estimate is not positive, all three have their fallback values: there are
+    too few n-grams for an estimate, and without discounts unseen tokens would have probability 0.
     """
     n = np.bincount(counts, minlength=5)[1:5]
     if not n.all():

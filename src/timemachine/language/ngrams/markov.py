@@ -11,7 +11,7 @@ Matrix = NDArray[np.float64]
 def transition_matrix(tokens: NDArray[np.integer], vocab_size: int) -> Matrix:
     """Return P(x' | x) by maximum likelihood, (vocab_size, vocab_size), rows by x.
 
-    A token that is never followed by another stays where it is, so that every row is a distribution.
+    A token that is never followed by another has probability 1 of staying, so that every row is a distribution.
     """
     pairs = tokens[:-1].astype(np.int64) * vocab_size + tokens[1:]
     counts = np.bincount(pairs, minlength=vocab_size**2).reshape(vocab_size, vocab_size).astype(np.float64)
@@ -20,7 +20,7 @@ def transition_matrix(tokens: NDArray[np.integer], vocab_size: int) -> Matrix:
 
 
 def k_step(transitions: Matrix, k: int) -> Matrix:
-    """Return P(x_{t+k} | x_t): summing over all paths is the k-th power of the transition matrix."""
+    """Return P(x_{t+k} | x_t), the sum over all paths: the k-th power of the transition matrix."""
     return np.linalg.matrix_power(transitions, k)
 
 
@@ -28,11 +28,12 @@ def mean_nats(transitions: Matrix, tokens: NDArray[np.integer], k: int) -> float
     """Return the mean of −log P(x_{t+k} | x_t) over a sequence, in nats; `transitions` is the k-step matrix.
 
     Raises:
-        UserError: the sequence has no pair at distance k, or one that the chain gives probability 0.
+        UserError: the sequence has no two tokens k apart.
+        ValueError: two of its tokens k apart have probability 0; the chain was counted on another sequence.
     """
     if len(tokens) <= k:
-        raise UserError(f"{len(tokens)} tokens have no pair {k} apart")
+        raise UserError(f"ngrams.markov_steps: a text of {len(tokens)} tokens has no pair {k} apart")
     probabilities = transitions[tokens[:-k], tokens[k:]]
     if not probabilities.all():
-        raise UserError(f"the chain gives probability 0 to a pair {k} apart")
+        raise ValueError(f"the chain gives probability 0 to a pair {k} apart")
     return -float(np.log(probabilities).mean())

@@ -1,4 +1,4 @@
-"""What is said about the n-grams of a corpus: counts, Zipf exponents, sequence probabilities, Markov chain."""
+"""Report on the n-grams of a corpus: counts, Zipf exponents, sequence probabilities, Markov chain."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,16 +6,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from timemachine.language.ngrams.counts import NgramCounts, count_ngrams
-from timemachine.language.ngrams.markov import k_step, mean_nats, transition_matrix
+from timemachine.language.ngrams.markov import Matrix, k_step, mean_nats, transition_matrix
 from timemachine.language.ngrams.smoothing import SmoothedNgrams
 from timemachine.language.ngrams.zipf import fit_exponent
 from timemachine.text.corpus import Corpus
 
 ORDERS = {"unigram": 1, "bigram": 2, "trigram": 3}
-Matrix = NDArray[np.float64]
 
 
 def all_counts(corpus: Corpus) -> dict[str, NgramCounts]:
@@ -24,7 +22,7 @@ def all_counts(corpus: Corpus) -> dict[str, NgramCounts]:
 
 
 def count_tables(counts: Mapping[str, NgramCounts], corpus: Corpus) -> dict[str, pd.DataFrame]:
-    """Return all n-grams, words joined by a space, with their counts."""
+    """Return a table of all n-grams, words joined by a space, and their counts, by name of the order."""
     tokens = np.array(corpus.vocabulary.tokens, dtype=object)
     tables = {}
     for name, c in counts.items():
@@ -36,10 +34,10 @@ def count_tables(counts: Mapping[str, NgramCounts], corpus: Corpus) -> dict[str,
 def describe_counts(
     counts: Mapping[str, NgramCounts], corpus: Corpus, num_top: int, zipf_ranks: tuple[int, int]
 ) -> dict[str, Any]:
-    """Return, by order, `total`, `distinct`, the `top` n-grams, `zipf_exponent` and `zipf_ranks`.
+    """Return `total`, `distinct`, `zipf_exponent`, `zipf_ranks` and the `top` n-grams, by name of the order.
 
     Raises:
-        UserError: fewer than two n-grams in the ranks of the fit.
+        UserError: fewer than two n-grams are within the ranks of the fit.
     """
     content = {}
     for name, c in counts.items():
@@ -60,7 +58,7 @@ def describe_counts(
 def score_sequences(corpus: Corpus, sequences: Sequence[str], epsilon: Sequence[float]) -> list[dict[str, Any]]:
     """Return log P of each sequence, in nats, under the three orders, by maximum likelihood and smoothed.
 
-    A probability of 0 is `null`, which JSON has, where −∞ is not.
+    log P of a probability of 0 is None, because JSON has no −∞.
     """
     estimates = {"maximum_likelihood": (0.0, 0.0, 0.0), "smoothed": epsilon}
     vocab_size, num_distinct = len(corpus.vocabulary), len(np.unique(corpus.tokens))
@@ -83,7 +81,7 @@ def k_step_matrices(corpus: Corpus, steps: Sequence[int]) -> dict[int, Matrix]:
 
 
 def describe_chain(matrices: Mapping[int, Matrix], corpus: Corpus) -> dict[str, Any]:
-    """Return, by k, how well the chain predicts k characters ahead on the text it was counted on."""
+    """Return nats and perplexity of predictions k characters ahead, on the text of the chain itself, by k."""
     content = {}
     for k, matrix in matrices.items():
         nats = mean_nats(matrix, corpus.tokens, k)
@@ -92,7 +90,7 @@ def describe_chain(matrices: Mapping[int, Matrix], corpus: Corpus) -> dict[str, 
 
 
 def chain_tables(matrices: Mapping[int, Matrix], corpus: Corpus) -> dict[str, pd.DataFrame]:
-    """Return the k-step transition matrices as tables, a row for each character and one for the next."""
+    """Return the k-step transition matrices as tables: one row per character, one column per later character."""
     tokens = corpus.vocabulary.tokens
     tables = {}
     for k, matrix in matrices.items():

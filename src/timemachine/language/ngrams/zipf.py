@@ -10,12 +10,12 @@ def fit_exponent(counts: NDArray[np.integer], first_rank: int, last_rank: int) -
     """Fit log n_i = −α log i + c by least squares over ranks first_rank … last_rank.
 
     Args:
-        counts: (num_distinct,) by falling count; rank 1 is the first.
-        first_rank: first rank of the fit, from 1.
-        last_rank: last rank of the fit, cut to the number of distinct n-grams.
+        counts: (num_distinct,) in descending order; the first has rank 1.
+        first_rank: first rank of the fit, at least 1.
+        last_rank: last rank of the fit; at most the number of distinct n-grams is used.
 
     Returns:
-        α and the ranks it was really fitted on.
+        α, and the first and last rank of the fit.
 
     Raises:
         UserError: fewer than two ranks are left.

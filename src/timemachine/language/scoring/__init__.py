@@ -1,1 +1,1 @@
-"""Scores of language models on text, and how sure they are."""
+"""Scores of language models on text, and their confidence intervals."""

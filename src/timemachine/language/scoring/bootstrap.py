@@ -1,4 +1,7 @@
-"""How far a mean over a text would move on another text of the same kind."""
+"""Confidence intervals of scores, by the circular block bootstrap.
+
+Source: D. N. Politis and J. P. Romano, A Circular Block-Resampling Procedure for Stationary Data, 1992.
+"""
 
 import math
 
@@ -8,55 +11,54 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 
-def mean_interval(
-    values: Array,
-    weights: Array,
-    block_length: int,
-    num_samples: int,
-    generator: np.random.Generator,
-    level: float = 0.95,
-) -> tuple[float, float]:
-    """Return the ends of an interval of Σ values / Σ weights, by the circular block bootstrap.
+class BlockBootstrap:
+    """Resampled versions of a text, drawn once and used for every model that is scored on it.
 
-    Neighbours in a text depend on each other, so whole blocks of them are drawn, with replacement, from the
-    sequence closed to a circle until they are as long as the sequence; the ends are percentiles of the ratio.
-    Source: D. N. Politis and J. P. Romano, A Circular Block-Resampling Procedure for Stationary Data, 1992.
+    Neighbouring tokens depend on each other, so whole blocks of them are drawn, with replacement, from the text
+    closed to a circle, until they are as long as the text. All models share the draws: an interval does not
+    depend on which other models are scored, and the interval of a difference is that of paired samples.
 
     Args:
-        values: (n,) of each token, say its nats, or the difference of two models' nats.
-        weights: (n,) of each token, say its characters.
-        block_length: tokens per block, longer than what depends on each other; at most n are taken.
-        num_samples: sequences drawn; num_samples × n / block_length numbers are held at a time.
-        generator: draws the blocks.
-        level: probability of the interval.
+        weights: (n,) weight of each token, for example its number of characters.
+        block_length: tokens per block; longer than the range of the dependence. At most n are used.
+        num_samples: number of resampled texts; num_samples × n / block_length integers are kept.
+        generator: source of the random blocks.
     """
-    block_length = min(block_length, len(values))
-    num_blocks = -(-len(values) // block_length)
-    starts = generator.integers(len(values), size=(num_samples, num_blocks))
-    # (num_samples,) each
-    numerators, denominators = (_block_sums(a, block_length)[starts].sum(1) for a in (values, weights))
-    low, high = np.quantile(numerators / denominators, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
 
+    def __init__(
+        self, weights: Array, block_length: int, num_samples: int, generator: np.random.Generator
+    ) -> None:
+        self.weights = weights
+        self.block_length = min(block_length, len(weights))
+        num_blocks = -(-len(weights) // self.block_length)
+        self._starts = generator.integers(len(weights), size=(num_samples, num_blocks))
+        self._denominators = self._resampled_sums(weights)  # (num_samples,)
 
-def bits_with_interval(
-    nats: Array, characters: Array, block_length: int, num_samples: int, generator: np.random.Generator
-) -> dict[str, float]:
-    """Return `bits_per_character` of a text, and `low` and `high`, the ends of its 95 % interval.
+    def interval(self, values: Array, level: float = 0.95) -> tuple[float, float]:
+        """Return the ends of an interval of Σ values / Σ weights.
 
-    Args:
-        nats: (n,) of each token, or the difference of two models' nats.
-        characters: (n,) that each token stands for.
-        block_length: as in `mean_interval`.
-        num_samples: as in `mean_interval`.
-        generator: draws the blocks.
-    """
-    bits = nats / math.log(2)
-    low, high = mean_interval(bits, characters, block_length, num_samples, generator)
-    return {"bits_per_character": float(bits.sum() / characters.sum()), "low": low, "high": high}
+        Args:
+            values: (n,) value of each token, for example its nats, or the difference of two models' nats.
+            level: probability of the interval; its ends are percentiles of the resampled ratios.
+        """
+        ratios = self._resampled_sums(values) / self._denominators
+        low, high = np.quantile(ratios, [(1 - level) / 2, (1 + level) / 2])
+        return float(low), float(high)
 
+    def bits(self, nats: Array) -> dict[str, float]:
+        """Return `bits_per_character`, and `low` and `high`, the ends of its 95 % interval.
 
-def _block_sums(values: Array, block_length: int) -> Array:
-    """Return the sums (n,) of the blocks of values (n,) that begin at each index of the circle."""
-    upto = np.cumsum(np.concatenate([[0], values, values[: block_length - 1]]))
-    return upto[block_length:] - upto[:-block_length]
+        Args:
+            nats: (n,) nats of each token, or the difference of two models' nats; `weights` are characters.
+        """
+        bits = nats / math.log(2)
+        low, high = self.interval(bits)
+        return {"bits_per_character": float(bits.sum() / self.weights.sum()), "low": low, "high": high}
+
+    def _resampled_sums(self, values: Array) -> Array:
+        """Return the sum of values (n,) over each resampled text, (num_samples,)."""
+        length = self.block_length
+        upto = np.cumsum(np.concatenate([[0], values, values[: length - 1]]))
+        of_blocks = upto[length:] - upto[:-length]  # (n,) by the token at which a block begins
+        sums: Array = of_blocks[self._starts].sum(1)
+        return sums

@@ -9,7 +9,7 @@ from timemachine.language.generation.config import Prefix
 
 
 class EvaluatePerplexityParams(Section):
-    """How the language models are scored and what they continue."""
+    """How the recurrent language models are scored, and the prefixes that each continues."""
 
     num_warmup: Annotated[int, Field(ge=1, le=10_000_000)]
     num_streams: Annotated[int, Field(ge=1, le=10_000)] = 8
@@ -17,7 +17,7 @@ class EvaluatePerplexityParams(Section):
 
 
 class DynamicEvaluationParams(Section):
-    """Which recurrent models are also scored while they go on learning, and how they learn."""
+    """Which recurrent models are also scored by dynamic evaluation, and its knobs."""
 
     models: Annotated[list[Name], Distinct]
     num_steps: Count

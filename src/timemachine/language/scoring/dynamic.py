@@ -1,4 +1,4 @@
-"""Dynamic evaluation: a model that goes on learning from the text it is scored on, after each part is scored.
+"""Dynamic evaluation: a model is trained further on each segment of the text, after the segment is scored.
 
 Source: B. Krause, E. Kahembwe, I. Murray, S. Renals, Dynamic Evaluation of Neural Sequence Models, 2018.
 """
@@ -11,31 +11,31 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from timemachine.base.errors import UserError
-from timemachine.language.scoring.perplexity import Reading
+from timemachine.language.scoring.reading import Reading
 from timemachine.training.state import State, detach
 
 
 def read_and_learn(
     model: nn.Module, tokens: Tensor, num_rms: int, first: int, num_steps: int, lr: float
 ) -> Reading:
-    """Return what a model makes of tokens[first:] that takes a step after every `num_steps` of them.
+    """Return the predictions on tokens[first:] of a model that is updated after every `num_steps` tokens.
 
-    A segment is scored before its gradient g moves the weights: w ← w − lr g / (r + r̄), where r is the root
+    A segment is scored before its gradient g changes the weights: w ← w − lr g / (r + r̄), where r is the root
     mean square of each weight's gradient on text before `first`, and r̄ the mean of r over all weights.
 
     Args:
         model: a language model on the CPU without dropout; its weights are changed.
-        tokens: (num_tokens,) indices; those before `first` are read first, for the state.
-        num_rms: tokens before `first` that r is measured on.
+        tokens: (num_tokens,) indices; those before `first` only set the state and r.
+        num_rms: number of tokens before `first` that r is measured on.
         first: index of the first token to score, at least `num_rms` + 2.
         num_steps: tokens of a segment.
         lr: learning rate.
 
     Raises:
-        UserError: fewer than `num_rms` + 2 tokens before `first`, or steps so large that the model diverged.
+        UserError: fewer than `num_rms` + 2 tokens before `first`, or the model diverged because `lr` is too large.
     """
-    if first < num_rms + 2:  # the first of them follows another one
-        raise UserError(f"num_rms: {num_rms} is too many: only {first} tokens stand before the held-out text")
+    if first < num_rms + 2:  # the first of the num_rms tokens needs a token before it
+        raise UserError(f"num_rms: {num_rms} is too many: there are only {first} tokens before the held-out text")
     model.eval()
     parameters: list[Tensor] = list(model.parameters())
     squares = [torch.zeros_like(p) for p in parameters]
@@ -45,7 +45,7 @@ def read_and_learn(
     num_segments = -(-num_rms // num_steps)
     rms = [(s / num_segments).sqrt() for s in squares]
     mean = torch.cat([r.flatten() for r in rms]).mean()
-    # What never moved before, as where all tokens are the same, does not move now.
+    # If all gradients are 0, as on a text of one repeated token, the weights stay as they are.
     sizes = [r + mean if mean > 0 else torch.full_like(r, math.inf) for r in rms]
     scored = []
     for log_P, gradients in _segments(model, tokens, first, num_steps):
@@ -60,7 +60,7 @@ def read_and_learn(
 def _segments(
     model: nn.Module, tokens: Tensor, first: int, num_steps: int
 ) -> Iterator[tuple[Tensor, list[Tensor]]]:
-    """Yield log P in the places of the next `num_steps` tokens from `first` on, and the gradient of their nats."""
+    """Yield log P (length, vocab) of each segment from `first` on, and the gradient of its mean nats."""
     parameters = list(model.parameters())
     state: State = None
     with torch.no_grad():

@@ -1,29 +1,24 @@
-"""What a language model scores: nats, bits per character, perplexity."""
+"""Scores of a language model on a text: nats, bits per character, perplexity."""
 
 import math
 from dataclasses import dataclass
 
-from timemachine.language.training.history import perplexity
+from timemachine.text.perplexity import perplexity
 
 
 @dataclass(frozen=True)
 class Score:
-    """Summed nats over counted tokens; every rate divides once, at the end.
+    """Summed nats and the tokens that they belong to; each rate divides once, at the end.
 
     Attributes:
         total_nats: sum of −log P over the tokens.
-        tokens: tokens scored.
-        characters: characters of cleaned text that they stand for.
+        tokens: number of scored tokens.
+        characters: number of characters of cleaned text that the tokens stand for.
     """
 
     total_nats: float
     tokens: int
     characters: float
-
-    def __add__(self, other: "Score") -> "Score":
-        return Score(
-            self.total_nats + other.total_nats, self.tokens + other.tokens, self.characters + other.characters
-        )
 
     @property
     def nats(self) -> float:
@@ -41,11 +36,11 @@ class Score:
         return perplexity(self.nats)
 
     def report(self) -> dict[str, float | int | None]:
-        """Return the score as reports hold it; ∞, which JSON has not, is null."""
-        possible = self.total_nats != math.inf
+        """Return the score for a JSON report; infinity, which JSON does not have, becomes null."""
+        finite = self.total_nats != math.inf
         return {
-            "nats": self.nats if possible else None,
-            "bits_per_character": self.bits_per_character if possible else None,
-            "perplexity": self.perplexity if possible else None,
+            "nats": self.nats if finite else None,
+            "bits_per_character": self.bits_per_character if finite else None,
+            "perplexity": self.perplexity if finite else None,
             "tokens": self.tokens,
         }

@@ -1,6 +1,5 @@
-"""A model's history: a CSV file with a row for each epoch and a column for each number."""
+"""The history of a training: a CSV file with a row for each epoch and a column for each metric."""
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -8,13 +7,8 @@ from timemachine.base.errors import UserError
 from timemachine.base.files import read_table
 
 
-def perplexity(nats: float) -> float:
-    """Return exp(nats per token), at most 1e100: figures of diverging models stay drawable."""
-    return min(math.exp(min(nats, 700.0)), 1e100)
-
-
 def read_history(path: Path) -> list[dict[str, float]]:
-    """Return what `timemachine.base.files.write_table` wrote.
+    """Return the rows of a history, with counts as `int` and other values as `float`.
 
     Raises:
         UserError: the file is absent, empty or not a table of numbers.
@@ -23,7 +17,7 @@ def read_history(path: Path) -> list[dict[str, float]]:
 
 
 def kept(rows: Sequence[dict[str, float]], early_stopping: bool) -> dict[str, float]:
-    """Return the row of the epoch whose weights the model has: the last, or with early stopping the best."""
+    """Return the row of the epoch whose weights were kept: the last, or with early stopping the best."""
     return min(rows, key=lambda row: row["val_nats"]) if early_stopping else rows[-1]
 
 

@@ -1,4 +1,4 @@
-"""Train a recurrent language model by a recipe."""
+"""Train the recurrent language model of a recipe."""
 
 from typing import Any
 
@@ -9,9 +9,9 @@ from torch.nn import functional as F
 from timemachine.base.errors import UserError
 from timemachine.language.models.build import build_language_model
 from timemachine.language.models.config import RnnRecipe
-from timemachine.language.training.history import perplexity
 from timemachine.text.corpus import Corpus
 from timemachine.text.minibatches import Minibatches, random_sampling, sequential_partitioning, windows
+from timemachine.text.perplexity import perplexity
 from timemachine.training.loop import (
     Callback,
     EarlyStopping,
@@ -28,27 +28,29 @@ from timemachine.training.state import State
 
 
 def training_range(recipe: RnnRecipe, corpus: Corpus) -> tuple[int, int]:
-    """Return where the tokens a recipe trains on begin and end.
+    """Return first index, and one past the last, of the tokens that a recipe trains on.
 
-    All of the train part, or with `num_train` the first of the book's own tokens.
+    These are the whole train part, or with `num_train` the first tokens of the book, after added texts.
 
     Raises:
-        UserError: the train part has fewer tokens than the recipe wants.
+        UserError: the train part has fewer tokens than the recipe needs.
     """
     begin, end = corpus.split["train"]
     if recipe.num_train is not None:
         begin = corpus.num_added
         # The last of num_train windows at stride 1 reaches num_steps tokens further.
-        wanted = begin + recipe.num_train + (recipe.num_steps if recipe.sampling == "windows" else 0)
-        if wanted > end:
-            found = f"{wanted - begin} tokens are wanted, the train part has {end - begin}"
+        needed = begin + recipe.num_train + (recipe.num_steps if recipe.sampling == "windows" else 0)
+        if needed > end:
+            found = f"{needed - begin} tokens are needed, the train part has {end - begin}"
             raise UserError(f"num_train: {recipe.num_train} is too many: {found}")
-        end = wanted
+        end = needed
     return begin, end
 
 
 def validation_range(recipe: RnnRecipe, corpus: Corpus) -> tuple[int, int]:
-    """Return where the tokens that follow the training tokens and are scored every epoch begin and end.
+    """Return first index, and one past the last, of the tokens that are scored after every epoch.
+
+    They follow the training tokens.
 
     Raises:
         UserError: they would reach into the test part, or are fewer than num_steps + 1.
@@ -62,10 +64,10 @@ def validation_range(recipe: RnnRecipe, corpus: Corpus) -> tuple[int, int]:
 
 
 def describe(recipe: RnnRecipe, name: str, corpus: Corpus) -> dict[str, Any]:
-    """Return the config of a recipe's checkpoint, as far as it is known before the training.
+    """Return the `config.json` of a recipe's checkpoint without `epoch`, which is known only after the training.
 
     Raises:
-        UserError: the train part has fewer tokens than the recipe wants.
+        UserError: the train part has fewer tokens than the recipe needs.
     """
     return {
         **recipe.model_dump(),
@@ -80,7 +82,7 @@ def describe(recipe: RnnRecipe, name: str, corpus: Corpus) -> dict[str, Any]:
 
 
 def cross_entropy(logits: Tensor, Y: Tensor) -> Loss:
-    """Return the cross-entropy, meant over all tokens for the optimizer and summed for the history.
+    """Return the cross-entropy: the mean over all tokens for the optimiser, the sum for the history.
 
     Args:
         logits: (batch, num_steps, vocab).
@@ -97,24 +99,24 @@ def train_language_model(
     callback: Callback | None = None,
     resumable: Resumable | None = None,
 ) -> tuple[nn.Module, list[Epoch]]:
-    """Train the model that a recipe describes on the first tokens of a corpus.
+    """Train the model of a recipe on a corpus.
 
     Args:
         recipe: an entry of `train_rnn`.
-        corpus: what `recipe.corpus` names.
-        device: where to train.
-        callback: takes each epoch as it ends.
-        resumable: takes the state after each epoch, and has that of an interrupted training.
+        corpus: the corpus `recipe.corpus`.
+        device: device to train on.
+        callback: called with each epoch when it ends.
+        resumable: stores the state after each epoch, and holds the state of an interrupted training.
 
     Returns:
-        The model, and its history: `loss` in nats per token, `val_nats` if the recipe has a validation part.
+        The model, and its history: `loss` in nats per token, and `val_nats` if the recipe has a validation part.
 
     Raises:
-        UserError: too few tokens, or a loss that is not finite.
+        UserError: there are too few tokens, or the loss is not finite.
     """
     begin, end = training_range(recipe, corpus)
     val_begin, val_end = validation_range(recipe, corpus)
-    # Weights and minibatches draw from generators of their own: neither shifts when the other changes.
+    # Weights and minibatches have separate generators, so that a change of one does not change the other.
     weights, order = (Generator().manual_seed(seed) for seed in _two_seeds(recipe.seed))
     model = build_language_model(recipe, len(corpus.vocabulary), weights).to(device)
     tokens = torch.from_numpy(corpus.tokens[begin:val_end].astype("int64")).to(device)
@@ -150,10 +152,10 @@ def train_language_model(
 
 @torch.inference_mode()
 def validation_nats(model: nn.Module, tokens: Tensor, recipe: RnnRecipe) -> float:
-    """Return nats per token as the recipe trains: carried state for `sequential`, fresh windows otherwise.
+    """Return nats per token, read as in training: with carried state for `sequential`, else in separate windows.
 
-    Every token but the first is scored at most once: windows do not overlap, and what does not fill a
-    window, or a row, is left out.
+    Each token but the first is scored at most once: windows do not overlap, and tokens that do not fill a window
+    or a row are left out.
     """
     model.eval()
     carried = recipe.sampling == "sequential"
@@ -172,7 +174,7 @@ def validation_nats(model: nn.Module, tokens: Tensor, recipe: RnnRecipe) -> floa
 
 
 def history_rows(history: list[Epoch]) -> list[dict[str, float]]:
-    """Return a language model's history as the rows of `history.csv`: perplexity is exp(nats per token)."""
+    """Return the history of a language model as the rows of `history.csv`; perplexity is exp(nats per token)."""
     rows = []
     for epoch in history:
         row = {

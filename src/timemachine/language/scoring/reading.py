@@ -1,4 +1,4 @@
-"""Score language models: every token once, with the state carried from the text before it."""
+"""Predictions of language models: each token is scored once, with the state carried from the text before it."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -21,22 +21,23 @@ _CHUNK_STEPS = 1024
 
 @dataclass(frozen=True)
 class Reading:
-    """What a model made of a stretch of text.
+    """The predictions of a model on a stretch of text.
 
     Attributes:
         nats: (num_tokens,) −log P of each token given all before it.
-        log_P: (num_tokens, vocab) log P of every token in its place, in float32; None where nobody asked.
+        log_P: (num_tokens, vocab) log P of every token of the vocabulary at each place, in float32; None if not
+            requested.
 
     Raises:
-        UserError: one of them is no finite number, as of a model whose training ended where it diverged.
+        UserError: a value is not finite, because the training of the model diverged.
     """
 
     nats: NDArray[np.float64]
     log_P: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
-        if not all(np.isfinite(made).all() for made in (self.nats, self.log_P) if made is not None):
-            raise UserError("the model diverged: a log P is no finite number; lower lr")
+        if not all(np.isfinite(values).all() for values in (self.nats, self.log_P) if values is not None):
+            raise UserError("the model diverged: a log P is not finite; lower lr")
 
 
 @torch.inference_mode()
@@ -46,18 +47,17 @@ def read_streams(
     num_warmup: Sequence[int],
     with_log_P: Collection[int] = (),
 ) -> list[Reading]:
-    """Read several streams in one go and return what a model makes of their tokens after the warm-up.
-
-    The streams are rows of one batch, so that several cost about as much as one.
+    """Return the predictions of a model on several streams, as rows of one batch.
 
     Args:
         model: maps indices (batch, num_steps) and a state to logits (batch, num_steps, vocab) and a state.
         streams: 1-D indices, at least two each.
-        num_warmup: tokens of each stream that are read and not scored, at least 1: nothing predicts the first.
-        with_log_P: streams, by number, whose whole distributions are kept.
+        num_warmup: tokens at the start of each stream that are read but not scored; at least 1, because the
+            first token has no prediction.
+        with_log_P: indices of the streams whose whole distributions are returned.
 
     Raises:
-        UserError: the model gives a token a log P that is no finite number.
+        UserError: a log P is not finite.
     """
     model.eval()
     chosen = sorted(with_log_P)
@@ -84,21 +84,21 @@ def read_streams(
 def read_parts(
     model: nn.Module, corpus: Corpus, train_range: tuple[int, int], num_warmup: int, num_streams: int
 ) -> dict[Part, Reading]:
-    """Return what a model makes of every token it was trained on and of the validation and test part.
+    """Return the predictions of a model on the tokens that it was trained on, the validation and the test part.
 
-    Every token is scored once. Each part is read as `num_streams` streams side by side, and each stream starts
-    `num_warmup` tokens early to carry the state of the text before it; only the first token of the whole
-    corpus has no text before it, and is not scored.
+    Each token is scored once. Each part is read as `num_streams` streams side by side. A stream starts
+    `num_warmup` tokens early, so that its state carries the text before it. The first token of the corpus has no
+    text before it and is not scored.
 
     Args:
         model: a language model on the CPU.
-        corpus: the model's corpus; of characters, whole distributions of the held-out parts are kept.
+        corpus: the corpus of the model. If its level is `char`, the readings of the held-out parts have `log_P`.
         train_range: first index, and one past the last, of the tokens the model was trained on.
-        num_warmup: tokens that a stream reads before the first one it scores.
-        num_streams: into how many streams a part is cut; 1 carries the state through all of it.
+        num_warmup: tokens that a stream reads before the first token that it scores.
+        num_streams: number of streams that a part is cut into; with 1 the state is carried through the part.
 
     Raises:
-        UserError: `train_range` is not within the train part, or a log P is no finite number.
+        UserError: `train_range` is not within the train part, or a log P is not finite.
     """
     ranges = corpus.split | {"train": train_range}
     if not 0 <= train_range[0] < train_range[1] <= corpus.split["train"][1]:
@@ -126,7 +126,7 @@ def read_parts(
 
 
 def split_reading(reading: Reading, corpus: Corpus) -> dict[Part, Reading]:
-    """Return the parts of a reading of the validation and the test part in one go."""
+    """Split a reading of the validation and the test part in one sequence into the two parts."""
     cut = corpus.split["val"][1] - corpus.split["val"][0]
     log_P = (None, None) if reading.log_P is None else (reading.log_P[:cut], reading.log_P[cut:])
     return {"val": Reading(reading.nats[:cut], log_P[0]), "test": Reading(reading.nats[cut:], log_P[1])}
@@ -135,7 +135,7 @@ def split_reading(reading: Reading, corpus: Corpus) -> dict[Part, Reading]:
 def score_readings(
     readings: Mapping[Part, Reading], corpus: Corpus, train_range: tuple[int, int]
 ) -> dict[Part, Score]:
-    """Return the scores of what `read_parts` returned."""
+    """Return the score of each reading that `read_parts` returned."""
     scores = {}
     for part, (_, end) in (corpus.split | {"train": train_range}).items():
         nats = readings[part].nats
@@ -145,7 +145,7 @@ def score_readings(
 
 
 def held_out_arrays(readings: Mapping[Part, Reading]) -> dict[str, NDArray[Any]]:
-    """Return what is kept of the validation and test part: nats under the part's name, and log P by `.log_P`."""
+    """Return the arrays to store for the held-out parts: nats as `<part>`, log P, if any, as `<part>.log_P`."""
     arrays: dict[str, NDArray[Any]] = {}
     for part in HELD_OUT:
         arrays[part] = readings[part].nats
@@ -155,7 +155,7 @@ def held_out_arrays(readings: Mapping[Part, Reading]) -> dict[str, NDArray[Any]]
 
 
 def uniform_scores(corpus: Corpus) -> dict[Part, Score]:
-    """Return what a model that gives every token of the vocabulary the same probability scores on each part."""
+    """Return the scores of a model that gives every token of the vocabulary the same probability."""
     nats = math.log(len(corpus.vocabulary))
     parts = {part: corpus.part(part) for part in corpus.split}
     return {part: Score(nats * len(t), len(t), corpus.num_characters(t)) for part, t in parts.items()}

@@ -1,4 +1,4 @@
-"""Let a language model write: greedily, or sampled from its distribution made sharper or cut."""
+"""Decoding: choose the next token greedily or by sampling, and continue sequences token by token."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,13 +14,16 @@ from timemachine.training.state import State
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is chosen from P; without a change, by a draw from P itself.
+    """How the next token is chosen from the distribution P; by default it is drawn from P.
 
     Attributes:
-        alpha: draws from P^α, renormalised: 1 is P, above 1 sharper, ∞ the argmax. A temperature is 1 / α.
-        top_k: draws from the k most probable tokens only.
-        top_p: draws from the smallest set of most probable tokens that together have this probability (the
-            nucleus; Holtzman et al., 2020).
+        alpha: draw from P^α, renormalised. 1 is P itself, ∞ is greedy (argmax). The temperature is 1 / α.
+        top_k: draw only from the k most probable tokens.
+        top_p: draw only from the smallest set of most probable tokens whose total probability is at least this
+            (nucleus sampling; Holtzman et al., 2020).
+
+    Raises:
+        UserError: a value is out of range.
     """
 
     alpha: float = 1.0
@@ -40,46 +43,46 @@ GREEDY = Sampling(alpha=float("inf"))
 
 
 def continue_prefix(model: nn.Module, tokenizer: Tokenizer, wanted: Prefix) -> str:
-    """Return an entry of `evaluate_perplexity.prefixes` with what a model writes after it.
+    """Return an entry of `evaluate_perplexity.prefixes` and its continuation by a model.
 
     Raises:
-        UserError: the prefix holds no token.
+        UserError: the prefix has no token.
     """
     alpha = float("inf") if wanted.alpha is None else wanted.alpha
     sampling = Sampling(alpha, wanted.top_k, wanted.top_p)
     generator = Generator().manual_seed(wanted.seed)
-    return generate(model, tokenizer, [wanted.prefix], wanted.num_preds, sampling, generator)[0]
+    return continue_texts(model, tokenizer, [wanted.prefix], wanted.num_preds, sampling, generator)[0]
 
 
 def sampled_distribution(logits: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
-    """Return what `choose` draws from, most probable token first.
+    """Return the distribution that `choose_tokens` draws from, most probable token first.
 
     Args:
         logits: (batch, vocab).
-        sampling: α first, then the k most probable, then the nucleus of what is left.
+        sampling: α is applied first, then `top_k`, then `top_p`.
 
     Returns:
-        Probabilities (batch, vocab), 0 for what is cut off, and the tokens (batch, vocab) they belong to.
+        Probabilities (batch, vocab), 0 for excluded tokens, and the indices (batch, vocab) that they belong to.
     """
-    # In float64 and relative to the most probable token, so that no α is too large.
+    # In float64 and relative to the most probable token, so that a large α does not overflow.
     sharpened = (sampling.alpha * (logits - logits.amax(-1, keepdim=True)).double()).softmax(-1)
     P, tokens = sharpened.sort(stable=True, dim=-1, descending=True)
     if sampling.top_k is not None:
         P[:, sampling.top_k :] = 0
         P /= P.sum(-1, keepdim=True)
     if sampling.top_p is not None:
-        P = P.where(P.cumsum(-1) - P < sampling.top_p, 0)  # the token that reaches top_p stays
+        P = P.where(P.cumsum(-1) - P < sampling.top_p, 0)  # the token that reaches top_p is kept
         P /= P.sum(-1, keepdim=True)
     return P, tokens
 
 
-def choose(logits: Tensor, sampling: Sampling, u: Tensor) -> Tensor:
+def choose_tokens(logits: Tensor, sampling: Sampling, u: Tensor) -> Tensor:
     """Return the next token of each row.
 
     Args:
         logits: (batch, vocab).
-        sampling: how.
-        u: (batch,) uniform numbers in [0, 1), which the distribution function maps to tokens.
+        sampling: how it is chosen.
+        u: (batch,) uniform numbers in [0, 1), mapped to tokens by the inverse distribution function.
 
     Returns:
         (batch,) indices.
@@ -91,7 +94,7 @@ def choose(logits: Tensor, sampling: Sampling, u: Tensor) -> Tensor:
     else:
         P, tokens = sampled_distribution(logits, sampling)
         cumulated = P.cumsum(-1)
-    # Scaled by the last sum, which rounding keeps from being 1, so that no token of probability 0 is drawn.
+    # The last sum may differ from 1 by rounding; scaled by it, no token of probability 0 is drawn.
     position = torch.searchsorted(cumulated, (u[:, None] * cumulated[:, -1:]), right=True)  # (batch, 1)
     position = position.clamp(max=logits.shape[-1] - 1)
     return (position if tokens is None else tokens.gather(-1, position)).squeeze(-1)
@@ -105,23 +108,24 @@ def continue_sequences(
     sampling: Sampling = GREEDY,
     generator: Generator | None = None,
 ) -> list[list[int]]:
-    """Continue several prefixes side by side: warm up over each, then feed every chosen token back.
+    """Continue several prefixes in one batch: read each prefix, then feed every chosen token back.
 
-    The state is carried, so a token costs one step however long the text is. What a row draws depends on the
-    generator, its place and `num_preds`, not on the other rows.
+    The state is carried, so that a token costs one step at any length of the text. The random numbers of a row
+    depend on the generator, the index of the row and `num_preds`, not on the other rows.
 
     Args:
         model: a language model on the CPU.
         prefixes: indices, at least one each; they may differ in length.
-        num_preds: tokens to generate for each.
-        sampling: how each is chosen.
-        generator: what is random; needed unless greedy.
+        num_preds: number of tokens to generate for each prefix.
+        sampling: how each token is chosen.
+        generator: source of randomness; required unless `sampling` is greedy.
 
     Returns:
-        The tokens after each prefix.
+        The generated tokens of each prefix, without the prefix.
 
     Raises:
-        UserError: a prefix without a token, a negative `num_preds`, or sampling without a generator.
+        UserError: a prefix has no token, or `num_preds` is negative.
+        ValueError: `sampling` needs a generator and there is none.
     """
     if num_preds < 0:
         raise UserError(f"num_preds: {num_preds} is negative")
@@ -130,7 +134,7 @@ def continue_sequences(
     if not all(prefixes):
         raise UserError("a prefix holds no token")
     if sampling.alpha < float("inf") and generator is None:
-        raise UserError("sampling needs a generator")
+        raise ValueError("sampling needs a generator")
     model.eval()
     batch, lengths = len(prefixes), torch.tensor([len(prefix) for prefix in prefixes])
     u = torch.rand(batch, num_preds, generator=generator) if generator else torch.zeros(batch, num_preds)
@@ -140,17 +144,17 @@ def continue_sequences(
         row[: len(prefix)] = torch.tensor(prefix)
     state: State = None
     begin, rows = 0, torch.arange(batch)
-    # Rows whose prefix is over write while the others still read theirs.
+    # Rows with a short prefix already generate while the others still read theirs.
     for end in range(shortest, longest + num_preds):
         logits, state = model(text[:, begin:end], state)
         written = (end - lengths).clamp(0, num_preds - 1)
-        chosen = choose(logits[:, -1], sampling, u[rows, written])
+        chosen = choose_tokens(logits[:, -1], sampling, u[rows, written])
         text[:, end] = torch.where(end < lengths, text[:, end], chosen)
         begin = end
     return [row[length : length + num_preds].tolist() for row, length in zip(text, lengths.tolist(), strict=True)]
 
 
-def generate(
+def continue_texts(
     model: nn.Module,
     tokenizer: Tokenizer,
     prefixes: Sequence[str],
@@ -158,20 +162,20 @@ def generate(
     sampling: Sampling = GREEDY,
     generator: Generator | None = None,
 ) -> list[str]:
-    """Return each prefix with the tokens that a model writes after it.
+    """Return each prefix and its continuation by a model, as text.
 
-    Characters or words of a prefix that the vocabulary does not have are read as `<unk>`, and written so.
+    Characters or words that are not in the vocabulary are read, and returned, as `<unk>`.
 
     Args:
         model: a language model on the CPU.
-        tokenizer: of the corpus that the model was trained on.
-        prefixes: at least one token each.
-        num_preds: tokens to generate for each.
-        sampling: how each is chosen.
-        generator: what is random; needed unless greedy.
+        tokenizer: the tokenizer of the corpus that the model was trained on.
+        prefixes: texts of at least one token each.
+        num_preds: number of tokens to generate for each prefix.
+        sampling: how each token is chosen.
+        generator: source of randomness; required unless `sampling` is greedy.
 
     Raises:
-        UserError: a prefix without a token, or sampling without a generator.
+        UserError: a prefix has no token.
     """
     indices = [tokenizer.encode(prefix) for prefix in prefixes]
     if not all(indices):

@@ -1,15 +1,15 @@
 import bz2
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from cycle import CORPUS
 from tiny import tiny_params
 
-from timemachine.language.comparison.comparison import HeldOut, compressors, mix, over_seeds, rank, read_kneser_ney
+from timemachine.language.comparison.compression import compressed_bits_per_character
 from timemachine.language.comparison.config import MixtureRecipe
+from timemachine.language.comparison.held_out import HeldOut
+from timemachine.language.comparison.ranking import over_seeds, rank
 from timemachine.language.models.config import RnnRecipe
-from timemachine.language.ngrams.kneser_ney import KneserNey
 from timemachine.text.corpus import HELD_OUT, Corpus
 
 VOCAB_SIZE = 4
@@ -20,44 +20,6 @@ RANDOM = Corpus(
     0.0,
     {"train": (0, 800), "val": (800, 1000), "test": (1000, 1200)},
 )
-
-
-def test_kneser_ney_in_the_comparison_is_the_model_counted_on_the_train_part() -> None:
-    counted = KneserNey(RANDOM.part("train"), VOCAB_SIZE, 3)
-    found = read_kneser_ney(RANDOM, "kneser_ney_3", every=100)
-    for part in HELD_OUT:
-        begin, end = RANDOM.split[part]
-        expected = -counted.log_probabilities(RANDOM.tokens[:end], 3, begin)
-        assert found.nats[part] == pytest.approx(expected)
-        assert np.exp(found.log_P[part]).sum(1) == pytest.approx(np.ones(200))
-
-
-def test_the_adaptive_model_counts_what_it_has_scored_and_nothing_after() -> None:
-    tokens = RANDOM.tokens.copy()
-    tokens[900:1000] = 1
-    changed = replace(RANDOM, tokens=tokens)
-    before, after = (read_kneser_ney(corpus, "kneser_ney_2_adaptive", every=50) for corpus in (RANDOM, changed))
-    static = read_kneser_ney(changed, "kneser_ney_2", every=50)
-    assert np.array_equal(before.nats["val"][:100], after.nats["val"][:100])
-    assert after.nats["val"][150:].mean() < static.nats["val"][150:].mean()
-
-
-def test_a_train_part_shorter_than_the_context_is_an_error() -> None:
-    with pytest.raises(ValueError, match="kneser_ney_99: the train part has 96 tokens; its context alone is 98"):
-        read_kneser_ney(CORPUS, "kneser_ney_99", every=50)
-
-
-@pytest.mark.parametrize("mean", ["arithmetic", "geometric"])
-def test_weights_come_from_the_validation_part_alone(mean: str) -> None:
-    models = {name: read_kneser_ney(RANDOM, name, 50) for name in ("kneser_ney_1", "kneser_ney_3")}
-    recipe = MixtureRecipe(mean=mean, models=list(models))  # type: ignore[arg-type]
-    spoilt = {
-        name: HeldOut(
-            model.nats | {"test": model.nats["test"][::-1]}, model.log_P | {"test": model.log_P["test"][::-1]}
-        )
-        for name, model in models.items()
-    }
-    assert mix(recipe, models, RANDOM)[1] == mix(recipe, spoilt, RANDOM)[1]
 
 
 def test_models_are_ranked_by_their_test_score_and_one_with_probability_0_is_last() -> None:
@@ -76,6 +38,15 @@ def test_how_far_a_model_is_behind_the_best_has_an_interval_of_its_own() -> None
     row = rank(models, RANDOM, 10, 200, rng)["b"]["test"]
     assert row["behind"]["low"] == pytest.approx(row["behind"]["bits_per_character"]) == row["behind"]["high"]
     assert row["high"] - row["low"] > 0.5
+
+
+def test_another_model_changes_no_score_and_no_interval() -> None:
+    rng = np.random.default_rng(0)
+    models = {name: HeldOut({part: rng.exponential(2.0, 200) for part in HELD_OUT}, {}) for name in "abc"}
+    worst = HeldOut({part: np.full(200, 9.0) for part in HELD_OUT}, {})
+    before = rank(models, RANDOM, 10, 50, np.random.default_rng(0))
+    after = rank({"first": worst} | models | {"last": worst}, RANDOM, 10, 50, np.random.default_rng(0))
+    assert {name: after[name] for name in before} == before
 
 
 def test_recipes_that_differ_in_their_seed_alone_are_summed_up() -> None:
@@ -98,4 +69,4 @@ def test_recipes_that_differ_in_their_seed_alone_are_summed_up() -> None:
 def test_a_compressor_is_charged_for_what_the_part_adds() -> None:
     text = CORPUS.tokenizer.decode(RANDOM.tokens.tolist()).encode()
     grown = len(bz2.compress(text)) - len(bz2.compress(text[:1000]))
-    assert compressors(RANDOM)["bz2"]["test"] == pytest.approx(8 * grown / 200)
+    assert compressed_bits_per_character(RANDOM)["bz2"]["test"] == pytest.approx(8 * grown / 200)

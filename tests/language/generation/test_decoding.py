@@ -6,12 +6,12 @@ from cycle import CORPUS, Cycle
 from hypothesis import given
 from hypothesis import strategies as st
 
-from timemachine.language.generation.generate import (
+from timemachine.language.generation.decoding import (
     GREEDY,
     Sampling,
-    choose,
+    choose_tokens,
     continue_sequences,
-    generate,
+    continue_texts,
     sampled_distribution,
 )
 from timemachine.language.models.rnn import RNN
@@ -33,7 +33,7 @@ def probabilities(sampling: Sampling) -> list[float]:
 
 
 def test_greedy_feeds_each_argmax_back() -> None:
-    assert generate(Cycle(5.0), CORPUS.tokenizer, ["ab"], 7) == ["ab" + "cabcabc"]
+    assert continue_texts(Cycle(5.0), CORPUS.tokenizer, ["ab"], 7) == ["ab" + "cabcabc"]
 
 
 def test_greedy_with_state_is_the_argmax_of_full_forward_passes() -> None:
@@ -42,19 +42,19 @@ def test_greedy_with_state_is_the_argmax_of_full_forward_passes() -> None:
     for _ in range(12):
         with torch.inference_mode():
             indices.append(int(model(torch.tensor([indices]))[0][0, -1].argmax()))
-    assert generate(model, CORPUS.tokenizer, ["abc"], 12) == [CORPUS.tokenizer.decode(indices)]
+    assert continue_texts(model, CORPUS.tokenizer, ["abc"], 12) == [CORPUS.tokenizer.decode(indices)]
 
 
 def test_prefixes_of_different_length_side_by_side_are_continued_as_each_alone() -> None:
     model, prefixes = network(), ["a", "abcabcab", "cb"]
-    alone = [generate(model, CORPUS.tokenizer, [prefix], 9)[0] for prefix in prefixes]
-    assert generate(model, CORPUS.tokenizer, prefixes, 9) == alone
+    alone = [continue_texts(model, CORPUS.tokenizer, [prefix], 9)[0] for prefix in prefixes]
+    assert continue_texts(model, CORPUS.tokenizer, prefixes, 9) == alone
 
 
 def test_the_same_seed_writes_the_same_text_whatever_the_rows_beside_it() -> None:
     model = network()
     texts = [
-        generate(model, CORPUS.tokenizer, ["ab", *others], 30, Sampling(), generator(seed))[0]
+        continue_texts(model, CORPUS.tokenizer, ["ab", *others], 30, Sampling(), generator(seed))[0]
         for seed, others in [(1, []), (1, ["c", "abca"]), (2, [])]
     ]
     assert texts[0] == texts[1] != texts[2]
@@ -75,18 +75,18 @@ def test_whatever_is_cut_a_distribution_is_left_and_only_its_tokens_are_drawn(
 ) -> None:
     sampling = Sampling(alpha, top_k, top_p)
     assert math.isclose(sum(probabilities(sampling)), 1, rel_tol=1e-5)
-    assert probabilities(sampling)[int(choose(LOGITS, sampling, torch.tensor([u])))] > 0
+    assert probabilities(sampling)[int(choose_tokens(LOGITS, sampling, torch.tensor([u])))] > 0
 
 
 @pytest.mark.parametrize("sampling", [Sampling(), Sampling(top_k=4)], ids=["plain", "sorted"])
 def test_tokens_are_drawn_as_often_as_they_are_probable(sampling: Sampling) -> None:
     u = torch.rand(20_000, generator=generator())
-    frequencies = choose(LOGITS.expand(len(u), -1), sampling, u).bincount(minlength=4) / len(u)
+    frequencies = choose_tokens(LOGITS.expand(len(u), -1), sampling, u).bincount(minlength=4) / len(u)
     assert frequencies.tolist() == pytest.approx([0.4, 0.3, 0.2, 0.1], abs=0.015)
 
 
 def test_unknown_characters_are_read_as_unk() -> None:
-    assert generate(Cycle(5.0), CORPUS.tokenizer, ["Z"], 3) == ["<unk>abc"]
+    assert continue_texts(Cycle(5.0), CORPUS.tokenizer, ["Z"], 3) == ["<unk>abc"]
 
 
 def test_no_rows_or_nothing_to_predict_is_no_error() -> None:
@@ -96,7 +96,7 @@ def test_no_rows_or_nothing_to_predict_is_no_error() -> None:
 
 def test_the_sharpest_alpha_is_greedy() -> None:
     u = torch.full((1,), 0.99)
-    assert choose(LOGITS, Sampling(alpha=1e39), u) == choose(LOGITS, GREEDY, u) == 0
+    assert choose_tokens(LOGITS, Sampling(alpha=1e39), u) == choose_tokens(LOGITS, GREEDY, u) == 0
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_the_sharpest_alpha_is_greedy() -> None:
 )
 def test_what_cannot_be_continued_says_why(prefixes: list[str], options: dict[str, object], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
-        generate(network(), CORPUS.tokenizer, prefixes, 3, **options)  # type: ignore[arg-type]
+        continue_texts(network(), CORPUS.tokenizer, prefixes, 3, **options)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from timemachine.language.models.rnn import RNN
-from timemachine.language.scoring.perplexity import read_parts, read_streams, score_readings, uniform_scores
+from timemachine.language.scoring.reading import read_parts, read_streams, score_readings, uniform_scores
 from timemachine.language.scoring.score import Score
 from timemachine.text.corpus import Part
 
