@@ -69,7 +69,7 @@ def test_a_recipe_is_valid_if_and_only_if_training_can_cut_its_minibatches(
         ({"cell": "lstm"}, "implementation: scratch needs cell: rnn"),
         ({"dropout": 0.5}, "implementation: scratch has no dropout"),
         ({"implementation": "concise", "cell": "gru", "activation": "relu"}, "activation: relu needs cell: rnn"),
-        ({"weight_dropout": 0.5}, "weight_dropout: needs cell: gru or lstm"),
+        ({"weight_dropout": 0.5}, "weight_dropout: only for cells gru and lstm"),
         ({"patience": 2}, "patience: needs a validation part"),
         ({"sampling": "windows", "detach": False}, "detach: false needs sampling: sequential"),
     ],

@@ -59,7 +59,7 @@ class RnnRecipe(Section):
         if self.implementation == "scratch" and (self.embedding_dropout or self.dropout):
             raise ValueError("implementation: scratch has no dropout; use concise")
         if self.cell == "rnn" and self.weight_dropout:
-            raise ValueError("weight_dropout: needs cell: gru or lstm")
+            raise ValueError("weight_dropout: only for cells gru and lstm")
         if self.patience is not None and self.num_val == 0:
             raise ValueError("patience: needs a validation part; num_val is 0")
         if not self.detach and self.sampling != "sequential":

@@ -36,7 +36,7 @@ class LanguageModel:
         """
         content = read_json(folder / "config.json")
         if not isinstance(content, dict) or content.get("family") != "rnn":
-            raise UserError(f"{folder}: config.json does not describe a language model")
+            raise UserError(f"{folder}: not a language model according to its config.json")
         vocabulary = Vocabulary.load(folder / "vocabulary.json")
         module, config = load_checkpoint(folder, RnnConfig, rebuild_language_model, vocabulary.sha256)
         return cls(module, config, Tokenizer(vocabulary, config.level))
