@@ -133,7 +133,7 @@ def test_a_damaged_state_falls_back_to_the_one_before(
     with pytest.raises(KeyboardInterrupt):
         train(chosen, folder, stop_after=num_restored or 1)  # told of at once, if it was restored
     said = capsys.readouterr().err
-    assert said.count("is of no use") == sum(damage is not damage_nothing for damage in damages)
+    assert said.count("is damaged and ignored") == sum(damage is not damage_nothing for damage in damages)
     assert (f"goes on after epoch {num_restored} of" in said) == bool(num_restored)
     assert train(chosen, folder) == expected
 
@@ -176,7 +176,7 @@ def test_a_folder_that_cannot_be_written_costs_a_warning_and_no_training(
     expected = train(recipe("gated"), folder)
     (tmp_path / "file").write_text("in the way")
     assert train(recipe("gated"), tmp_path / "file/resume") == expected
-    assert "it: warning: the state after epoch 1 cannot be kept" in capsys.readouterr().err
+    assert "it: warning: the state after epoch 1 cannot be written" in capsys.readouterr().err
 
 
 def test_states_of_trainings_never_finished_make_room_oldest_first(

@@ -22,9 +22,9 @@ def save_checkpoint(
     history: Sequence[Mapping[str, float]],
     environment: Mapping[str, str],
 ) -> None:
-    """Write a trained model, everything needed to rebuild it, and how and where it came about.
+    """Write a trained model, everything needed to rebuild it, and how and where it was trained.
 
-    That is `model.safetensors`, `config.json`, `history.csv` and `environment.json`.
+    The files are `model.safetensors`, `config.json`, `history.csv` and `environment.json`.
     """
     write_json(folder / "environment.json", environment)
     write_json(folder / "config.json", config.model_dump())
@@ -52,7 +52,7 @@ def load_checkpoint(
     config = validate(schema, read_json(path), path)
     if vocabulary_sha256 is not None and getattr(config, "vocabulary_sha256", None) != vocabulary_sha256:
         raise UserError(
-            f"{path}: trained with another vocabulary than that of the corpus, whose SHA-256 is "
+            f"{path}: the model was trained with another vocabulary; that of the corpus has SHA-256 "
             f"{vocabulary_sha256}; `dvc repro` trains it again"
         )
     model = build(config)
@@ -63,5 +63,5 @@ def load_checkpoint(
     except RuntimeError as error:
         raise UserError(f"{path}: does not fit {folder / 'config.json'}: {error}") from None
     if broken := [name for name, tensor in state.items() if not tensor.isfinite().all()]:
-        raise UserError(f"{path}: {broken[0]} holds no finite numbers; `dvc repro` trains it again")
+        raise UserError(f"{path}: {broken[0]} has values that are not finite; `dvc repro` trains it again")
     return model.eval(), config

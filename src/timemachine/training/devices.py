@@ -16,5 +16,5 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if num_gpus else "cpu")
     if name not in allowed:
-        raise UserError(f"device: {name!r} is not to be had here; this machine allows {', '.join(allowed)}")
+        raise UserError(f"device {name!r} is not available; choose {', '.join(allowed[:-1])} or {allowed[-1]}")
     return torch.device(name)

@@ -1,4 +1,4 @@
-"""Initial weights from a generator of one's own rather than from torch's global one."""
+"""Initial weights from a given generator instead of torch's global one."""
 
 import math
 
@@ -13,7 +13,7 @@ def initialise_(module: nn.Module, generator: Generator) -> None:
     Linear: U(±1/√in_features), weights and biases. Recurrent: U(±1/√hidden_size). Embedding: N(0, 1).
 
     Raises:
-        TypeError: another layer has parameters, which would keep what torch's global generator gave them.
+        TypeError: a layer of another type has parameters. They would stay as torch's global generator drew them.
     """
     for name, layer in module.named_modules():
         if isinstance(layer, nn.Embedding):

@@ -21,8 +21,8 @@ from timemachine.base.errors import UserError
 from timemachine.training.resume import Resumable, Snapshot
 from timemachine.training.state import State, detach
 
-# What becomes of the state after a minibatch: dropped, carried over without its history (truncated
-# backpropagation through time), or carried over with the history of the epoch (full).
+# How the state passes from a minibatch to the next: not at all, without its history (truncated backpropagation
+# through time), or with the history of the whole epoch (full).
 StateFlow = Literal["fresh", "detached", "attached"]
 
 
@@ -30,13 +30,11 @@ class DivergenceError(UserError):
     """A loss, a metric or a weight is no longer finite.
 
     Attributes:
-        epoch: in which that was seen.
+        epoch: the epoch in which it happened, from 1.
     """
 
     def __init__(self, epoch: int) -> None:
-        super().__init__(
-            f"the training diverged in epoch {epoch}: the loss or a weight is no finite number; lower lr"
-        )
+        super().__init__(f"the training diverged in epoch {epoch}: the loss or a weight is not finite; lower lr")
         self.epoch = epoch
 
 
@@ -63,7 +61,7 @@ class Loss:
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch did.
+    """The results of one epoch.
 
     Attributes:
         epoch: number, from 1.

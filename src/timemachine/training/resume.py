@@ -132,12 +132,12 @@ class Resumable:
         for path in self._paths():
             try:
                 if sha256_of(path) != path.stem.rpartition("-")[2]:
-                    raise UserError("its content does not have the hash of its name")
+                    raise UserError("its content does not have the hash in its name")
                 with safe_open(path, "pt") as file:
                     keys, facts = file.keys(), json.loads(file.metadata()["facts"])
                     snapshot = Snapshot(_epoch_of(path), {key: file.get_tensor(key) for key in keys}, facts)
             except (OSError, ValueError, SafetensorError) as error:
-                self._say(f"warning: {path} is of no use ({error})")
+                self._say(f"warning: {path} is damaged and ignored ({error})")
                 continue
             self.num_restored = snapshot.epoch
             self._say(f"goes on after epoch {snapshot.epoch} of {self._num_epochs}")
@@ -176,7 +176,7 @@ class Resumable:
     def _keep(self, error: BaseException) -> None:
         self._write()
         # With the same learning rate a training that diverged would do so again.
-        can_go_on = not isinstance(error, ValueError)
+        can_go_on = not isinstance(error, UserError)
         if paths := self._paths():
             further = ", and the same command goes on from there" if can_go_on else ""
             epoch = f"epoch {_epoch_of(paths[0])} of {self._num_epochs}"
@@ -203,7 +203,7 @@ class Resumable:
             self._newest = None
         except OSError as error:
             if not self._has_failed:
-                self._say(f"warning: the state after epoch {newest.epoch} cannot be kept: {error}")
+                self._say(f"warning: the state after epoch {newest.epoch} cannot be written: {error}")
             self._has_failed = True
         self._last_s = time.monotonic()
         self._cost_s = max(_LEAST_COST_S, self._last_s - begin)
@@ -228,7 +228,7 @@ class Resumable:
                 if num_bytes > _MAX_BYTES:
                     remove_states(folder)
         except OSError:
-            pass  # another process is at it
+            pass  # another process removes them at the same time
 
     def _say(self, text: str) -> None:
         print(f"{self._name}: {text}", file=sys.stderr, flush=True)

@@ -1,8 +1,7 @@
-"""The one state contract.
+"""The state that every module takes and returns.
 
-Every module maps `(X, state)` to `(output, state)`. A state of `None` means "from the beginning"; modules
-without memory take and return `None`; the LSTM's state is a pair of tensors, a mixture's has a state for each
-of its models, all others' is one tensor.
+Every module maps `(X, state)` to `(output, state)`. `None` is the state at the beginning of a text; modules without
+memory take and return `None`. The state of an LSTM is a pair of tensors, that of the other cells one tensor.
 """
 
 from torch import Tensor
@@ -11,7 +10,7 @@ State = Tensor | tuple["State", ...] | None
 
 
 def detach(state: State) -> State:
-    """Return the state cut off from the graph that made it."""
+    """Return the state detached from the graph that computed it."""
     if isinstance(state, tuple):
         return tuple(detach(part) for part in state)
     return None if state is None else state.detach()
