@@ -93,7 +93,7 @@ def test_versions_have_tags(store: Store, checkpoint: Path, root: Path) -> None:
 
 def test_a_checkpoint_comes_back_as_it_was(store: Store, checkpoint: Path, root: Path, tmp_path: Path) -> None:
     version = registered(store, checkpoint, root)
-    fetched = registry.fetch(store, version, tmp_path / "fetched")
+    fetched = registry.fetch_checkpoint(store, version, tmp_path / "fetched")
     for path in checkpoint.iterdir():
         assert (fetched / path.name).read_bytes() == path.read_bytes()
 
@@ -110,5 +110,5 @@ def test_over_http_it_is_the_same(
             registry.move_alias(store, "champion", version, reason="the first", scores={"new": 1.9})
             assert registry.aliased(store, "champion") == version
             assert [move["to"] for move in registry.moves(store, version)] == [version.number]
-            fetched = registry.fetch(store, version, tmp_path / "fetched")
+            fetched = registry.fetch_checkpoint(store, version, tmp_path / "fetched")
     assert (fetched / "model.safetensors").read_bytes() == (checkpoint / "model.safetensors").read_bytes()

@@ -38,6 +38,6 @@ def test_a_damaged_store_is_named_with_what_to_do(
     damage: Callable[[bytes], bytes], tmp_path: Path, empty_store: Path
 ) -> None:
     (tmp_path / "mlflow.db").write_bytes(damage(empty_store.read_bytes()))
-    said = r"mlflow\.db: [^\n]*damaged or half made: move it away, [^\n]*$"
+    said = r"mlflow\.db: [^\n]*damaged or incomplete: move it away [^\n]*$"
     with pytest.raises(ValueError, match=said), open_store(tmp_path, "e"):
         pass
