@@ -37,7 +37,9 @@ def test_without_arguments_it_lists_its_commands(monkeypatch: pytest.MonkeyPatch
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the shipped params and ten years of months, in which one stands."""
-    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    (tmp_path / "params.yaml").write_text(
+        (ROOT / "params.yaml").read_text().replace("num_threads: 2", "num_threads: 1")
+    )
     season = 100 + 20 * np.sin(2 * np.pi * np.arange(120) / 12)
     months = [f"{2014 + i // 12}-{i % 12 + 1:02}-01" for i in range(120)]
     rows = "".join(f"{month},{x}\n" for month, x in zip(months, season, strict=True))
@@ -127,7 +129,7 @@ def test_generating_uses_the_threads_of_params_or_one_without_params(finished: P
 
 def test_forecasting_uses_the_threads_of_params(own: Path) -> None:
     text = (own / "params.yaml").read_text()
-    (own / "params.yaml").write_text(text.replace("num_threads: 2", "num_threads: 3", 1))
+    (own / "params.yaml").write_text(text.replace("num_threads: 1", "num_threads: 3"))
     arguments = ["--time", "month", "--value", "sold", "--horizon", "3", "--strategy", "harmonic"]
     assert threads(own, "forecast", "own.csv", *arguments) == "3"
 

@@ -66,7 +66,7 @@ PAIRS: dict[str, tuple[str, Callable[[Path], object], Callable[[Path], object], 
         "a.png",
         lambda path: imsave(path, W),
         lambda path: imsave(path, CHANGED),
-        ["pixel (1, 1) is the first of 1 of 6 that differ, by at most 0.3 of"],
+        ["pixels[1, 1, ", "elements of this array differ, by at most 0.3"],
     ),
     "a number that is none": (
         "a.npy",
@@ -84,7 +84,7 @@ PAIRS: dict[str, tuple[str, Callable[[Path], object], Callable[[Path], object], 
         "a.png",
         lambda path: imsave(path, W),
         lambda path: imsave(path, W.repeat(2, 0)),
-        ["a picture of 4 × 3 × 4 (rows, columns, colours), not 2 × 3 × 4"],
+        ["array pixels is float32 (4, 3, 4), not float32 (2, 3, 4)"],
     ),
 }
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from registered import moves
 
 from timemachine.retraining import promotion
 from timemachine.retraining.gate import Baseline, Figures, Verdict
@@ -66,7 +67,7 @@ def test_promotions_and_a_rollback_move_the_aliases_and_are_recorded(store: Stor
     assert names(store) == {"champion": "a"}
     promote(store, Candidates("state", b, a), judged(1.9, champion=2.0))
     assert names(store) == {"champion": "b", "previous": "a"}
-    [*_, move] = registry.moves(store, b)
+    [*_, move] = moves(store, b)
     assert move["from"] == a.number
     assert move["scores"] == {"challenger": 1.9, "champion": 2.0, "baseline": 3.0}
     report = restore_previous(store)

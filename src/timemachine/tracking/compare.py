@@ -33,6 +33,8 @@ _ABOUT = ["name", "run_id", "status", "start_time"]
 _MOST_RUNS_IN_ONE_REQUEST = 1000
 _LONGEST_HEADING, _LONGEST_CELL = 14, 16
 _WIDEST = 100_000
+# A no-break space: rich strips other spaces at the end of a cell, which would shift the digits.
+_NO_MARK = "\u00a0"
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ def as_text(comparison: Comparison, width: int | None = None) -> str:
     columns = {}
     for metric in comparison.metrics:
         columns[metric.removeprefix("metrics.")] = [
-            ("-" if pd.isna(value) else f"{value:#.5g}") + ("*" if mark else " ")
+            ("-" if pd.isna(value) else f"{value:#.5g}") + ("*" if mark else _NO_MARK)
             for value, mark in zip(table[metric], marks[metric], strict=True)
         ]
     for param in comparison.params:
@@ -161,7 +163,7 @@ def _text_table(
     console = Console(file=io.StringIO(), color_system=None, width=_WIDEST)
     with console.capture() as captured:
         console.print(table)
-    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+    return "\n".join(line.replace(_NO_MARK, " ").rstrip() for line in captured.get().splitlines())
 
 
 def _parts(

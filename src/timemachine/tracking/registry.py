@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Any
 
 import timemachine
 from timemachine.base.errors import UserError
@@ -171,17 +170,6 @@ def remove_alias(store: Store, alias: str, *, reason: str) -> None:
     store.client.delete_registered_model_alias(MODEL_NAME, alias)
 
 
-def moves(store: Store, version: Version) -> list[dict[str, Any]]:
-    """Return the recorded moves of aliases to a version, and removals from it, the oldest first.
-
-    A move has `alias`, `when` (UTC, ISO 8601), `who`, `from` and `to` (version numbers or None), `scores` and
-    `reason`. It is recorded before the alias moves. A process that is killed in between leaves a record without a
-    move; the next run moves the alias and records it again.
-    """
-    tags = version_tags(store, version)
-    return [json.loads(tags[key]) for key in sorted(tags) if key.startswith(_MOVE)]
-
-
 def tag_version(store: Store, version: Version, key: str, value: str) -> None:
     """Set a tag of a version."""
     store.client.set_model_version_tag(MODEL_NAME, version.number, key, value)
@@ -226,6 +214,11 @@ def _record(
     reason: str,
     scores: Mapping[str, float | None],
 ) -> None:
+    """Write a tag with the move of an alias.
+
+    It is written before the alias moves. A process that is killed in between leaves a record without a move; the
+    next run moves the alias and records it again.
+    """
     now = datetime.now(UTC)
     move = {
         "alias": alias,

@@ -78,15 +78,18 @@ def open_store(root: Path, experiment: str, *, alone: bool = True, create: bool 
         with lock:
             if database and not database.exists():
                 _make(database, root)
-            client = MlflowClient(uri)
-            store = Store(client, _experiment_id(client, experiment, uri, root), uri)
+            try:
+                client = MlflowClient(uri)
+                store = Store(client, _experiment_id(client, experiment, uri, root), uri)
+            except ImportError as error:  # the driver of a database
+                raise UserError(hide_secrets(f"MLflow at {uri}: {error}")) from None
             if alone:
                 yield store
         if not alone:
             yield store
     except Timeout:
         raise UserError(f"another process has held {lock.lock_file} for {_LOCK_TIMEOUT_S} s") from None
-    except (MlflowException, SQLAlchemyError, RequestException, ImportError) as error:
+    except (MlflowException, SQLAlchemyError, RequestException) as error:
         # The message is one line, so the SQL statement and its values are left out.
         said = str(error).split("[SQL:")[0].strip()
         if database and re.search(_DAMAGED, said):
