@@ -337,7 +337,7 @@ def test_the_help_lists_the_exit_codes() -> None:
         assert f"{code} {name}" in said
 
 
-@pytest.mark.parametrize("command", [one_round.retrain, one_round.dry_run, one_round.rollback])
+@pytest.mark.parametrize("command", [one_round.run_round, one_round.dry_run, one_round.undo_promotion])
 def test_outside_a_repository_nothing_is_written(command: Any, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="run this in the repository root"):
         command(tmp_path)

@@ -53,5 +53,8 @@ def test_a_missing_driver_is_named_and_a_missing_module_of_ours_is_a_bug(
     with pytest.raises(ModuleNotFoundError), open_store(tmp_path, "e"):
         import no_such_module  # noqa: F401
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "mysql+pymysql://ann:secret@127.0.0.1/x")
-    with pytest.raises(UserError, match=r"^MLflow at mysql.*://127\.0\.0\.1/x: No module"), open_store(tmp_path, "e"):
+    with (
+        pytest.raises(UserError, match=r"^MLflow at mysql.*://127\.0\.0\.1/x: No "),
+        open_store(tmp_path, "e"),
+    ):
         pass

@@ -112,7 +112,7 @@ def is_output(stages: Mapping[str, LockedStage], path: str) -> bool:
     return any(overlap(path, out) for stage in stages.values() for out in stage.outs)
 
 
-def told(stages: Mapping[str, LockedStage], names: Sequence[str]) -> dict[str, Any]:
+def locked_params(stages: Mapping[str, LockedStage], names: Sequence[str]) -> dict[str, Any]:
     """Return the params of stages, without the stage `check`, which reads all params but computes nothing."""
     return {key: value for name in names if name != "check" for key, value in stages[name].params.items()}
 
@@ -126,7 +126,7 @@ def changed_since(root: Path, stages: Mapping[str, LockedStage], names: Sequence
     named = {name: stages[name] for name in names}
     return [
         *_changed_files(root, stages, named.values()),
-        *(f"{key} in params.yaml" for key in _changed_params(root, told(stages, names))),
+        *(f"{key} in params.yaml" for key in _changed_params(root, locked_params(stages, names))),
         *(f"the command of {name} in dvc.yaml" for name in _changed_commands(root, named)),
     ]
 

@@ -20,12 +20,12 @@ from timemachine.pipeline.lock import (
     in_short,
     is_output,
     locked_files,
+    locked_params,
     md5_of,
     overlap,
     parse_lock,
     read_lock,
     stage_that_wrote,
-    told,
     value_at,
 )
 from timemachine.pipeline.repository import RAW, checkout, git, names_a_text, text_at_hand
@@ -56,7 +56,7 @@ def trace_output(root: Path, target: str) -> Iterator[str]:
     yield f"output       {out}, MD5 {md5}: {_state(md5, at_hand, bool(files))}"
     yield f"stage        {name}, after {', '.join(lineage[:-1]) or 'none'}"
     yield from _inputs(stages, lineage)
-    for key, value in told(stages, lineage).items():
+    for key, value in locked_params(stages, lineage).items():
         shown = yaml.safe_dump(value, default_flow_style=True, width=10**9, sort_keys=False)
         yield f"params       {key}: {' '.join(shown.removesuffix('...').split()).removesuffix(' ...')}"
     yield f"commit       {commit[1] if commit else _no_commit(root)}"

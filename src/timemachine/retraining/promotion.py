@@ -98,7 +98,7 @@ def read_candidates(store: Store, receipt: Mapping[str, Any]) -> Candidates:
     return Candidates(receipt["state"], challenger, registry.aliased(store, "champion"))
 
 
-def judge_candidates(store: Store, who: Candidates, params: Params, data: Path) -> Judged | None:
+def judge_candidates(store: Store, candidates: Candidates, params: Params, data: Path) -> Judged | None:
     """Score the champion and the challenger of the registry, and decide.
 
     If the present code cannot read the champion, its score at its promotion is used, provided that it was measured
@@ -115,24 +115,24 @@ def judge_candidates(store: Store, who: Candidates, params: Params, data: Path) 
     sha256 = held_out_sha256(corpus)
     champion, best_val, notes = None, None, []
     with tempfile.TemporaryDirectory() as folder:
-        challenger_folder = registry.fetch_checkpoint(store, who.challenger, Path(folder) / "challenger")
+        challenger_folder = registry.fetch_checkpoint(store, candidates.challenger, Path(folder) / "challenger")
         challenger = measure(challenger_folder, corpus, p.num_warmup, p.num_streams)
-        if who.champion:
-            champion_folder = registry.fetch_checkpoint(store, who.champion, Path(folder) / "champion")
-            scores = _kept_scores(store, who.champion, sha256)
+        if candidates.champion:
+            champion_folder = registry.fetch_checkpoint(store, candidates.champion, Path(folder) / "champion")
+            scores = _kept_scores(store, candidates.champion, sha256)
             best_val = scores.get("val")
             try:
                 champion = measure(champion_folder, corpus, p.num_warmup, p.num_streams)
             except UserError as error:
                 # Without the advice after the semicolon, which is about files of the pipeline.
                 reason = " ".join(str(error).replace(f"{champion_folder}/", "").split(";")[0].split())
-                champion, note = _unread(who.champion, champion_folder, scores, reason)
+                champion, note = _unread(candidates.champion, champion_folder, scores, reason)
                 notes.append(note)
             else:
                 if _same_model(champion_folder, challenger_folder):
                     return None
     baseline = kneser_ney_baseline(corpus, params.ngram_models.corpora[params.compare_models.corpus])
-    rolled_back = _ROLLED_BACK in registry.version_tags(store, who.challenger)
+    rolled_back = _ROLLED_BACK in registry.version_tags(store, candidates.challenger)
     verdict = judge(challenger, champion, baseline, params.retraining, best_val=best_val, rolled_back=rolled_back)
     verdict = replace(verdict, reasons=[*verdict.reasons, *notes])
     return Judged(verdict, challenger, champion, baseline, best_val, sha256)
@@ -160,7 +160,7 @@ def _unread(version: Version, folder: Path, scores: Mapping[str, float], reason:
     return figures, f"{fault}; its score at its promotion is used"
 
 
-def report_of(who: Candidates, judged: Judged, params: Params) -> dict[str, Any]:
+def report_of(candidates: Candidates, judged: Judged, params: Params) -> dict[str, Any]:
     """Return a verdict with all figures as JSON content; figures that are not finite are null."""
 
     def model(version: Version, figures: Figures) -> dict[str, Any]:
@@ -169,12 +169,14 @@ def report_of(who: Candidates, judged: Judged, params: Params) -> dict[str, Any]
     return {
         "verdict": "promoted" if judged.verdict.promote else "rejected",
         "reasons": list(judged.verdict.reasons),
-        "state": who.state,
-        "key": who.key,
+        "state": candidates.state,
+        "key": candidates.key,
         "who": user(),
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "challenger": model(who.challenger, judged.challenger),
-        "champion": model(who.champion, judged.champion) if who.champion and judged.champion else None,
+        "challenger": model(candidates.challenger, judged.challenger),
+        "champion": model(candidates.champion, judged.champion)
+        if candidates.champion and judged.champion
+        else None,
         "best_val": judged.best_val,
         "baseline": _numbers(judged.baseline),
         "limits": params.retraining.model_dump(),
@@ -192,7 +194,7 @@ def metrics_of(report: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def promote(store: Store, who: Candidates, judged: Judged) -> None:
+def promote(store: Store, candidates: Candidates, judged: Judged) -> None:
     """Move the alias `previous` to the champion and `champion` to the challenger; idempotent."""
     reason = "; ".join(judged.verdict.reasons)
     scores = {
@@ -206,10 +208,10 @@ def promote(store: Store, who: Candidates, judged: Judged) -> None:
         "own_val": judged.challenger.val,
         "held_out_sha256": judged.held_out_sha256,
     }
-    registry.tag_version(store, who.challenger, _BEST, json.dumps(best))
-    if who.champion:
-        registry.move_alias(store, "previous", who.champion, reason=reason, scores=scores)
-    registry.move_alias(store, "champion", who.challenger, reason=reason, scores=scores)
+    registry.tag_version(store, candidates.challenger, _BEST, json.dumps(best))
+    if candidates.champion:
+        registry.move_alias(store, "previous", candidates.champion, reason=reason, scores=scores)
+    registry.move_alias(store, "champion", candidates.challenger, reason=reason, scores=scores)
 
 
 def restore_previous(store: Store) -> dict[str, Any]:

@@ -181,7 +181,7 @@ class _Round:
 
     def run(self) -> int:
         """Run the steps of the round; each step skips what an earlier round has done."""
-        if (code := self._finish_what_was_begun()) is not None:
+        if (code := self._finish_pending()) is not None:
             return code
         inbox = Inbox(self.params, self.root)
         for decision in inbox.take():
@@ -200,22 +200,26 @@ class _Round:
         compute.set_up(self.params.compute)  # now that torch is imported
         receipt = publish_state(self.params, self.root, self.root / "data")
         with verdicts.open_verdicts(self.root, self.params.publish.experiment) as store:
-            who = promotion.read_candidates(store, receipt)
-            if who.champion == who.challenger:
-                return self._nothing_to_promote(who.state, f"version {who.challenger.number} is champion already")
-            earlier = verdicts.find_verdict(store, who.key)
+            candidates = promotion.read_candidates(store, receipt)
+            if candidates.champion == candidates.challenger:
+                return self._nothing_to_promote(
+                    candidates.state, f"version {candidates.challenger.number} is champion already"
+                )
+            earlier = verdicts.find_verdict(store, candidates.key)
             # Without a champion, the alias was removed after an earlier promotion, so it is judged again.
-            if earlier == "rejected" or (earlier and who.champion):
-                return self._nothing_to_promote(who.state, f"version {who.challenger.number} was judged already")
-            judged = promotion.judge_candidates(store, who, self.params, self.root / "data")
+            if earlier == "rejected" or (earlier and candidates.champion):
+                return self._nothing_to_promote(
+                    candidates.state, f"version {candidates.challenger.number} was judged already"
+                )
+            judged = promotion.judge_candidates(store, candidates, self.params, self.root / "data")
             if judged is None:
                 return self._nothing_to_promote(
-                    who.state, f"version {who.challenger.number} is the champion again"
+                    candidates.state, f"version {candidates.challenger.number} is the champion again"
                 )
-            report = {"store": store_address(self.root), **promotion.report_of(who, judged, self.params)}
+            report = {"store": store_address(self.root), **promotion.report_of(candidates, judged, self.params)}
             if judged.verdict.promote:
                 write_json(pending_path(self.root), report)
-                promotion.promote(store, who, judged)
+                promotion.promote(store, candidates, judged)
         return self._finish(report)
 
     def _check_that_one_can_win(self) -> None:
@@ -227,7 +231,7 @@ class _Round:
                 "names, so there is no challenger"
             )
 
-    def _finish_what_was_begun(self) -> int | None:
+    def _finish_pending(self) -> int | None:
         """Finish a promotion that an earlier round left unfinished; return None if there is none."""
         report = read_pending(self.root)
         if report is None:

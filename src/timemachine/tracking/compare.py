@@ -73,7 +73,7 @@ def compare_runs(
     Runs that are not finished come last.
 
     Args:
-        root: the repository root, where the default store lies.
+        root: the repository root, which contains the default store.
         experiment: name of the MLflow experiment.
         family: `rnn` or `ar`.
         names: the models to show; empty: all.

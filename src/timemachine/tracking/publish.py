@@ -36,7 +36,7 @@ def publish_state(params: Params, root: Path, data: Path) -> dict[str, Any]:
 
     Args:
         params: all parameters.
-        root: the repository root, where the default store lies.
+        root: the repository root, which contains the default store.
         data: the folder `data` with `models`, `generated` and `reports`.
 
     Raises:

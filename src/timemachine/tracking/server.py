@@ -46,7 +46,7 @@ def load_alias(root: Path, experiment: str, alias: str) -> "LanguageModel":
     """Return the version that an alias names, loaded with the present code.
 
     Args:
-        root: the repository root, where the default store lies.
+        root: the repository root, which contains the default store.
         experiment: name of the MLflow experiment.
         alias: for example `champion`.
 
@@ -77,7 +77,7 @@ def serve_version(root: Path, experiment: str, alias: str, port: int) -> NoRetur
     The server runs the code packaged with the version, in this environment. It does not use the store.
 
     Args:
-        root: the repository root, where the default store lies.
+        root: the repository root, which contains the default store.
         experiment: name of the MLflow experiment.
         alias: for example `champion`.
         port: port of 127.0.0.1.
