@@ -1,7 +1,7 @@
 """Publish the state of the pipeline to MLflow.
 
-Reads all of params.yaml, data/models/, data/generated/ and data/reports/; writes runs to MLflow and
-data/published.json, the keys under which MLflow has them.
+Reads params.yaml, data/models/, data/generated/ and data/reports/; writes runs to MLflow, and their keys to
+data/published.json.
 Run: python stages/publish.py
 """
 
@@ -10,12 +10,12 @@ from pathlib import Path
 from timemachine.base.files import write_json
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
-from timemachine.tracking.publish import publish
+from timemachine.tracking.publish import publish_state
 
 
 def run(params: Params, data: Path, out: Path) -> None:
-    """Publish and write the receipt."""
-    write_json(out, publish(params, stage.repository_root(), data))
+    """Publish the state and write the keys of its runs."""
+    write_json(out, publish_state(params, stage.repository_root(), data))
 
 
 if __name__ == "__main__":

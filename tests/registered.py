@@ -1,6 +1,8 @@
-"""A model in the registry, without a pipeline that publishes it."""
+"""A model in the registry, without a pipeline that publishes it, and the recorded moves of its aliases."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 from timemachine.tracking import registry
 from timemachine.tracking.registry import Version
@@ -13,3 +15,9 @@ def registered(store: Store, checkpoint: Path, folder: Path) -> Version:
     registry.package(checkpoint, folder / run_id)
     store.client.log_artifacts(run_id, str(folder / run_id), registry.MODEL_FOLDER)
     return registry.ensure_version(store, run_id, checkpoint.name)
+
+
+def moves(store: Store, version: Version) -> list[dict[str, Any]]:
+    """Return the recorded moves of aliases to a version, and removals from it, the oldest first."""
+    tags = registry.version_tags(store, version)
+    return [json.loads(tags[key]) for key in sorted(tags) if key.startswith("timemachine.move.")]

@@ -51,7 +51,7 @@ class Server:
                 "MLFLOW_AUTH_CONFIG_PATH": str(ini),
                 "MLFLOW_FLASK_SERVER_SECRET_KEY": "for tests",
             }
-        # Bound, but never listening: the system gives the port to nobody else, and the server may still take it.
+        # Bound but not listening: the system reserves the port, and the server can still bind it.
         self._reservation = socket.socket()
         self._reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._reservation.bind(("127.0.0.1", 0))

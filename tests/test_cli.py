@@ -37,7 +37,9 @@ def test_without_arguments_it_lists_its_commands(monkeypatch: pytest.MonkeyPatch
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the shipped params and ten years of months, in which one stands."""
-    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    (tmp_path / "params.yaml").write_text(
+        (ROOT / "params.yaml").read_text().replace("num_threads: 2", "num_threads: 1")
+    )
     season = 100 + 20 * np.sin(2 * np.pi * np.arange(120) / 12)
     months = [f"{2014 + i // 12}-{i % 12 + 1:02}-01" for i in range(120)]
     rows = "".join(f"{month},{x}\n" for month, x in zip(months, season, strict=True))
@@ -93,6 +95,43 @@ def test_a_forecast_that_cannot_be_made_is_one_line(
         run_forecast(monkeypatch, *arguments)
     assert "\n" not in str(ended.value)
     assert sorted(own.iterdir()) == before
+
+
+# Prints the threads of torch, if it is imported, and of all BLAS and OpenMP libraries at the end of a command.
+SHOW_THREADS = """if True:
+    import atexit, sys
+    from threadpoolctl import threadpool_info
+    from timemachine import cli
+
+    def show():
+        numbers = {library["num_threads"] for library in threadpool_info()}
+        if torch := sys.modules.get("torch"):
+            numbers.add(torch.get_num_threads())
+        print(*numbers, file=sys.stderr)
+
+    atexit.register(show)
+    cli.main()
+"""
+
+
+def threads(folder: Path, *arguments: str) -> str:
+    """Run a command and return the numbers of threads that it computed with."""
+    command = [sys.executable, "-c", SHOW_THREADS, *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stderr.strip()
+
+
+def test_generating_uses_the_threads_of_params_or_one_without_params(finished: Path, tmp_path: Path) -> None:
+    arguments = ("generate", "time", "--model", str(finished / "data/models/rnn/gated"))
+    assert threads(tmp_path, *arguments) == "1"
+    (tmp_path / "params.yaml").write_text("compute:\n  num_threads: 3\n  deterministic: true\n")
+    assert threads(tmp_path, *arguments) == "3"
+
+
+def test_forecasting_uses_the_threads_of_params(own: Path) -> None:
+    text = (own / "params.yaml").read_text()
+    (own / "params.yaml").write_text(text.replace("num_threads: 1", "num_threads: 3"))
+    arguments = ["--time", "month", "--value", "sold", "--horizon", "3", "--strategy", "harmonic"]
+    assert threads(own, "forecast", "own.csv", *arguments) == "3"
 
 
 def test_progress_is_plain_lines_where_there_is_no_terminal(capsys) -> None:

@@ -1,17 +1,17 @@
-"""A pipeline of two stages that do next to nothing."""
+"""A pipeline of two quick stages."""
 
 from pathlib import Path
 
 from tiny import git
 
-ENVIRONMENT = "data/reports/environment.json"
-# Whoever sets MACHINE or NOISE has another machine, or a result that is not the same twice.
+ENVIRONMENT = "data/results/environment.json"
+# MACHINE simulates another machine, NOISE a result that is not reproducible.
 SCRIPT = """
 import json, os, pathlib
 noise, machine = float(os.environ.get("NOISE", 0)), os.environ.get("MACHINE", "here")
 for name, content in {
-    "reports/a.json": {"rmse": 0.2 + noise, "n": 3},
-    "reports/environment.json": {"lstm": {"processor": machine}},
+    "results/a.json": {"rmse": 0.2 + noise, "n": 3},
+    "results/environment.json": {"lstm": {"processor": machine}},
     "folder/b.json": [noise],
 }.items():
     path = pathlib.Path("data", name)
@@ -26,7 +26,7 @@ GRAPH = {
             "deps": ["data/checked.txt", "work.py"],
             "params": ["series.seed"],
             "outs": ["data/folder"],
-            "metrics": [{"data/reports/a.json": {"cache": False}}, {ENVIRONMENT: {"cache": False}}],
+            "metrics": [{"data/results/a.json": {"cache": False}}, {ENVIRONMENT: {"cache": False}}],
         },
     }
 }

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from timemachine.base.config import ComputeParams, read_yaml, validate
 from timemachine.base.errors import UserError, about
 from timemachine.pipeline import params, stage
 from timemachine.pipeline.paths import ALIASES
@@ -20,32 +21,50 @@ _MAX_HORIZON = 10_000
 
 @app.callback()
 def _options(debug: Annotated[bool, typer.Option(help="Show tracebacks.")] = False) -> None:
-    """What `dvc repro` does not do: look after the results of the pipeline."""
-    # `stage.one_line_errors`, which stands around all commands, looks for --debug itself.
+    """Publish, compare, use and verify the results of the pipeline, and retrain its models."""
+    # --debug is read by `stage.one_line_errors`, which wraps all commands.
+
+
+def _use_threads_of(root: Path) -> None:
+    """Compute with the threads of the section `compute`, or with one thread where there is no such section.
+
+    Call it after the imports of a command: it limits the libraries that are loaded by then.
+    """
+    from timemachine.base import compute
+
+    path = root / "params.yaml"
+    content = read_yaml(path) if path.is_file() else None
+    section = content.get("compute") if isinstance(content, dict) else None
+    one_thread = ComputeParams(num_threads=1)
+    compute.set_up(one_thread if section is None else validate(ComputeParams, section, f"{path}: compute"))
 
 
 @app.command()
 def publish() -> None:
-    """Fill MLflow from the files of the pipeline; what it has already is left alone."""
-    from timemachine.tracking.address import tracking_uri, without_password
-    from timemachine.tracking.publish import publish as publish_state
+    """Log the results of the pipeline to MLflow. Results that MLflow has already are not logged again."""
+    from timemachine.tracking.address import hide_secrets, tracking_uri
+    from timemachine.tracking.publish import publish_state
 
     root = stage.repository_root()
     receipt = publish_state(params.load(root / "params.yaml"), root, root / "data")
-    uri = without_password(tracking_uri(root))
+    uri = hide_secrets(tracking_uri(root))
     typer.echo(f"{uri} has state {receipt['state'][:8]} and {len(receipt['models'])} models")
 
 
 @app.command()
 def compare(
-    names: Annotated[list[str] | None, typer.Argument(help="Models to show; all by default.")] = None,
-    family: Annotated[str, typer.Option(help="rnn | ar")] = "rnn",
-    metric: Annotated[list[str] | None, typer.Option(help="To show; may be repeated; the first ranks.")] = None,
-    csv: Annotated[bool, typer.Option("--csv", help="Print CSV in full precision.")] = False,
+    names: Annotated[list[str] | None, typer.Argument(help="Names of the models; default: all.")] = None,
+    family: Annotated[str, typer.Option(help="rnn (language models) or ar (forecasting models).")] = "rnn",
+    metric: Annotated[
+        list[str] | None, typer.Option(help="Metric to show; may be repeated; runs are sorted by the first.")
+    ] = None,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV with all digits.")] = False,
 ) -> None:
-    """Print the models in MLflow, best first, with the params in which they differ; * marks the best."""
-    from timemachine.tracking.compare import as_csv, as_text
-    from timemachine.tracking.compare import compare as compare_runs
+    """Print a table of the models in MLflow, the best first. * marks the best value of each metric.
+
+    Of the params only those in which the models differ are shown.
+    """
+    from timemachine.tracking.compare import as_csv, as_text, compare_runs
 
     root = stage.repository_root()
     experiment = params.load(root / "params.yaml").publish.experiment
@@ -59,18 +78,24 @@ def compare(
 
 @app.command()
 def generate(
-    prefix: Annotated[str, typer.Argument(help="What the text begins with.")],
-    num_preds: Annotated[int, typer.Option(help="Characters, or words, to write.")] = 50,
-    temperature: Annotated[float | None, typer.Option(help="Draw from P^(1/T); 0 is greedy.")] = None,
-    alpha: Annotated[float | None, typer.Option(help="Draw from P^alpha: 1 / temperature.")] = None,
-    top_k: Annotated[int | None, typer.Option(help="Draw from the k most probable tokens.")] = None,
-    top_p: Annotated[float | None, typer.Option(help="Draw from the nucleus of this probability.")] = None,
-    seed: Annotated[int, typer.Option(help="Of what is random.")] = 0,
+    prefix: Annotated[str, typer.Argument(help="Beginning of the text.")],
+    num_preds: Annotated[
+        int, typer.Option(help="Number of characters (or words, for a model of words) to generate.")
+    ] = 50,
+    temperature: Annotated[float | None, typer.Option(help="Sample from P^(1/T); 0 is greedy.")] = None,
+    alpha: Annotated[
+        float | None, typer.Option(help="Sample from P^alpha; the same as temperature 1/alpha.")
+    ] = None,
+    top_k: Annotated[int | None, typer.Option(help="Sample from the k most probable tokens.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="Sample from the most probable tokens whose probabilities sum to this.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the random generator.")] = 0,
     model: Annotated[
-        str, typer.Option(help="champion, challenger or previous; a recipe; or a checkpoint folder.")
+        str, typer.Option(help="champion, challenger or previous; the name of a recipe; or a checkpoint folder.")
     ] = "champion",
 ) -> None:
-    """Let a language model continue a text: greedily, or by draws where an option says how."""
+    """Continue a text with a language model: greedily, or by sampling if one of the sampling options is given."""
     if not 1 <= num_preds <= _MAX_NUM_PREDS:
         raise UserError(f"--num-preds: {num_preds} is not from 1 to {_MAX_NUM_PREDS}")
     if not 0 <= seed < 2**63:
@@ -82,6 +107,7 @@ def generate(
     clean_prefix(prefix)
     sampling = sampling_of(temperature, alpha, top_k, top_p)
     root = stage.repository_root()
+    _use_threads_of(root)
     if model not in ALIASES:
         trained = LanguageModel.load(find_checkpoint(root / "data/models/rnn", model))
     else:
@@ -93,19 +119,23 @@ def generate(
 
 @app.command()
 def forecast(
-    file: Annotated[Path, typer.Argument(help="A CSV file with a series of your own.")],
-    time: Annotated[str, typer.Option(help="Column of the times: numbers or dates, in equal steps.")],
-    value: Annotated[str, typer.Option(help="Column of the values.")],
-    horizon: Annotated[int, typer.Option(help="How many steps to forecast.")],
+    file: Annotated[Path, typer.Argument(help="CSV file with your series.")],
+    time: Annotated[str, typer.Option(help="Column with the times: numbers or dates in equal steps.")],
+    value: Annotated[str, typer.Option(help="Column with the values.")],
+    horizon: Annotated[int, typer.Option(help="Number of steps to forecast.")],
     strategy: Annotated[
-        str | None, typer.Option(help="For example last_value, harmonic, direct_ridge; by default the best.")
+        str | None,
+        typer.Option(help="For example last_value, harmonic, direct_ridge; default: the best in a backtest."),
     ] = None,
     interval: Annotated[float | None, typer.Option(help="Level of prediction intervals, for example 0.9.")] = None,
     output: Annotated[
-        Path | None, typer.Option(help="CSV to write, a figure beside it; by default FILE_forecast.csv, here.")
+        Path | None,
+        typer.Option(
+            help="CSV file to write; the figure has the same name with .png. Default: FILE_forecast.csv here."
+        ),
     ] = None,
 ) -> None:
-    """Forecast a series of your own with the strategy that would have done so best before."""
+    """Forecast your own series with the strategy that has the smallest error on its past."""
     if not 1 <= horizon <= _MAX_HORIZON:
         raise UserError(f"--horizon: {horizon} is not from 1 to {_MAX_HORIZON}")
     if interval is not None and not 0 < interval < 1:
@@ -113,9 +143,11 @@ def forecast(
     from timemachine.forecasting import own_forecast
     from timemachine.forecasting.series.own import read_csv
 
+    root = stage.repository_root()
+    _use_threads_of(root)
     out = own_forecast.output_path(file, output)
     series = read_csv(file, time, value)
-    checked = params.load(stage.repository_root() / "params.yaml")
+    checked = params.load(root / "params.yaml")
     with about(str(file)):
         found = own_forecast.forecast_series(series, horizon, checked, strategy, interval)
     found.write(series, out)
@@ -126,46 +158,46 @@ def forecast(
 @app.command()
 def serve(
     model: Annotated[str, typer.Option(help="champion, challenger or previous.")] = "champion",
-    port: Annotated[int, typer.Option(help="Of 127.0.0.1.")] = 5001,
+    port: Annotated[int, typer.Option(help="Port of 127.0.0.1.")] = 5001,
 ) -> None:
-    """Start MLflow's model server on this machine with a version of the registry."""
+    """Start MLflow's model server on 127.0.0.1 with a version of the registered model."""
     if model not in ALIASES:
         raise UserError(f"--model: {model!r} is not {', '.join(ALIASES)}")
     if not 1 <= port <= 65535:
         raise UserError(f"--port: {port} is not from 1 to 65535")
-    from timemachine.tracking.server import serve as become_server
+    from timemachine.tracking.server import serve_version
 
     root = stage.repository_root()
-    become_server(root, params.load(root / "params.yaml").publish.experiment, model, port)
+    serve_version(root, params.load(root / "params.yaml").publish.experiment, model, port)
 
 
 @app.command()
 def verify(
     tolerance: Annotated[
-        float, typer.Option(help="Part of its size by which a number may differ on another kind of machine.")
+        float, typer.Option(help="Largest relative difference of a number on another kind of machine.")
     ] = 0.01,
 ) -> None:
-    """Run the whole pipeline again in a clean copy, and compare every output with dvc.lock.
+    """Run the whole pipeline again in a clean copy and compare all outputs with dvc.lock.
 
-    Exit codes: 0 the same to the byte, or on another kind of machine all numbers agree; 1 not so.
+    Exit codes: 0 all bytes are equal, or all numbers agree on another kind of machine; 1 they differ.
     """
     if not 0 <= tolerance < 1:
         raise UserError(f"--tolerance: {tolerance} is not from 0 to 1")
-    from timemachine.provenance.verify import verify as verify_all
+    from timemachine.provenance.verify import verify_pipeline
 
     with stage.interruptible():
-        good = verify_all(stage.repository_root(), tolerance, typer.echo)
+        good = verify_pipeline(stage.repository_root(), tolerance, typer.echo)
     raise typer.Exit(0 if good else 1)
 
 
 @app.command()
 def trace(
-    target: Annotated[str, typer.Argument(help="An output of the pipeline, or the id of an MLflow run.")],
+    target: Annotated[str, typer.Argument(help="An output of the pipeline, or the ID of an MLflow run.")],
 ) -> None:
-    """Say from which text, params, commit and machine a result came, and whether it can be made again now."""
+    """Print the text, params, commit and machine that a result came from, and how to reproduce it."""
     root = stage.repository_root()
     if re.fullmatch(r"[0-9a-f]{32}", target) and not Path(target).exists():
-        from timemachine.tracking.provenance import trace_run
+        from timemachine.tracking.run_origin import trace_run
 
         experiment = params.load(root / "params.yaml").publish.experiment
         typer.echo("\n".join(trace_run(root, experiment, target)))
@@ -177,46 +209,48 @@ def trace(
 
 @app.command()
 def retrain(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and change nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be done, without doing it.")
+    ] = False,
     notify: Annotated[
         str,
         typer.Option(
             envvar="TIMEMACHINE_NOTIFY",
             metavar="COMMAND",
-            help="Call this, without a shell, with the JSON report on its standard input.",
+            help="Command to run (without a shell) with the JSON report on its standard input.",
         ),
     ] = "",
 ) -> None:
-    """Take new texts in, run what changed, and promote the best model if it passes the gate.
+    """Accept new texts, run the pipeline, and promote the best model if it passes the gate.
 
-    Exit codes: 0 promoted, 10 nothing new, 11 rejected, 12 another round is under way, 1 failed. With --dry-run
-    0 says that there is something to do.
+    Exit codes: 0 promoted, 10 nothing new, 11 rejected, 12 another round is running, 1 failed. With --dry-run,
+    0 means that there is something to do.
     """
     from timemachine.retraining import round as one_round
 
     root = stage.repository_root()
     say = typer.echo
-    raise typer.Exit(one_round.dry_run(root, say) if dry_run else one_round.retrain(root, notify, say))
+    raise typer.Exit(one_round.dry_run(root, say) if dry_run else one_round.run_round(root, notify, say))
 
 
 @app.command()
 def rollback() -> None:
-    """Put the previous champion back; no round promotes the other one again.
+    """Make the previous champion champion again. The present champion is not promoted again.
 
-    Exit codes: 0 done, 12 a round is under way, 1 failed, or there is nothing to roll back to.
+    Exit codes: 0 done, 12 a round is running, 1 failed or no previous champion.
     """
     from timemachine.retraining import round as one_round
 
-    raise typer.Exit(one_round.rollback(stage.repository_root(), typer.echo))
+    raise typer.Exit(one_round.undo_promotion(stage.repository_root(), typer.echo))
 
 
 def main() -> None:
-    """Run the console script; a user's mistake ends in one line."""
+    """Run the console script; errors of the user are printed in one line."""
     with stage.one_line_errors("timemachine"):
         try:
             app()
         except SystemExit as end:
-            if end.code == stage.INTERRUPTED:  # so typer takes Ctrl-C, without a word
+            if end.code == stage.INTERRUPTED:  # typer turns Ctrl-C into this exit code
                 raise KeyboardInterrupt from None
             raise
 

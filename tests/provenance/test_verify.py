@@ -12,12 +12,12 @@ import psutil
 import pytest
 from two_stages import ENVIRONMENT, SCRIPT
 
-from timemachine.provenance.verify import verify
+from timemachine.provenance.verify import verify_pipeline
 
 
 def verified(root: Path, tolerance: float = 0.01) -> tuple[bool, list[str]]:
     said: list[str] = []
-    return verify(root, tolerance, said.append), said
+    return verify_pipeline(root, tolerance, said.append), said
 
 
 def test_a_second_run_with_the_same_bytes_is_verified_and_leaves_nothing(
@@ -38,7 +38,7 @@ def test_what_differs_on_the_same_machine_is_named_and_fails(
     assert not good
     assert said[0] == "2 of 4 outputs have the bytes of dvc.lock"
     assert any(line.startswith("data/folder/b.json: 0 is 1e-09, not 0.0") for line in said)
-    assert any(line.startswith("data/reports/a.json: rmse is 0.200000001, not 0.2") for line in said)
+    assert any(line.startswith("data/results/a.json: rmse is 0.200000001, not 0.2") for line in said)
     assert "2 of 2 numbers in reports agree within 1 %, or 1e-09" in said
     assert json.loads((Path(said[-1].split()[-1]) / "data/folder/b.json").read_text()) == [1e-9]
 
@@ -52,8 +52,8 @@ def test_on_another_machine_the_numbers_must_agree_within_the_tolerance(
     monkeypatch.setenv("NOISE", noise)
     verdict, said = verified(repository)
     assert verdict == good
-    assert f"this is another kind of machine than the lock's ({ENVIRONMENT})" in said
-    assert any(line.startswith("data/reports/a.json: rmse: 4.76 % apart") for line in said) == (not good)
+    assert f"this is another kind of machine than that of dvc.lock ({ENVIRONMENT})" in said
+    assert any(line.startswith("data/results/a.json: rmse: 4.76 % apart") for line in said) == (not good)
 
 
 def test_results_that_are_not_at_hand_are_compared_by_their_hash(
@@ -67,7 +67,8 @@ def test_results_that_are_not_at_hand_are_compared_by_their_hash(
             path.unlink()
     (repository / "data/folder/b.json").unlink()
     assert any(
-        "data/folder: other bytes; those of the lock are not at hand" in line for line in verified(repository)[1]
+        "data/folder: other bytes; the original is neither in the working tree" in line
+        for line in verified(repository)[1]
     )
 
 
@@ -78,8 +79,8 @@ def test_a_number_that_is_gone_is_not_said_to_be_apart(
     (repository / "work.py").write_text(SCRIPT.replace('"n": 3', '"m": 3'))
     good, said = verified(repository)
     assert not good
-    assert said[0].startswith("dvc.lock is not of this working tree: work.py changed")
-    assert "data/reports/a.json: n: absent in the second run" in said
+    assert said[0].startswith("this working tree differs from dvc.lock: work.py changed")
+    assert "data/results/a.json: n: absent in the second run" in said
 
 
 def test_a_machine_that_nobody_wrote_down_is_not_said_to_be_the_same(
@@ -91,7 +92,7 @@ def test_a_machine_that_nobody_wrote_down_is_not_said_to_be_the_same(
     shutil.rmtree(repository / ".dvc/cache")
     good, said = verified(repository)
     assert not good
-    assert f"whether this is the kind of machine of the lock cannot be said ({ENVIRONMENT})" in said
+    assert f"the kind of machine of dvc.lock is not recorded ({ENVIRONMENT})" in said
 
 
 def test_a_damaged_list_in_the_cache_is_as_good_as_none(
@@ -103,7 +104,9 @@ def test_a_damaged_list_in_the_cache_is_as_good_as_none(
     listing.chmod(0o644)
     listing.write_text('[{"md5": "x"}]')
     (repository / "data/folder/b.json").unlink()
-    assert "data/folder: other bytes; those of the lock are not at hand" in "".join(verified(repository)[1])
+    assert "data/folder: other bytes; the original is neither in the working tree" in "".join(
+        verified(repository)[1]
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

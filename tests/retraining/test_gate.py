@@ -89,13 +89,13 @@ def test_all_reasons_are_given_not_only_the_first() -> None:
     spoilt = Figures(math.nan, math.inf, 1001, 99.0)
     reasons = judge(spoilt, figures(), BASELINE, limits(), rolled_back=True).reasons
     assert reasons == [
-        "the challenger's bits per character on the validation part: nan is no figure",
-        "the challenger's bits per character on the test part: inf is no figure",
+        "the challenger's bits per character on the validation part: nan is not a finite number",
+        "the challenger's bits per character on the test part: inf is not a finite number",
         "this version was champion and has been rolled back",
-        "nan bits per character on the validation part are more than the champion's 2.0000 + margin 0",
+        "nan bits per character on the validation part exceed the champion's 2.0000 + margin 0",
         "nan bits per character on the validation part do not beat Kneser-Ney of order 3 with 2.5000",
         "its checkpoint has 1001 bytes; at most 1000 are allowed",
-        "it writes 99 characters per second; at least 100 are wanted",
+        "it generates 99 characters per second; at least 100 are required",
     ]
 
 

@@ -169,5 +169,5 @@ def test_a_kill_before_any_step_loses_nothing_and_the_next_round_goes_on(
 def test_held_out_text_that_somebody_put_among_the_accepted_ones_is_found(inbox: Inbox) -> None:
     inbox.check_accepted()
     (inbox.accepted / "book.txt").write_text(tiny_text())
-    with pytest.raises(ValueError, match=r"data/accepted/book\.txt: it holds 100\.0% .* take it away"):
+    with pytest.raises(ValueError, match=r"data/accepted/book\.txt: it has 100\.0% .* remove it"):
         inbox.check_accepted()

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from registered import moves
 
 from timemachine.retraining import promotion
 from timemachine.retraining.gate import Baseline, Figures, Verdict
-from timemachine.retraining.promotion import Candidates, Judged, promote, roll_back
+from timemachine.retraining.promotion import Candidates, Judged, promote, restore_previous
 from timemachine.tracking import registry
 from timemachine.tracking.registry import Version
 from timemachine.tracking.runs import KEY
@@ -66,10 +67,10 @@ def test_promotions_and_a_rollback_move_the_aliases_and_are_recorded(store: Stor
     assert names(store) == {"champion": "a"}
     promote(store, Candidates("state", b, a), judged(1.9, champion=2.0))
     assert names(store) == {"champion": "b", "previous": "a"}
-    [*_, move] = registry.moves(store, b)
+    [*_, move] = moves(store, b)
     assert move["from"] == a.number
     assert move["scores"] == {"challenger": 1.9, "champion": 2.0, "baseline": 3.0}
-    report = roll_back(store)
+    report = restore_previous(store)
     assert report["champion"]["version"] == a.number
     assert names(store) == {"champion": "a"}
     assert "timemachine.rolled_back" in registry.version_tags(store, b)
@@ -95,10 +96,10 @@ def test_a_rollback_killed_at_any_step_leaves_a_champion_that_stays(store: Store
     promote(store, Candidates("state", a, None), judged(2.0))
     promote(store, Candidates("state", b, a), judged(1.9, champion=2.0))
     with killed_before(step):
-        roll_back(store)
+        restore_previous(store)
     assert names(store)["champion"] in ("a", "b")
     with contextlib.suppress(ValueError):  # nothing to roll back to: the first one came far enough
-        roll_back(store)
+        restore_previous(store)
     assert names(store)["champion"] == "a"
     assert "timemachine.rolled_back" in registry.version_tags(store, b)
 
@@ -114,13 +115,13 @@ def test_a_champion_carries_the_best_score_of_those_before_it_on_the_same_text(s
 def test_a_challenger_of_another_state_is_refused(store: Store) -> None:
     receipt = {"state": "0123456789", "models": {"rnn/a": "key"}}
     with pytest.raises(ValueError, match="has no challenger"):
-        promotion.candidates(store, receipt)
+        promotion.read_candidates(store, receipt)
     a = version(store, "a")
     registry.move_alias(store, "challenger", a, reason="", scores={})
     with pytest.raises(ValueError, match="is not of the state 01234567"):
-        promotion.candidates(store, receipt)
+        promotion.read_candidates(store, receipt)
     store.client.set_tag(a.run_id, KEY, "key")
-    assert promotion.candidates(store, receipt) == Candidates("0123456789", a, None)
+    assert promotion.read_candidates(store, receipt) == Candidates("0123456789", a, None)
 
 
 def test_a_verdict_has_one_run_and_counts_when_it_is_brought_to_its_end(store: Store, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ class Rounds(Repository):
         """Do a round in this process, which has imported already what takes seconds."""
         self.told.unlink(missing_ok=True)
         self.said.clear()
-        return one_round.retrain(self.folder, self.hook, self.said.append)
+        return one_round.run_round(self.folder, self.hook, self.said.append)
 
     def dry_run(self) -> tuple[int, list[str]]:
         said: list[str] = []
@@ -124,7 +124,7 @@ class TestInOrder:
 
     def test_without_a_champion_there_is_nothing_to_roll_back_to(self, rounds: Rounds) -> None:
         with pytest.raises(ValueError, match=r"^nothing to roll back to: there is no champion"):
-            one_round.rollback(rounds.folder)
+            one_round.undo_promotion(rounds.folder)
 
     def test_the_first_round_promotes_what_beats_counting(self, rounds: Rounds) -> None:
         assert rounds.retrain() == PROMOTED
@@ -145,7 +145,7 @@ class TestInOrder:
     ) -> None:
         assert one_round.is_judged(rounds.folder)
         monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:secret@elsewhere:5000")
-        assert rounds.dry_run() == (PROMOTED, ["the state published last waits for its verdict"])
+        assert rounds.dry_run() == (PROMOTED, ["the last published state is to be judged"])
         monkeypatch.delenv("MLFLOW_TRACKING_URI")
         moved = (rounds.folder / "mlflow.db").rename(rounds.folder / "moved.db")
         assert not one_round.is_judged(rounds.folder)
@@ -160,8 +160,8 @@ class TestInOrder:
         assert [run.data.tags["timemachine.verdict"] for run in rounds.runs()] == ["promoted"] * 2
 
     def test_nothing_new_ends_without_importing_torch_or_mlflow(self, rounds: Rounds) -> None:
-        code = "import sys; from pathlib import Path; from timemachine.retraining.round import retrain; "
-        code += "code = retrain(Path()); assert not {'torch', 'mlflow'} & set(sys.modules); sys.exit(code)"
+        code = "import sys; from pathlib import Path; from timemachine.retraining.round import run_round; "
+        code += "code = run_round(Path()); assert not {'torch', 'mlflow'} & set(sys.modules); sys.exit(code)"
         done = subprocess.run([sys.executable, "-c", code], cwd=rounds.folder, check=False)
         assert done.returncode == NOTHING_NEW
 
@@ -214,7 +214,7 @@ class TestInOrder:
     def test_a_promotion_cut_off_before_its_end_is_brought_to_it_once(self, rounds: Rounds) -> None:
         before = rounds.aliases()
         (rounds.folder / "remote").unlink()
-        assert rounds.dry_run() == (PROMOTED, ["a promotion waits to be brought to its end"])
+        assert rounds.dry_run() == (PROMOTED, ["a promotion is to be finished"])
         assert rounds.retrain() == PROMOTED
         assert rounds.aliases() == before
         assert rounds.report()["pushed"] is True
@@ -243,14 +243,14 @@ class TestInOrder:
 
     def test_rolling_back_restores_the_previous_champion_for_good(self, rounds: Rounds) -> None:
         before = rounds.aliases()
-        assert one_round.rollback(rounds.folder) == PROMOTED
+        assert one_round.undo_promotion(rounds.folder) == PROMOTED
         assert rounds.aliases() == {"champion": before["previous"], "challenger": before["champion"]}
         assert rounds.runs()[-1].data.tags["timemachine.verdict"] == "rolled back"
         with pytest.raises(ValueError, match=r"^nothing to roll back to: version \d+ is champion"):
-            one_round.rollback(rounds.folder)
+            one_round.undo_promotion(rounds.folder)
         receipt = json.loads((rounds.folder / "data/published.json").read_text())
         with rounds.store() as store:
-            who = promotion.candidates(store, receipt)
+            who = promotion.read_candidates(store, receipt)
             known = params.load(rounds.folder / "params.yaml")
             judged = promotion.judge_candidates(store, who, known, rounds.folder / "data")
         assert judged
@@ -279,7 +279,7 @@ class TestInOrder:
         receipt = json.loads((rounds.folder / "data/published.json").read_text())
         assert before["verdict"] == "nothing new"
         with rounds.store() as store:
-            who = promotion.candidates(store, receipt)
+            who = promotion.read_candidates(store, receipt)
             run = store.client.get_run(who.champion.run_id)
             config = Path(run.info.artifact_uri.removeprefix("file://")) / "model" / PACKAGED / "config.json"
             config.write_text(json.dumps({**json.loads(config.read_text()), "old_knob": 1}))
@@ -289,14 +289,14 @@ class TestInOrder:
             assert judged.champion.val == pytest.approx(run.data.metrics["val_bits_per_character"], rel=1e-6)
             assert judged.verdict.reasons[-1] == (
                 f"the champion, version {who.champion.number}, cannot be read by this code "
-                "(config.json: old_knob: unknown key); its score when it was promoted stands for it"
+                "(config.json: old_knob: unknown key); its score at its promotion is used"
             )
             assert len(judged.verdict.reasons) == 3
             report = promotion.report_of(who, judged, known)
             assert report["champion"]["test_bits_per_character"] is None
             assert report["champion"]["num_bytes"] > 0
             registry.tag_version(store, who.champion, "timemachine.best_champion", "{}")
-            with pytest.raises(ValueError, match=r"^the champion, version \d+, .*old_knob: .* take the alias"):
+            with pytest.raises(ValueError, match=r"^the champion, version \d+, .*old_knob: .* remove the alias"):
                 promotion.judge_candidates(store, who, known, rounds.folder / "data")
 
     def test_where_no_model_could_win_a_round_ends_before_it_trains(self, rounds: Rounds) -> None:
@@ -337,7 +337,7 @@ def test_the_help_lists_the_exit_codes() -> None:
         assert f"{code} {name}" in said
 
 
-@pytest.mark.parametrize("command", [one_round.retrain, one_round.dry_run, one_round.rollback])
+@pytest.mark.parametrize("command", [one_round.run_round, one_round.dry_run, one_round.undo_promotion])
 def test_outside_a_repository_nothing_is_written(command: Any, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="run this in the repository root"):
         command(tmp_path)

@@ -248,7 +248,7 @@ BAD = {
     "a device that is not here": (
         lambda f: change(f, "train_rnn", "carried", "device", to="cuda:99"),
         ["train_rnn", "carried"],
-        ["train_rnn.carried: device", "'cuda:99'", "auto, cpu"],
+        ["train_rnn.carried: device", "'cuda:99'", "auto or cpu"],
     ),
     "cut tokens": (cut("data/text/lines/tokens.npy"), ["train_rnn", "carried"], ["lines/tokens.npy", "dvc repro"]),
     "a CSV that is too short, before anything runs": (
@@ -264,7 +264,7 @@ BAD = {
     "a device that is not here, before anything runs": (
         lambda f: change(f, "train_rnn", "carried", "device", to="cuda:99"),
         ["check"],
-        ["train_rnn.carried: device", "'cuda:99'", "auto, cpu"],
+        ["train_rnn.carried: device", "'cuda:99'", "auto or cpu"],
     ),
     "a text that is none, before it gets its name": (other_text(b"1 2 3"), ["download"], ["no letter A-Z"]),
     "a CSV with a gap": (own_series("1,2\n2,3\n4,4\n5,5\n"), ["series"], ["data/own/s.csv", "row 3", "gap"]),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from timemachine.tracking.address import tracking_uri, without_password
+from timemachine.tracking.address import hide_secrets, tracking_uri
 
 
 @pytest.mark.parametrize("name", ["why?", "100%", "p%41"])
@@ -12,7 +12,9 @@ def test_a_folder_whose_name_the_store_would_misread_is_refused(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    with pytest.raises(ValueError, match=r"no store below a folder with '[?%]' in its name; rename it, or set"):
+    with pytest.raises(
+        ValueError, match=r"does not accept '[?%]' in the path of its store; rename the folder, or set"
+    ):
         tracking_uri(tmp_path / name)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://host:5000")
     assert tracking_uri(tmp_path / name) == "http://host:5000"
@@ -32,4 +34,4 @@ def test_a_folder_whose_name_the_store_would_misread_is_refused(
     ],
 )
 def test_an_address_is_shown_without_user_and_password(uri: str, shown: str) -> None:
-    assert without_password(f"MLflow at {uri}: down") == f"MLflow at {shown}: down"
+    assert hide_secrets(f"MLflow at {uri}: down") == f"MLflow at {shown}: down"

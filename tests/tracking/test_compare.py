@@ -13,8 +13,8 @@ import pytest
 from mlflow import MlflowClient
 
 from timemachine.pipeline import params
-from timemachine.tracking.compare import as_csv, as_text, compare
-from timemachine.tracking.publish import publish
+from timemachine.tracking.compare import as_csv, as_text, compare_runs
+from timemachine.tracking.publish import publish_state
 
 DEFAULT = ["val_bits_per_character", "test_bits_per_character", "val_perplexity", "test_perplexity"]
 
@@ -24,7 +24,7 @@ def store(finished: Path, empty_store: Path, tmp_path_factory: pytest.TempPathFa
     """A published project; to be read, not changed."""
     root = Path(shutil.copytree(finished, tmp_path_factory.mktemp("compare") / "project"))
     shutil.copy(empty_store, root / "mlflow.db")
-    publish(params.load(root / "params.yaml"), root, root / "data")
+    publish_state(params.load(root / "params.yaml"), root, root / "data")
     return root
 
 
@@ -47,7 +47,7 @@ def add_run(client: MlflowClient, experiment_id: str, name: str, score: float, s
 
 
 def test_there_is_a_row_for_each_model_the_best_first_on_the_validation_text(store: Path) -> None:
-    comparison = compare(store, "timemachine")
+    comparison = compare_runs(store, "timemachine")
     assert comparison.metrics == [f"metrics.{name}" for name in [*DEFAULT, "training/perplexity"]]
     assert set(comparison.table["name"]) == {"carried", "windowed", "gated"}
     scores = comparison.table["metrics.val_bits_per_character"]
@@ -56,16 +56,16 @@ def test_there_is_a_row_for_each_model_the_best_first_on_the_validation_text(sto
 
 
 def test_only_params_in_which_the_rows_differ_are_shown(store: Path) -> None:
-    shown = set(compare(store, "timemachine").params)
+    shown = set(compare_runs(store, "timemachine").params)
     assert {"params.cell", "params.sampling", "params.lr"} < shown
     assert not shown & {"params.name", "params.family", "params.num_hiddens", "params.seed"}
-    two = set(compare(store, "timemachine", names=["carried", "windowed"]).params)
+    two = set(compare_runs(store, "timemachine", names=["carried", "windowed"]).params)
     assert "params.sampling" in two
     assert "params.cell" not in two
 
 
 def test_the_best_value_of_each_metric_is_marked_and_counts_are_not(store: Path) -> None:
-    comparison = compare(store, "timemachine", metrics=["test_perplexity", "val_tokens"])
+    comparison = compare_runs(store, "timemachine", metrics=["test_perplexity", "val_tokens"])
     marked = [line for line in as_text(comparison).splitlines() if "*" in line]
     assert len(marked) == 1
     assert marked[0].startswith(comparison.table["name"][0])
@@ -74,7 +74,7 @@ def test_the_best_value_of_each_metric_is_marked_and_counts_are_not(store: Path)
 
 
 def test_in_a_terminal_no_line_is_too_long_and_every_table_names_the_runs(store: Path) -> None:
-    comparison = compare(store, "timemachine")
+    comparison = compare_runs(store, "timemachine")
     tables = as_text(comparison, 80).split("\n\n")
     assert max(len(line) for table in tables for line in table.splitlines()) <= 80
     assert len(tables) > 1
@@ -84,7 +84,7 @@ def test_in_a_terminal_no_line_is_too_long_and_every_table_names_the_runs(store:
 
 
 def test_csv_holds_the_numbers_exactly_and_says_in_what_a_run_is_the_best(store: Path) -> None:
-    comparison = compare(store, "timemachine")
+    comparison = compare_runs(store, "timemachine")
     rows = list(csv.DictReader(io.StringIO(as_csv(comparison))))
     assert [row["run_id"] for row in rows] == list(comparison.table["run_id"])
     for metric in comparison.metrics:
@@ -95,7 +95,7 @@ def test_csv_holds_the_numbers_exactly_and_says_in_what_a_run_is_the_best(store:
 
 
 def test_forecasts_are_ranked_by_their_one_step_error(store: Path) -> None:
-    comparison = compare(store, "timemachine", family="ar")
+    comparison = compare_runs(store, "timemachine", family="ar")
     names = ["one_step_rmse", "multistep_rmse", "k_step_rmse_1", "k_step_rmse_4"]
     assert comparison.metrics == [f"metrics.{name}" for name in names]
     assert comparison.table["metrics.one_step_rmse"].is_monotonic_increasing
@@ -103,9 +103,9 @@ def test_forecasts_are_ranked_by_their_one_step_error(store: Path) -> None:
 
 def test_runs_of_one_name_are_told_apart_by_id_and_date(copy: tuple[Path, MlflowClient, str]) -> None:
     root, client, experiment_id = copy
-    assert "run_id" not in as_text(compare(root, "timemachine"))
+    assert "run_id" not in as_text(compare_runs(root, "timemachine"))
     run_id = add_run(client, experiment_id, "gated", 1.0, "FINISHED")
-    text = as_text(compare(root, "timemachine", names=["gated"]))
+    text = as_text(compare_runs(root, "timemachine", names=["gated"]))
     assert text.splitlines()[-2].split()[:2] == ["gated", run_id[:8]]
     started = pd.Timestamp(client.get_run(run_id).info.start_time, unit="ms")
     assert text.splitlines()[-2].split()[2] == f"{started:%Y-%m-%d}"
@@ -117,7 +117,7 @@ def test_a_run_that_is_not_finished_comes_last_and_is_never_the_best(
     root, client, experiment_id = copy
     add_run(client, experiment_id, "growing", 0.5, "RUNNING")
     add_run(client, experiment_id, "broken", 0.1, "FAILED")
-    comparison = compare(root, "timemachine")
+    comparison = compare_runs(root, "timemachine")
     assert list(comparison.table["name"])[-2:] == ["broken", "growing"]
     assert not comparison.best().to_numpy()[-2:].any()
     assert comparison.best().to_numpy()[0].any()
@@ -134,13 +134,15 @@ def test_a_run_that_is_not_finished_comes_last_and_is_never_the_best(
 )
 def test_what_is_not_known_is_named_with_what_is(store: Path, asked: dict, message: str) -> None:
     with pytest.raises(ValueError, match=f"^{message}"):
-        compare(store, "timemachine", **asked)
+        compare_runs(store, "timemachine", **asked)
 
 
 def test_an_empty_store_is_said_to_be_empty(tmp_path: Path, empty_store: Path) -> None:
     shutil.copy(empty_store, tmp_path / "mlflow.db")
-    with pytest.raises(ValueError, match=r"has no rnn models in experiment 'timemachine'; `timemachine publish`"):
-        compare(tmp_path, "timemachine")
+    with pytest.raises(
+        ValueError, match=r"has no rnn models in experiment 'timemachine'; run `timemachine publish`"
+    ):
+        compare_runs(tmp_path, "timemachine")
 
 
 @pytest.mark.parametrize("family", ["rnn", "ar"])

@@ -88,7 +88,7 @@ def test_what_the_vocabulary_lacks_is_read_as_unknown(generate) -> None:
         (["a", "--top-p", "1.5"], r"top_p: 1\.5 is not in"),
         (["a", "--model", "lost"], "'lost' is neither .*; .*data/models/rnn has carried, gated, windowed$"),
         (["a", "--model", "data/models/ar/mlp"], "data/models/ar/mlp: not a language model"),
-        (["a"], r"has no champion; `timemachine retrain` makes one; .*: carried, gated, windowed$"),
+        (["a"], r"has no champion; run `timemachine retrain`, or .*: carried, gated, windowed$"),
     ],
 )
 def test_a_users_mistake_ends_in_one_line(generate, arguments: list[str], message: str) -> None:

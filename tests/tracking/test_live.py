@@ -178,7 +178,7 @@ def test_a_spool_that_cannot_be_written_is_one_line(root: Path, capsys: pytest.C
     with Live(root, "e", CONFIG, CPU) as told:
         told.update({"epoch": 1, "nats": 2.5})
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("mine: warning: MLflow will not see it grow: ")
+    assert line.startswith("mine: warning: live logging to MLflow is disabled: ")
 
 
 def test_a_short_training_leaves_its_spool_to_publish(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,11 +19,11 @@ from tiny import run_stage
 
 from timemachine.pipeline import params
 from timemachine.tracking.live import spool_folder
-from timemachine.tracking.publish import publish
+from timemachine.tracking.publish import publish_state
 
 
 def publish_here(root: Path) -> dict[str, Any]:
-    return publish(params.load(root / "params.yaml"), root, root / "data")
+    return publish_state(params.load(root / "params.yaml"), root, root / "data")
 
 
 def runs(root: Path) -> dict[str, Run]:
@@ -259,7 +259,7 @@ def test_a_store_that_cannot_be_reached_is_an_error_of_one_line(
 def test_params_that_the_models_were_not_trained_with_are_refused(root: Path) -> None:
     text = (root / "params.yaml").read_text()
     (root / "params.yaml").write_text(text.replace("num_hiddens: 8", "num_hiddens: 9", 1))
-    with pytest.raises(ValueError, match=r"data/models/rnn/carried: not what params\.yaml describes"):
+    with pytest.raises(ValueError, match=r"data/models/rnn/carried: not trained with the present params\.yaml"):
         publish_here(root)
 
 

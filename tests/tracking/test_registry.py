@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from registered import registered
+from registered import moves, registered
 from server import Server
 
 from timemachine.tracking import registry
@@ -76,13 +76,13 @@ def test_moves_of_an_alias_are_recorded_on_the_version_moved_onto(
     registry.move_alias(store, "champion", first, reason="rolled back", scores={})
     registry.remove_alias(store, "champion", reason="given up")
     assert registry.aliased(store, "champion") is None
-    begun, back, gone = registry.moves(store, first)
+    begun, back, gone = moves(store, first)
     assert (begun["alias"], begun["from"], begun["to"], begun["reason"]) == ("champion", None, "1", "the first")
     assert begun["scores"] == {"champion": None, "challenger": 1.9, "spoilt": None}
     assert begun["when"] <= back["when"] <= gone["when"]
     assert begun["who"]
     assert [(m["from"], m["to"]) for m in (back, gone)] == [("2", "1"), ("1", None)]
-    assert [m["reason"] for m in registry.moves(store, second)] == ["better"]
+    assert [m["reason"] for m in moves(store, second)] == ["better"]
 
 
 def test_versions_have_tags(store: Store, checkpoint: Path, root: Path) -> None:
@@ -93,7 +93,7 @@ def test_versions_have_tags(store: Store, checkpoint: Path, root: Path) -> None:
 
 def test_a_checkpoint_comes_back_as_it_was(store: Store, checkpoint: Path, root: Path, tmp_path: Path) -> None:
     version = registered(store, checkpoint, root)
-    fetched = registry.fetch(store, version, tmp_path / "fetched")
+    fetched = registry.fetch_checkpoint(store, version, tmp_path / "fetched")
     for path in checkpoint.iterdir():
         assert (fetched / path.name).read_bytes() == path.read_bytes()
 
@@ -109,6 +109,6 @@ def test_over_http_it_is_the_same(
             version = registered(store, checkpoint, root)
             registry.move_alias(store, "champion", version, reason="the first", scores={"new": 1.9})
             assert registry.aliased(store, "champion") == version
-            assert [move["to"] for move in registry.moves(store, version)] == [version.number]
-            fetched = registry.fetch(store, version, tmp_path / "fetched")
+            assert [move["to"] for move in moves(store, version)] == [version.number]
+            fetched = registry.fetch_checkpoint(store, version, tmp_path / "fetched")
     assert (fetched / "model.safetensors").read_bytes() == (checkpoint / "model.safetensors").read_bytes()

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from timemachine import cli
 from timemachine.pipeline import params
-from timemachine.tracking.publish import publish
+from timemachine.tracking.publish import publish_state
 
 WRONG = "wrong-horse-battery"
 
@@ -107,7 +107,7 @@ class TestWithTheRightPassword:
         server.start()
         monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", USER)
         monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORD)
-        publish(params.load(project / "params.yaml"), project, project / "data")
+        publish_state(params.load(project / "params.yaml"), project, project / "data")
         assert names(server) == before
 
 

@@ -20,7 +20,7 @@ from registered import registered
 from timemachine.language.generation.continuation import sampling_of, write
 from timemachine.language.models.trained import LanguageModel
 from timemachine.tracking import registry, serving
-from timemachine.tracking.server import serve
+from timemachine.tracking.server import serve_version
 from timemachine.tracking.store import open_store
 
 ROW = {"prefix": "time", "num_preds": 5}
@@ -121,7 +121,7 @@ BAD = [
     (records(ROW | {"prefix": 5}), "row 0: prefix: 5 is not text"),
     (records(ROW | {"prefix": None}), "row 0: prefix: missing"),
     (records(ROW | {"prefix": "a" * 1001}), "row 0: prefix: has 1001 characters, the limit is 1000"),
-    (records(ROW | {"prefix": "a\ud800"}), "row 0: prefix: holds half a surrogate pair"),
+    (records(ROW | {"prefix": "a\ud800"}), "row 0: prefix: has a lone surrogate"),
     *(
         (records(ROW | {"num_preds": value}), f"row 0: num_preds: {value!r} is not a whole number from 1 to 1000")
         for value in (0, -1, 1001, 10**20, 2.5, "x", "7", True, float("inf"), [1], {})
@@ -266,8 +266,8 @@ def test_in_python_it_refuses_too(loaded: Any, rows: list[dict[str, Any]], messa
 
 
 def test_without_a_champion_there_is_nothing_to_serve(root: Path) -> None:
-    with pytest.raises(ValueError, match=r"mlflow\.db has no champion; `timemachine retrain` makes one$"):
-        serve(root, "timemachine", "champion", 5001)
+    with pytest.raises(ValueError, match=r"mlflow\.db has no champion; run `timemachine retrain`$"):
+        serve_version(root, "timemachine", "champion", 5001)
 
 
 def test_a_taken_port_is_named(served: Path) -> None:
@@ -276,7 +276,7 @@ def test_a_taken_port_is_named(served: Path) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(ValueError, match=f"^port {port} of 127"):
-            serve(served, "timemachine", "champion", port)
+            serve_version(served, "timemachine", "champion", port)
 
 
 def test_the_largest_request_is_within_the_limits() -> None:

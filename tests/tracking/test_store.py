@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 import time
@@ -6,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from timemachine.base.errors import UserError
 from timemachine.tracking.store import open_store
 
 OPEN = """if True:
     from pathlib import Path
-    from timemachine.tracking.store import open_store
+    from timemachine.base.errors import UserError
+from timemachine.tracking.store import open_store
     with open_store(Path.cwd(), "e"):
         pass
 """
@@ -38,6 +41,20 @@ def test_a_damaged_store_is_named_with_what_to_do(
     damage: Callable[[bytes], bytes], tmp_path: Path, empty_store: Path
 ) -> None:
     (tmp_path / "mlflow.db").write_bytes(damage(empty_store.read_bytes()))
-    said = r"mlflow\.db: [^\n]*damaged or half made: move it away, [^\n]*$"
+    said = r"mlflow\.db: [^\n]*damaged or incomplete: move it away [^\n]*$"
     with pytest.raises(ValueError, match=said), open_store(tmp_path, "e"):
+        pass
+
+
+def test_a_missing_driver_is_named_and_a_missing_module_of_ours_is_a_bug(
+    tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    with pytest.raises(ModuleNotFoundError), open_store(tmp_path, "e"):
+        import no_such_module  # noqa: F401
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "mysql+pymysql://ann:secret@127.0.0.1/x")
+    with (
+        pytest.raises(UserError, match=r"^MLflow at mysql.*://127\.0\.0\.1/x: No "),
+        open_store(tmp_path, "e"),
+    ):
         pass

@@ -70,7 +70,7 @@ def test_a_config_that_is_none_is_named(content: str | dict, reason: str, projec
 
 
 def test_another_vocabulary_is_refused(finished: Path) -> None:
-    with pytest.raises(ValueError, match=r"config\.json: trained with another vocabulary .*beef; `dvc repro`"):
+    with pytest.raises(ValueError, match=r"config\.json: .* another vocabulary; .*beef; `dvc repro`"):
         load_checkpoint(finished / NAME, RnnConfig, rebuild_language_model, "beef")
 
 
@@ -79,7 +79,7 @@ def test_weights_that_are_no_numbers_are_refused(project: Path) -> None:
     arrays = read_arrays(path)
     next(iter(arrays.values())).flat[0] = np.nan
     write_arrays(path, arrays)
-    with pytest.raises(ValueError, match=r"model\.safetensors: .* no finite numbers; `dvc repro`"):
+    with pytest.raises(ValueError, match=r"model\.safetensors: W_hh has values that are not finite; `dvc repro`"):
         load_checkpoint(project / NAME, RnnConfig, rebuild_language_model)
 
 

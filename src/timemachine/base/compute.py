@@ -7,6 +7,7 @@ of the machine. torch is configured only if it has been imported.
 import os
 import platform
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,6 +94,20 @@ def environment(device: "torch.device") -> dict[str, str]:
         "processor": f"{_processor()} ({torch.backends.cpu.get_cpu_capability()})",
         "device": f"{device.type}{accelerator}",
     }
+
+
+def differs_from_here(recorded: Mapping[str, str], device: str) -> str:
+    """Return in what this machine differs from the recorded kind of machine; an empty string if in nothing.
+
+    Args:
+        recorded: what `environment` returned where a model was trained, or a part of it.
+        device: the device of the model's recipe; with `cpu` no GPU is looked for.
+    """
+    import torch
+
+    with_gpu = device != "cpu" and torch.cuda.is_available()
+    here = environment(torch.device("cuda" if with_gpu else "cpu"))
+    return ", ".join(f"{key} {here.get(key)}" for key, value in recorded.items() if here.get(key) != value)
 
 
 def _processor() -> str:

@@ -1,4 +1,4 @@
-"""What `dvc.lock` says, and the files that it speaks of."""
+"""Reading `dvc.lock` and the files that it describes."""
 
 import hashlib
 import json
@@ -15,13 +15,13 @@ from timemachine.base.errors import UserError
 
 @dataclass(frozen=True)
 class LockedStage:
-    """One stage as it ran last.
+    """One stage at its last run.
 
     Attributes:
         cmd: the command.
-        deps: by path, the MD5 of what it read; that of a folder ends in `.dir`.
-        params: by dotted key, what it was told.
-        outs: by path, the MD5 of what it wrote.
+        deps: path and MD5 of each dependency; the MD5 of a folder ends in `.dir`.
+        params: dotted key and value of each param.
+        outs: path and MD5 of each output.
     """
 
     cmd: str
@@ -41,16 +41,16 @@ def read_lock(path: Path) -> dict[str, LockedStage]:
     except FileNotFoundError:
         if not (path.parent / "dvc.yaml").exists():
             raise UserError(f"{path.parent}: no dvc.yaml here or above; go to a repository that has one") from None
-        raise UserError(f"{path}: no such file; `dvc repro` makes it") from None
-    except ValueError as error:
-        raise UserError(f"{path}: damaged ({error}); git has an earlier one") from None
+        raise UserError(f"{path}: no such file; run `dvc repro`") from None
+    except UserError as error:
+        raise UserError(f"{path}: damaged ({error}); restore it from git") from None
 
 
 def parse_lock(content: bytes | str) -> dict[str, LockedStage]:
-    """Return the stages of the content of a `dvc.lock` by name.
+    """Return the stages in the content of a `dvc.lock` by name.
 
     Raises:
-        UserError: it is damaged.
+        UserError: the content is damaged.
     """
     try:
         return {_text(name): _locked(stage) for name, stage in parse_yaml(content)["stages"].items()}
@@ -79,17 +79,17 @@ def _locked(stage: Mapping[str, Any]) -> LockedStage:
 
 def _text(name: object) -> str:
     if not isinstance(name, str):
-        raise TypeError(f"{name!r} is no name")
+        raise TypeError(f"{name!r} is not a name")
     return name
 
 
 def stage_that_wrote(stages: Mapping[str, LockedStage], path: str) -> tuple[str, str]:
-    """Return the name of the stage that wrote a file or folder, and the output that holds it.
+    """Return the name of the stage that wrote a file or folder, and the output that contains it.
 
-    Of a folder with several outputs of one stage, such as a checkpoint, it is the first.
+    For a folder with several outputs of one stage, such as a checkpoint, the first output is returned.
 
     Raises:
-        UserError: none did, or several.
+        UserError: no stage or more than one stage wrote it.
     """
     found = [
         (name, out) for name, stage in stages.items() for out in stage.outs if f"{path}/".startswith(f"{out}/")
@@ -99,12 +99,14 @@ def stage_that_wrote(stages: Mapping[str, LockedStage], path: str) -> tuple[str,
     if len({name for name, _ in found or below}) == 1:
         return (found or below)[0]
     if below:
-        raise UserError(f"{path}: of several stages; name one of {', '.join(out for _, out in below[:5])}, …")
+        raise UserError(
+            f"{path}: written by several stages; choose one of {', '.join(out for _, out in below[:5])}, …"
+        )
     raise UserError(f"{path}: no output of any stage in dvc.lock")
 
 
 def before(stages: Mapping[str, LockedStage], name: str) -> list[str]:
-    """Return the stages that a stage builds on, in the order of the lock, and itself at the end."""
+    """Return the stages that a stage depends on, in the order of the lock, followed by the stage itself."""
     todo, found = [name], set[str]()
     while todo:
         stage = todo.pop()
@@ -117,17 +119,17 @@ def before(stages: Mapping[str, LockedStage], name: str) -> list[str]:
 
 
 def is_output(stages: Mapping[str, LockedStage], path: str) -> bool:
-    """Return whether a stage wrote a path, or something below or above it."""
+    """Return whether a path is an output of a stage, or lies above or below one."""
     return any(overlap(path, out) for stage in stages.values() for out in stage.outs)
 
 
-def told(stages: Mapping[str, LockedStage], names: Sequence[str]) -> dict[str, Any]:
-    """Return the params of stages; the check reads all of them, and changes nothing by it."""
+def locked_params(stages: Mapping[str, LockedStage], names: Sequence[str]) -> dict[str, Any]:
+    """Return the params of stages, without the stage `check`, which reads all params but computes nothing."""
     return {key: value for name in names if name != "check" for key, value in stages[name].params.items()}
 
 
 def changed_since(root: Path, stages: Mapping[str, LockedStage], names: Sequence[str]) -> list[str]:
-    """Return what of a working tree is not what stages of the lock were run with: code, data from outside, params.
+    """Return the code, external data, params and commands in which a working tree differs from a run of stages.
 
     Raises:
         UserError: params.yaml or dvc.yaml is absent or not YAML.
@@ -135,13 +137,13 @@ def changed_since(root: Path, stages: Mapping[str, LockedStage], names: Sequence
     named = {name: stages[name] for name in names}
     return [
         *_changed_files(root, stages, named.values()),
-        *(f"{key} in params.yaml" for key in _changed_params(root, told(stages, names))),
+        *(f"{key} in params.yaml" for key in _changed_params(root, locked_params(stages, names))),
         *(f"the command of {name} in dvc.yaml" for name in _changed_commands(root, named)),
     ]
 
 
 def in_short(changed: Sequence[str]) -> str:
-    """Return the first of what has changed, and how much more there is."""
+    """Return the first five changes, and the number of the others."""
     return ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
 
 
@@ -166,19 +168,19 @@ def _changed_commands(root: Path, named: Mapping[str, LockedStage]) -> Iterator[
 
 
 def value_at(content: Any, *keys: str) -> Any:
-    """Return what nested mappings hold under keys; None if one of them is absent, or holds no mapping."""
+    """Return the value below keys in nested mappings; None if a key is absent."""
     for key in keys:
         content = content.get(key) if isinstance(content, dict) else None
     return content
 
 
 def overlap(first: str, second: str) -> bool:
-    """Return whether one of two paths is the other, or lies below it."""
+    """Return whether two paths are the same, or one lies below the other."""
     return f"{first}/".startswith(f"{second}/") or f"{second}/".startswith(f"{first}/")
 
 
 def md5_of(path: Path) -> str | None:
-    """Return the MD5 that DVC gives a file or a folder; None where there is neither."""
+    """Return the MD5 of a file or folder as DVC computes it; None if the path does not exist."""
     if path.is_file():
         with path.open("rb") as file:
             return hashlib.file_digest(file, "md5").hexdigest()
@@ -190,16 +192,16 @@ def md5_of(path: Path) -> str | None:
 def listing(folder: Path) -> bytes:
     """Return what DVC writes of a folder into its cache: the hashes of its files."""
     files = {path.relative_to(folder).as_posix(): path for path in _files(folder)}
-    # DVC sorts by the parts of a path, not by its text.
+    # DVC sorts by the parts of a path.
     names = sorted(files, key=lambda name: name.split("/"))
     return json.dumps([{"md5": md5_of(files[name]), "relpath": name} for name in names]).encode()
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder that are part of it for DVC."""
+    """Yield the files below a folder that DVC does not ignore."""
 
     def refuse(error: OSError) -> None:
-        raise error  # else what may not be read would be absent
+        raise error  # else unreadable folders would be left out
 
     for parent, _, names in os.walk(folder, onerror=refuse):
         for path in (Path(parent, name) for name in names):
@@ -208,15 +210,15 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _is_ignored(path: Path) -> bool:
-    """Return whether `.dvcignore` leaves a file out of its folder."""
+    """Return whether `.dvcignore` excludes a file."""
     leftover = path.name.startswith(".") and ".tmp" in path.name
     return leftover or path.name == ".gitignore" or path.suffix == ".pyc" or "__pycache__" in path.parts
 
 
 def locked_files(root: Path, out: str, md5: str) -> dict[str, Path] | None:
-    """Return the files of an output as the lock has it, by path in the repository; None if they are not at hand.
+    """Return the files of an output as in the lock, by path in the repository; None if they are not available.
 
-    They are taken from the working tree if it has them unchanged, else from DVC's cache if they are whole there.
+    They are in the working tree if they are unchanged there, else in DVC's cache.
 
     Raises:
         UserError: DVC's config is damaged.
@@ -231,7 +233,7 @@ def files_of(root: Path, out: str) -> dict[str, Path]:
 
 
 def cached_files(root: Path, out: str, md5: str) -> dict[str, Path] | None:
-    """Return the files of an output in DVC's cache, by path in the repository; None if they are not whole there.
+    """Return the files of an output in DVC's cache, by path in the repository; None if any is absent or damaged.
 
     Raises:
         UserError: DVC's config is damaged.
@@ -247,14 +249,14 @@ def cached_files(root: Path, out: str, md5: str) -> dict[str, Path] | None:
 
 
 def _cached(cache: Path, md5: str) -> Path | None:
-    """Return the file with a hash, or the list of the folder with it; None if it is absent or damaged."""
+    """Return the cache file with a hash, for a folder the list of its files; None if it is absent or damaged."""
     path = cache / "files/md5" / md5[:2] / md5[2:]
     return path if md5_of(path) == md5.removesuffix(".dir") else None
 
 
 def cache_folder(root: Path) -> Path:
-    """Return the folder of DVC's cache, which may lie elsewhere by the config of the repository or of the user."""
-    from dvc.config import Config  # a tenth of a second, and seldom needed
+    """Return the folder of DVC's cache, which the config of the repository or of the user may change."""
+    from dvc.config import Config  # takes 0.1 s and is rarely needed
     from dvc.exceptions import DvcException
 
     try:

@@ -1,20 +1,20 @@
-"""What names a language model, and where its checkpoint lies; apart from what reads it: torch takes seconds."""
+"""Names and paths of language models. This module does not import torch, which takes seconds."""
 
 from pathlib import Path
 
 from timemachine.base.errors import UserError
 
-# Where the states of trainings lie, a folder each.
+# The states of trainings, a folder each.
 STATES = Path(".timemachine/resume")
 
-# Names of the registry's versions, which win over recipes of the same name.
+# Aliases of versions of the registered model. They have priority over recipes of the same name.
 ALIASES = ("champion", "challenger", "previous")
 
-# What a checkpoint folder holds, of any model and of a language model.
+# Files of a checkpoint folder, of any model and of a language model.
 CHECKPOINT = ("model.safetensors", "config.json", "history.csv", "environment.json")
 LANGUAGE_MODEL = (*CHECKPOINT, "vocabulary.json")
 
-# Where a checkpoint lies in the MLflow model folder around it.
+# Folder of the checkpoint in an MLflow model folder.
 PACKAGED = "data/checkpoint"
 
 
@@ -24,14 +24,14 @@ def trained_recipes(models: Path) -> list[str]:
 
 
 def find_checkpoint(models: Path, name: str) -> Path:
-    """Return the checkpoint folder that a name means.
+    """Return the checkpoint folder of a model.
 
     Args:
-        models: the folder with a folder for each recipe, `data/models/rnn`.
-        name: of a recipe, or the path of a checkpoint folder, or of an MLflow model folder around one.
+        models: `data/models/rnn`, which has a folder for each recipe.
+        name: name of a recipe, or path of a checkpoint folder or of an MLflow model folder.
 
     Raises:
-        UserError: there is none; the message names the recipes there are.
+        UserError: there is no such model; the message lists the recipes.
     """
     recipes = trained_recipes(models)
     if name in recipes:
@@ -39,5 +39,5 @@ def find_checkpoint(models: Path, name: str) -> Path:
     for folder in (Path(name), Path(name) / PACKAGED):
         if (folder / "config.json").is_file():
             return folder
-    known = f"{models} has {', '.join(recipes)}" if recipes else f"{models} has none yet; `dvc repro` makes them"
+    known = f"{models} has {', '.join(recipes)}" if recipes else f"{models} has none yet; run `dvc repro`"
     raise UserError(f"{name!r} is neither a trained recipe nor a checkpoint folder; {known}")

@@ -1,1 +1,1 @@
-"""Where results come from, and whether they come again."""
+"""Tracing results to their origin, and verifying that they can be reproduced."""

@@ -1,4 +1,4 @@
-"""Where two files that should be the same differ first, and by how much."""
+"""The first difference between two files, and its size."""
 
 import csv
 import json
@@ -13,9 +13,9 @@ from timemachine.base.files import read_arrays
 
 
 def difference(expected: Path, found: Path) -> str:
-    """Say in a few words where a file differs from what was expected of it: the first key, array, cell or line.
+    """Return a short description of the first difference: a key, array element, cell, pixel or byte.
 
-    Files of another kind, or that cannot be read as what their name says, are compared byte by byte.
+    Files of other types, and files that cannot be read, are compared byte by byte.
     """
     try:
         match expected.suffix if expected.suffix else found.suffix:
@@ -24,26 +24,27 @@ def difference(expected: Path, found: Path) -> str:
             case ".safetensors":
                 return _of_arrays(read_arrays(expected), read_arrays(found))
             case ".npy":
-                arrays = [{"array": np.load(path, allow_pickle=False)} for path in (expected, found)]
-                return _of_arrays(*arrays)
+                return _of_arrays(*({"array": np.load(path, allow_pickle=False)} for path in (expected, found)))
             case ".csv":
                 return _of_rows(*(list(csv.reader(path.read_text().splitlines())) for path in (expected, found)))
             case ".png":
-                return _of_pictures(expected, found)
-    except Exception:  # noqa: S110 - readers fail in their own ways, and bytes can always be compared
+                from matplotlib.image import imread  # takes a second
+
+                return _of_arrays(*({"pixels": imread(path)} for path in (expected, found)))
+    except Exception:  # noqa: S110 - any error of a reader; bytes can always be compared
         pass
     return _of_bytes(expected.read_bytes(), found.read_bytes())
 
 
 def numbers(content: Any) -> Iterator[tuple[str, float]]:
-    """Yield the numbers in JSON content under their dotted keys."""
+    """Yield the dotted key and the value of each number in JSON content."""
     for key, value in _leaves(content):
         if _is_number(value):
             yield key, float(value)
 
 
 def distance(expected: float, found: float) -> float:
-    """Return how far apart two numbers are, as a part of the larger."""
+    """Return the distance of two numbers relative to the larger one."""
     return abs(expected - found) / max(abs(expected), abs(found), 1e-300)
 
 
@@ -64,13 +65,13 @@ def _of_json(expected: Any, found: Any) -> str:
     wanted, got = dict(_leaves(expected)), dict(_leaves(found))
     differing = [key for key in dict.fromkeys([*wanted, *got]) if not _same(key, wanted, got)]
     if not differing:
-        return "the same values, written in another way"
+        return "the same values, formatted differently"
     pairs = [(wanted.get(key), got.get(key)) for key in differing]
     apart = [distance(a, b) for a, b in pairs if _is_number(a) and _is_number(b) and math.isfinite(a - b)]
     key = differing[0]
     return (
         f"{key} is {_shown(key, got)}, not {_shown(key, wanted)}; {len(differing)} of {len(wanted)} values differ"
-        + (f", numbers by at most {max(apart):.1g} of their size" if apart else "")
+        + (f", numbers by a relative distance of at most {max(apart):.1g}" if apart else "")
     )
 
 
@@ -98,7 +99,7 @@ def _of_arrays(expected: Mapping[str, Any], found: Mapping[str, Any]) -> str:
                 f"{name}{list(at)} is {got[at]}, not {wanted[at]}; {len(differing)} of {wanted.size} elements "
                 "of this array differ" + (f", by at most {finite.max():.3g}" if len(finite) else "")
             )
-    return "the same arrays, written in another way"
+    return "the same arrays, stored differently"
 
 
 def _of_rows(expected: list[list[str]], found: list[list[str]]) -> str:
@@ -110,7 +111,7 @@ def _of_rows(expected: list[list[str]], found: list[list[str]]) -> str:
         if len(wanted) != len(got):
             return f"row {i} has {len(got)} cells, not {len(wanted)}"
     if len(expected) == len(found):
-        return "the same cells, written in another way"
+        return "the same cells, formatted differently"
     return f"{len(found)} rows, not {len(expected)}"
 
 
@@ -119,24 +120,7 @@ def _apart(expected: str, found: str) -> str:
         apart = distance(float(expected), float(found))
     except ValueError:
         return ""
-    return f"; {apart:.1g} of its size apart" if math.isfinite(apart) else ""
-
-
-def _of_pictures(expected: Path, found: Path) -> str:
-    from matplotlib.image import imread
-
-    wanted, got = imread(expected), imread(found)
-    if wanted.shape != got.shape:
-        sizes = [" × ".join(map(str, shape)) for shape in (got.shape, wanted.shape)]
-        return f"a picture of {sizes[0]} (rows, columns, colours), not {sizes[1]}"
-    differing = (wanted != got).any(-1)
-    if not differing.any():
-        return "the same picture, written in another way"
-    y, x = np.argwhere(differing)[0]
-    return (
-        f"pixel ({x}, {y}) is the first of {int(differing.sum())} of {differing.size} that differ, by at most "
-        f"{np.abs(wanted - got).max():.1g} of the range of colours"
-    )
+    return f"; relative distance {apart:.1g}" if math.isfinite(apart) else ""
 
 
 def _of_bytes(expected: bytes, found: bytes) -> str:

@@ -1,14 +1,14 @@
-"""From which text, params, commit and machine an output came, and whether it can be made again now."""
+"""The text, params, commit and machine that an output came from, and whether it can be reproduced now."""
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from timemachine.base.compute import environment
+from timemachine.base.compute import differs_from_here
 from timemachine.base.errors import UserError
 from timemachine.base.files import read_mapping
 from timemachine.pipeline.lock import (
@@ -20,12 +20,13 @@ from timemachine.pipeline.lock import (
     in_short,
     is_output,
     locked_files,
+    locked_params,
     md5_of,
     overlap,
     parse_lock,
     read_lock,
     stage_that_wrote,
-    told,
+    value_at,
 )
 from timemachine.pipeline.repository import RAW, checkout, git, names_a_text, text_at_hand
 
@@ -33,14 +34,14 @@ _MODELS = "data/models/"
 
 
 def trace_output(root: Path, target: str) -> Iterator[str]:
-    """Yield what is known of an output, one line for each thing.
+    """Yield the origin of an output, one line for each property.
 
     Args:
         root: the repository root.
-        target: path of a file or folder that a stage wrote, as one sees it from the working directory.
+        target: path of a file or folder that a stage wrote, relative to the working directory or to `root`.
 
     Raises:
-        UserError: no stage wrote it, or there is no whole `dvc.lock`.
+        UserError: no stage wrote it, or `dvc.lock` is absent or damaged.
     """
     path = _in_repository(root, target)
     stages = read_lock(root / "dvc.lock")
@@ -50,12 +51,12 @@ def trace_output(root: Path, target: str) -> Iterator[str]:
     at_hand = md5_of(root / out)
     files = files_of(root, out) if at_hand == md5 else cached_files(root, out, md5)
     if files and not any(overlap(path, file) for file in files):
-        raise UserError(f"{path}: none of the {len(files)} files that {name} wrote below {out}")
+        raise UserError(f"{path}: not among the {len(files)} files that {name} wrote below {out}")
     commit = commit_of(root, name, stages[name])
     yield f"output       {out}, MD5 {md5}: {_state(md5, at_hand, bool(files))}"
     yield f"stage        {name}, after {', '.join(lineage[:-1]) or 'none'}"
     yield from _inputs(stages, lineage)
-    for key, value in told(stages, lineage).items():
+    for key, value in locked_params(stages, lineage).items():
         shown = yaml.safe_dump(value, default_flow_style=True, width=10**9, sort_keys=False)
         yield f"params       {key}: {' '.join(shown.removesuffix('...').split()).removesuffix(' ...')}"
     yield f"commit       {commit[1] if commit else _no_commit(root)}"
@@ -76,13 +77,13 @@ def _in_repository(root: Path, target: str) -> str:
 
 def _state(md5: str, at_hand: str | None, is_cached: bool) -> str:
     if at_hand == md5:
-        return "at hand, as dvc.lock has it"
-    cached = ", but DVC's cache has it: `dvc checkout`" if is_cached else ""
-    return ("not at hand" if at_hand is None else "CHANGED since the stage wrote it") + cached
+        return "present and unchanged"
+    cached = "; DVC's cache has the original, `dvc checkout` restores it" if is_cached else ""
+    return ("absent" if at_hand is None else "CHANGED since the stage wrote it") + cached
 
 
 def _inputs(stages: Mapping[str, LockedStage], lineage: Sequence[str]) -> Iterator[str]:
-    """Yield what came from outside: the text by its SHA-256, and folders that no stage wrote."""
+    """Yield the inputs that no stage wrote: the text with its SHA-256, and other files and folders."""
     if "download" in lineage:
         yield f"text         {RAW}, SHA-256 {_wanted(stages)['sha256']}"
     outside = {
@@ -99,11 +100,11 @@ def _wanted(stages: Mapping[str, LockedStage]) -> Mapping[str, Any]:
     wanted = stages["download"].params.get("download")
     if names_a_text(wanted):
         return wanted
-    raise UserError("dvc.lock: the stage download has no hash of a text; `dvc repro` mends it")
+    raise UserError("dvc.lock: the stage download records no hash of a text; run `dvc repro`")
 
 
 def _recorded(root: Path, stages: Mapping[str, LockedStage], lineage: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Return the kind of machine that each model of a lineage was trained on, as far as it is at hand."""
+    """Return the kind of machine that each model of a lineage was trained on, as far as it is recorded."""
     recorded = {}
     for stage in lineage:
         for out, md5 in stages[stage].outs.items():
@@ -119,7 +120,7 @@ def _recorded(root: Path, stages: Mapping[str, LockedStage], lineage: Sequence[s
 def _machines(
     stages: Mapping[str, LockedStage], lineage: Sequence[str], recorded: Mapping[str, Mapping[str, str]]
 ) -> Iterator[str]:
-    """Yield the kinds of machines, each once with what was trained on it."""
+    """Yield each kind of machine once, with the stages that ran on it."""
     seen = dict[str, list[str]]()
     for stage, machine in recorded.items():
         seen.setdefault(", ".join(f"{key} {value}" for key, value in machine.items()), []).append(stage)
@@ -127,18 +128,18 @@ def _machines(
         yield f"machine      {kind} ({', '.join(names)})"
     if not seen:
         with_models = any(out.startswith(_MODELS) for stage in lineage for out in stages[stage].outs)
-        lacking = "none of the models that it is made from is at hand" if with_models else "no model is part of it"
+        lacking = "the models that it was made from are absent" if with_models else "it was made from no model"
         yield f"machine      not recorded: {lacking}"
 
 
 def commit_of(root: Path, name: str, stage: LockedStage) -> tuple[str, str] | None:
-    """Return the commit that brought a stage into `dvc.lock` as it is there now, and its line, if one did."""
+    """Return hash and log line of the commit that brought a stage into `dvc.lock` as it is now, if any."""
     found = None
     for line in (git(root, "log", "--format=%H %h %cs %s", "--", "dvc.lock") or "").splitlines():
         commit, shown = line.split(" ", 1)
         try:
             then = parse_lock(git(root, "show", f"{commit}:./dvc.lock") or "").get(name)
-        except ValueError:
+        except UserError:
             then = None
         if then != stage:
             break
@@ -148,34 +149,22 @@ def commit_of(root: Path, name: str, stage: LockedStage) -> tuple[str, str] | No
 
 def _no_commit(root: Path) -> str:
     if git(root, "log", "-1", "--format=%H", "--", "dvc.lock"):
-        return "none yet: the last one has another run of this stage"
-    return "none: git knows no dvc.lock here"
-
-
-def other_machine(recorded: Iterable[Mapping[str, str]]) -> str:
-    """Return in what this machine is not of the kind that models were trained on; nothing if it is."""
-    import torch  # takes two seconds
-
-    here = environment(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    for machine in recorded:
-        differing = [f"{key} {here.get(key)}" for key, value in machine.items() if here.get(key) != value]
-        if differing:
-            return ", ".join(differing)
-    return ""
+        return "none: the last commit of dvc.lock has another run of this stage"
+    return "none: dvc.lock is not in git"
 
 
 def _then(root: Path, stages: Mapping[str, LockedStage], lineage: Sequence[str], commit: str) -> str:
-    """Say whether the commit that brought a stage into the lock has all that it was run with."""
+    """Return whether the commit of a stage has the code, params and data with which it ran."""
     with tempfile.TemporaryDirectory() as folder:
         if not checkout(root, commit, Path(folder)):
-            return f"git cannot bring back commit {commit[:12]}"
+            return f"git cannot check out commit {commit[:12]}"
         try:
             lacking = changed_since(Path(folder), stages, lineage)
-        except ValueError as error:
+        except UserError as error:
             lacking = [str(error).removeprefix(f"{folder}/")]
     if lacking:
-        return f"nor in commit {commit[:12]}, which has other: {in_short(lacking)}"
-    return f"`git checkout {commit[:12]}` has all of it as it was; then `dvc repro {lineage[-1]}`"
+        return f"commit {commit[:12]} differs too: {in_short(lacking)}"
+    return f"to reproduce it: `git checkout {commit[:12]}`, then `dvc repro {lineage[-1]}`"
 
 
 def _again(
@@ -185,16 +174,19 @@ def _again(
     commit: str | None,
     recorded: Mapping[str, Mapping[str, str]],
 ) -> Iterator[str]:
-    """Yield whether the last of a lineage can be made again from what is at hand, and how."""
+    """Yield whether the last stage of a lineage can be reproduced from the present files, and how."""
     name, changed = lineage[-1], changed_since(root, stages, lineage)
     if changed:
-        yield f"again        not as it stands: since then {in_short(changed)} changed"
+        yield f"reproduce    not from this working tree: {in_short(changed)} changed since then"
         if commit:
             yield f"             {_then(root, stages, lineage, commit)}"
         return
     if "download" in lineage and text_at_hand(root, _wanted(stages)) is None:
-        yield f"again        yes, with internet, as the text is not at hand: `dvc repro --force {name}`"
+        yield f"reproduce    yes, with internet, because the text is absent: `dvc repro --force {name}`"
         return
-    yield f"again        yes: code, params and data are those of dvc.lock: `dvc repro --force {name}`"
-    if differing := other_machine(recorded.values()):
-        yield f"             but not to the byte, as this machine has {differing}"
+    yield f"reproduce    yes: code, params and data are those of dvc.lock: `dvc repro --force {name}`"
+    for stage, machine in recorded.items():
+        recipe = stages[stage].params.get(stage.replace("@", "."))
+        if differing := differs_from_here(machine, value_at(recipe, "device") or "auto"):
+            yield f"             but other bytes are likely, because this machine has {differing}"
+            return

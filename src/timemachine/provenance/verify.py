@@ -22,26 +22,26 @@ from timemachine.pipeline.lock import changed_since, in_short, locked_files, md5
 from timemachine.pipeline.repository import RAW, text_at_hand
 from timemachine.provenance.differences import difference, distance, numbers
 
-_ENVIRONMENT = "data/reports/environment.json"
-# How long a run that is asked to end may take to.
+_ENVIRONMENT = "data/results/environment.json"
+# After this time a run that was asked to end is killed.
 _PATIENCE_S = 15.0
-# Numbers this close are as good as equal: around zero nothing but rounding is left of them.
+# Numbers that differ by less than this agree: a number near zero may consist of rounding errors only.
 _ROUNDING = 1e-9
-# Most lines about figures that do not agree; a report may have thousands.
+# Largest number of lines about numbers that do not agree; a report may have thousands.
 _NUM_SHOWN = 20
 
 
 @dataclass
-class Verdict:
-    """What came out of a second run.
+class SecondRun:
+    """How the outputs of a second run differ from `dvc.lock`.
 
     Attributes:
-        num_outputs: of all stages.
-        differing: outputs that have not the bytes of the lock, and what is different about their files.
-        other_machine: whether the second run was on another kind of machine than the first; None if nobody knows.
-        num_numbers: in the reports of the lock that are at hand.
-        apart: those of them that are further apart than the tolerance, by report and key; infinitely far are those
-            that the second run has not.
+        num_outputs: number of outputs of all stages.
+        differing: for each output with other bytes than in the lock, a line for each file that differs.
+        other_machine: whether the second run was on another kind of machine; None if this is not recorded.
+        num_numbers: number of numbers in those reports of the lock that are present.
+        apart: relative distance of the numbers that differ by more than the tolerance, by report and key; infinite
+            if the second run lacks the number.
     """
 
     num_outputs: int
@@ -51,44 +51,46 @@ class Verdict:
     apart: dict[str, float] = field(default_factory=dict)
 
 
-def verify(root: Path, tolerance: float, say: Callable[[str], None]) -> bool:
-    """Run the pipeline of a repository again and say what is different.
+def verify_pipeline(root: Path, tolerance: float, say: Callable[[str], None]) -> bool:
+    """Run the pipeline in a clean copy of a repository and report what differs.
 
     Args:
         root: the repository root; nothing in it is changed.
-        tolerance: by which part of its size a number of a report may differ on another kind of machine.
-        say: takes one line.
+        tolerance: largest relative distance of a number in a report on another kind of machine.
+        say: called with each line of the report.
 
     Returns:
-        Whether all is the same to the byte; on another kind of machine, whether all numbers agree.
+        Whether all outputs have the same bytes or, on another kind of machine, all numbers agree.
 
     Raises:
-        UserError: there is no lock, no git, or the pipeline fails.
+        UserError: `dvc.lock` or git is absent, or the pipeline fails.
     """
     stages = read_lock(root / "dvc.lock")
     if changed := changed_since(root, stages, list(stages)):
-        say(f"dvc.lock is not of this working tree: {in_short(changed)} changed, which may make a difference")
+        say(f"this working tree differs from dvc.lock: {in_short(changed)} changed, so results may differ")
     folder = Path(tempfile.mkdtemp(prefix="timemachine-verify-"))
     copy, keep = folder / "copy", False
     try:
         make_clean_copy(root, copy)
         _reproduce(copy)
-        keep = True  # whatever happens from here on
-        verdict = compare(root, copy, tolerance)
-        keep = bool(verdict.differing)
-        for line in _lines(verdict, tolerance):
+        keep = True  # also if the comparison fails
+        result = compare_outputs(root, copy, tolerance)
+        keep = bool(result.differing)
+        for line in _lines(result, tolerance):
             say(line)
     finally:
         if keep:
             say(f"the second run is kept in {copy}")
         else:
             shutil.rmtree(folder, ignore_errors=True)
-    agree = verdict.num_numbers > 0 and not verdict.apart
-    return not verdict.differing or (verdict.other_machine is True and agree)
+    agree = result.num_numbers > 0 and not result.apart
+    return not result.differing or (result.other_machine is True and agree)
 
 
 def make_clean_copy(root: Path, copy: Path) -> None:
-    """Copy what git knows, or would take, of a working tree: no lock, no cache, no results but the text at hand.
+    """Copy the files of a working tree that git tracks or does not ignore, without `dvc.lock` and without reports.
+
+    The text is copied too if it is present, so that no internet is needed.
 
     Raises:
         UserError: the folder is no git repository.
@@ -97,28 +99,28 @@ def make_clean_copy(root: Path, copy: Path) -> None:
     try:
         listed = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - git, no shell
     except FileNotFoundError:
-        raise UserError(f"{root}: what belongs to it, git knows; install git") from None
+        raise UserError("git is not installed; it lists the files to copy") from None
     if listed.returncode:
-        raise UserError(f"{root}: git does not know what belongs to it: {listed.stderr.decode().strip()}")
+        raise UserError(f"{root}: git cannot list its files: {listed.stderr.decode().strip()}")
     for name in set(os.fsdecode(listed.stdout).split("\0")) - {"", "dvc.lock"}:
         if (root / name).is_file() and not name.startswith("data/reports/"):
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(root / name, copy / name)
-    # A cache shared by several repositories would give back what is to be computed.
+    # A cache of its own: a shared one would restore the results instead of computing them.
     local = "[core]\n    no_scm = true\n    analytics = false\n[cache]\n    dir = cache\n"
     write_text(copy / ".dvc/config.local", local)
     wanted = params.load(root / "params.yaml").download
-    if (text := text_at_hand(root, wanted.model_dump())) is not None:  # else from the internet
+    if (text := text_at_hand(root, wanted.model_dump())) is not None:  # else it is downloaded
         write_bytes(copy / RAW, text)
 
 
 def _reproduce(copy: Path) -> None:
-    """Run everything, without what the caller's environment says of DVC, of stores and of other code."""
+    """Run all stages, without the caller's environment variables for DVC, MLflow and this package."""
     foreign = ("DVC_", "MLFLOW_", "TIMEMACHINE_")
     inherited = {key: value for key, value in dvc.environment().items() if not key.startswith(foreign)}
     own = inherited | {"PYTHONPATH": str(copy / "src")}
     sys.stdout.flush()
-    # In a session of its own, so that whatever ends this process can end all of it.
+    # In a session of its own, so that all of its processes can be ended together.
     run = subprocess.Popen(  # noqa: S603 - no shell
         dvc.command("repro"), cwd=copy, env=own, start_new_session=True, preexec_fn=_end_with_parent
     )
@@ -128,18 +130,18 @@ def _reproduce(copy: Path) -> None:
         _end(run)
         raise
     if failed:
-        raise UserError("the second run failed; what it said stands above")
+        raise UserError("the second run failed; its messages are above")
 
 
 def _end_with_parent() -> None:
-    """Let this process, and with it the stage that it runs, end with the one that started it, even by SIGKILL."""
+    """Have the kernel end this process when its parent ends, even by SIGKILL."""
     if sys.platform == "linux":
         set_signal_of_parents_death = 1
         ctypes.CDLL(None).prctl(set_signal_of_parents_death, signal.SIGTERM)
 
 
 def _end(run: "subprocess.Popen[bytes]") -> None:
-    """End a process and those that it started, and wait until they are gone."""
+    """End a process with its process group, and wait for it."""
     deadline_s = time.monotonic() + _PATIENCE_S
     with suppress(ProcessLookupError):
         os.killpg(run.pid, signal.SIGTERM)
@@ -151,34 +153,32 @@ def _end(run: "subprocess.Popen[bytes]") -> None:
     run.wait()
 
 
-def compare(root: Path, copy: Path, tolerance: float) -> Verdict:
-    """Compare what a lock says, and as far as it is at hand what it speaks of, with the results of another run.
+def compare_outputs(root: Path, copy: Path, tolerance: float) -> SecondRun:
+    """Compare the outputs of a second run with `dvc.lock`, and with the outputs of the first run if present.
 
     Args:
-        root: the repository with the lock.
-        copy: the one with the other run.
-        tolerance: largest distance of two numbers, as a part of the larger.
+        root: the repository of the first run.
+        copy: the repository of the second run.
+        tolerance: largest relative distance of two numbers that agree.
     """
     wanted = {out: md5 for stage in read_lock(root / "dvc.lock").values() for out, md5 in stage.outs.items()}
-    verdict = Verdict(len(wanted))
+    result = SecondRun(len(wanted))
     for out, md5 in wanted.items():
         if md5_of(copy / out) != md5:
-            verdict.differing[out] = list(_differences(root, copy, out, md5))
+            result.differing[out] = list(_differences(root, copy, out, md5))
     others = {out for stage in read_lock(copy / "dvc.lock").values() for out in stage.outs} - wanted.keys()
     for out in sorted(others):
-        verdict.differing[out] = [f"{out}: no output of the lock"]
-    if verdict.differing:
+        result.differing[out] = [f"{out}: not an output in dvc.lock"]
+    if result.differing:
         before = _json(root, wanted, _ENVIRONMENT)
-        verdict.other_machine = None if before is None else before != _found(copy, _ENVIRONMENT)
+        result.other_machine = None if before is None else before != _found(copy, _ENVIRONMENT)
         for out in wanted:
-            if (
-                out.endswith(".json")
-                and out != _ENVIRONMENT
-                and (expected := _json(root, wanted, out)) is not None
-            ):
+            # data/reports has copies of data/results.
+            compared = out.endswith(".json") and out != _ENVIRONMENT and not out.startswith("data/reports/")
+            if compared and (expected := _json(root, wanted, out)) is not None:
                 found = dict(numbers(_found(copy, out)))
-                _compare_numbers(verdict, out, dict(numbers(expected)), found, tolerance)
-    return verdict
+                _compare_numbers(result, out, dict(numbers(expected)), found, tolerance)
+    return result
 
 
 def _found(copy: Path, out: str) -> object:
@@ -195,7 +195,7 @@ def _differences(root: Path, copy: Path, out: str, md5: str) -> Iterator[str]:
     found = {str(p.relative_to(copy)): p for p in sorted([path, *path.rglob("*")]) if p.is_file()}
     expected = locked_files(root, out, md5)
     if expected is None:
-        yield f"{out}: other bytes; those of the lock are not at hand, neither here nor in DVC's cache"
+        yield f"{out}: other bytes; the original is neither in the working tree nor in DVC's cache"
         return
     for name in sorted(expected.keys() | found.keys()):
         if name not in found:
@@ -207,34 +207,34 @@ def _differences(root: Path, copy: Path, out: str, md5: str) -> Iterator[str]:
 
 
 def _compare_numbers(
-    verdict: Verdict, out: str, expected: Mapping[str, float], found: Mapping[str, float], tolerance: float
+    result: SecondRun, out: str, expected: Mapping[str, float], found: Mapping[str, float], tolerance: float
 ) -> None:
     for key, value in expected.items():
-        verdict.num_numbers += 1
+        result.num_numbers += 1
         other = found.get(key)
         if other is None:
-            verdict.apart[f"{out}: {key}"] = math.inf
+            result.apart[f"{out}: {key}"] = math.inf
         elif not math.isclose(value, other, rel_tol=tolerance, abs_tol=_ROUNDING):
-            verdict.apart[f"{out}: {key}"] = distance(value, other)
+            result.apart[f"{out}: {key}"] = distance(value, other)
 
 
-def _lines(verdict: Verdict, tolerance: float) -> Iterator[str]:
-    num_same = verdict.num_outputs - len(verdict.differing)
-    yield f"{num_same} of {verdict.num_outputs} outputs have the bytes of dvc.lock"
-    if not verdict.differing:
+def _lines(result: SecondRun, tolerance: float) -> Iterator[str]:
+    num_same = result.num_outputs - len(result.differing)
+    yield f"{num_same} of {result.num_outputs} outputs have the bytes of dvc.lock"
+    if not result.differing:
         return
-    for lines in verdict.differing.values():
+    for lines in result.differing.values():
         yield from lines
     kind = {
-        True: "this is another kind of machine than the lock's",
-        False: "this is the kind of machine of the lock",
-        None: "whether this is the kind of machine of the lock cannot be said",
-    }[verdict.other_machine]
-    num_agree = verdict.num_numbers - len(verdict.apart)
+        True: "this is another kind of machine than that of dvc.lock",
+        False: "this is the same kind of machine as that of dvc.lock",
+        None: "the kind of machine of dvc.lock is not recorded",
+    }[result.other_machine]
+    num_agree = result.num_numbers - len(result.apart)
     yield f"{kind} ({_ENVIRONMENT})"
     within = f"{100 * tolerance:g} %, or {_ROUNDING:g}"
-    yield f"{num_agree} of {verdict.num_numbers} numbers in reports agree within {within}"
-    worst = sorted(verdict.apart.items(), key=lambda item: -item[1])
+    yield f"{num_agree} of {result.num_numbers} numbers in reports agree within {within}"
+    worst = sorted(result.apart.items(), key=lambda item: -item[1])
     for name, apart in worst[:_NUM_SHOWN]:
         yield f"{name}: " + (f"{100 * apart:.3g} % apart" if math.isfinite(apart) else "absent in the second run")
     if len(worst) > _NUM_SHOWN:

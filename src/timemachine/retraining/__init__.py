@@ -1,1 +1,1 @@
-"""One round of retraining: texts in, pipeline, gate, promotion, and the way back."""
+"""Retraining: inbox, pipeline, gate, promotion and rollback."""

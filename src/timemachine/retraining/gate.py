@@ -1,13 +1,13 @@
-"""The gate: champion and challenger scored afresh, side by side, and the decision.
+"""The gate: it scores champion and challenger and decides whether the challenger is promoted.
 
-Both read the same text, the book's own validation and test part, by the same code, each in its own vocabulary.
-The decision is taken on the validation part alone. The test part is scored and reported, and asked for nothing
-but that its score be a number: a part that had a say in which model is served would be no test of it.
+Both models are scored by the same code on the same text, the validation and test part of the book, each in its own
+vocabulary. The decision uses the validation part only. The test part is scored for the report; its score only has
+to be finite.
 
-With a margin above 0 every round could be a little worse than the one before, and many rounds much worse. So a
-challenger is held against the better of two: the champion as it scores now, and the best score on this text of
-all champions that led up to it, which a champion carries with it. However many rounds, none is worse than the
-best by more than one margin.
+With a margin above 0, each round could be slightly worse than the one before, and many rounds much worse.
+Therefore a challenger is compared with the better of two scores: the present score of the champion, and the best
+score of all champions so far on this text, which is stored with the champion. No champion is worse than the best
+one by more than one margin.
 """
 
 import hashlib
@@ -38,13 +38,13 @@ _NUM_RUNS = 3
 
 @dataclass(frozen=True)
 class Figures:
-    """What a model was found to be.
+    """Measured figures of a model.
 
     Attributes:
         val: bits per character on the validation part.
-        test: on the test part; decides nothing.
-        num_bytes: size of its checkpoint's files.
-        characters_per_s: median speed of writing one text greedily.
+        test: bits per character on the test part; not used for the decision.
+        num_bytes: size of the checkpoint's files.
+        characters_per_s: median speed of greedy generation of one text.
     """
 
     val: float
@@ -55,12 +55,12 @@ class Figures:
 
 @dataclass(frozen=True)
 class Baseline:
-    """The smoothed n-gram model that is best on the validation part.
+    """Scores of the best n-gram model.
 
     Attributes:
-        order: of the Kneser–Ney model.
+        order: order of the Kneser–Ney model.
         val: bits per character on the validation part.
-        test: on the test part; decides nothing.
+        test: bits per character on the test part; not used for the decision.
     """
 
     order: int
@@ -74,7 +74,7 @@ class Verdict:
 
     Attributes:
         promote: whether the challenger becomes champion.
-        reasons: all that speaks against it, or what speaks for it.
+        reasons: all reasons against the challenger, or the reason for it.
     """
 
     promote: bool
@@ -82,10 +82,10 @@ class Verdict:
 
 
 def held_out_corpus(params: Params, data: Path) -> Corpus:
-    """Return the text on which language models are compared, in all its characters, and what is trained on.
+    """Return the corpus on which language models are compared, with all of its characters.
 
-    It is made of the files that `preprocess` reads, but nothing in it is `<unk>`: what a vocabulary leaves out
-    is a property of a model, and the text is the same for all.
+    It is built from the files that `preprocess` reads, but without `<unk>`: which characters are unknown depends
+    on the vocabulary of a model, and the text must be the same for all models.
 
     Args:
         params: all parameters.
@@ -100,7 +100,7 @@ def held_out_corpus(params: Params, data: Path) -> Corpus:
     try:
         book = decode(path.read_bytes(), str(path))
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; `dvc repro` makes it") from None
+        raise UserError(f"{path}: no such file; run `dvc repro`") from None
     return build_corpus(
         book,
         cleaning=recipe.cleaning,
@@ -114,26 +114,26 @@ def held_out_corpus(params: Params, data: Path) -> Corpus:
 
 
 def held_out_sha256(corpus: Corpus) -> str:
-    """Return the hash of the held-out text: scores on another are not to be compared."""
+    """Return the hash of the held-out text; scores on texts with other hashes are not comparable."""
     parts = ["".join(corpus.vocabulary.to_tokens(corpus.part(part).tolist())) for part in HELD_OUT]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def measure(folder: Path, corpus: Corpus, num_warmup: int, num_streams: int) -> Figures:
-    """Score a checkpoint, and see how large and how fast it is.
+    """Measure the scores, the size and the speed of a checkpoint.
 
-    A character that the model's vocabulary does not have costs what the model gives `<unk>`, and the choice
-    among all that are `<unk>` to it: else a model would be the better the fewer characters it knew.
+    A character that the model's vocabulary does not have costs the bits of `<unk>` plus the bits to choose one of
+    all unknown characters. Otherwise models that know fewer characters would score better.
 
     Args:
         folder: the checkpoint.
-        corpus: the text, as `held_out_corpus` returns it.
-        num_warmup: tokens that a stream reads before the first one it scores.
-        num_streams: into how many streams a part is cut.
+        corpus: the corpus of `held_out_corpus`.
+        num_warmup: number of tokens that a stream reads before the first one that is scored.
+        num_streams: number of streams that a part is split into.
 
     Raises:
-        UserError: a file of the checkpoint is absent, damaged or does not fit the others, or it is a model of
-            words.
+        UserError: a file of the checkpoint is absent, damaged or does not fit the others, or the model is a model
+            of words.
     """
     model = LanguageModel.load(folder)
     if model.config.level != "char":
@@ -162,7 +162,7 @@ def size_of(folder: Path) -> int:
 
 
 def kneser_ney_baseline(corpus: Corpus, max_order: int) -> Baseline:
-    """Return the Kneser–Ney model, counted on the train part, of the order that is best on the validation part."""
+    """Return the scores of the Kneser–Ney model whose order is best on the validation part."""
     models = KneserNey(corpus.part("train"), len(corpus.vocabulary), max_order)
 
     def bits(order: int, part: Part) -> float:
@@ -187,11 +187,11 @@ def judge(
 
     Args:
         challenger: as measured now.
-        champion: as measured now; None in a first round.
-        baseline: what a challenger must beat.
-        limits: of `params.yaml`.
-        best_val: bits per character on the validation part of the best of the champions up to now.
-        rolled_back: whether the challenger was champion once, and somebody put it back.
+        champion: as measured now; None if there is no champion.
+        baseline: the scores that the challenger must beat.
+        limits: limits in `params.yaml`.
+        best_val: best bits per character on the validation part of all champions so far.
+        rolled_back: whether the challenger was champion before and was rolled back.
     """
     figures = {
         "the challenger's bits per character on the validation part": challenger.val,
@@ -201,16 +201,18 @@ def judge(
     }
     if champion is not None:
         figures["the champion's bits per character on the validation part"] = champion.val
-    against = [f"{name}: {value} is no figure" for name, value in figures.items() if not math.isfinite(value)]
+    against = [
+        f"{name}: {value} is not a finite number" for name, value in figures.items() if not math.isfinite(value)
+    ]
     if rolled_back:
         against.append("this version was champion and has been rolled back")
-    # Written as what must hold, so that a NaN, of which nothing holds, never passes.
+    # Conditions that must hold, negated, so that NaN never passes.
     if champion is not None:
         reference = champion.val if best_val is None else min(champion.val, best_val)
         if not challenger.val <= reference + limits.margin:
             than = "the champion" if reference == champion.val else "the best champion so far"
             against.append(
-                f"{challenger.val:.4f} bits per character on the validation part are more than {than}'s "
+                f"{challenger.val:.4f} bits per character on the validation part exceed {than}'s "
                 f"{reference:.4f} + margin {limits.margin:g}"
             )
     if not challenger.val < baseline.val:
@@ -222,8 +224,8 @@ def judge(
         against.append(f"its checkpoint has {challenger.num_bytes} bytes; at most {limits.max_bytes} are allowed")
     if not challenger.characters_per_s >= limits.min_characters_per_s:
         against.append(
-            f"it writes {challenger.characters_per_s:.0f} characters per second; at least "
-            f"{limits.min_characters_per_s:g} are wanted"
+            f"it generates {challenger.characters_per_s:.0f} characters per second; at least "
+            f"{limits.min_characters_per_s:g} are required"
         )
     if against:
         return Verdict(False, against)
@@ -238,12 +240,12 @@ def judge(
 
 
 def _characters(corpus: Corpus) -> list[str]:
-    """Return the characters that occur in a corpus made by `held_out_corpus`."""
+    """Return the characters that occur in a corpus of `held_out_corpus`."""
     return [token for index, token in enumerate(corpus.vocabulary.tokens) if index != corpus.vocabulary.unk]
 
 
 def _in_vocabulary_of(model: LanguageModel, corpus: Corpus, num_warmup: int) -> Corpus:
-    """Return the held-out text, and before it what its first warm-up reads, in a model's own tokens."""
+    """Return the held-out text and the warm-up text before it, in the tokens of a model."""
     vocabulary = model.tokenizer.vocabulary
     first = corpus.split["val"][0]
     begin = max(first - max(num_warmup, 1), 0)
@@ -255,7 +257,7 @@ def _in_vocabulary_of(model: LanguageModel, corpus: Corpus, num_warmup: int) -> 
 
 @torch.inference_mode()
 def _characters_per_s(model: LanguageModel, prefix: Sequence[int]) -> float:
-    continue_sequences(model.module, [prefix], 10)  # whatever is slow only once
+    continue_sequences(model.module, [prefix], 10)  # the first call is slower
 
     def once() -> float:
         begin_s = time.perf_counter()

@@ -1,12 +1,11 @@
-"""Texts on their way in: from `data/inbox/` to `data/accepted/`, or with the reason to `data/inbox/rejected/`.
+"""The inbox: new texts move from `data/inbox/` to `data/accepted/`, or to `data/inbox/rejected/` with the reason.
 
-A text is an ordinary file whose name ends in `.txt`, in any case. Everything else is left where it lies: a file
-under another name may be one that is still being copied, and becomes a text when it is renamed. Hidden files and
-README.md are nobody's business.
+A text is a regular file whose name ends in `.txt` in any case. Other files stay where they are: one that is still
+being copied may be renamed later. Hidden files and README.md are ignored.
 
-Every step can be the last one. An accepted text is whole in `data/accepted/` before the original goes, a reason
-stands there before the file that it is about, and whoever comes next finds the original, decides the same again
-and goes on.
+A process may be killed at any step. An accepted text is complete in `data/accepted/` before the original is
+removed, and a reason is written before the file is moved, so the next round finds the original and takes the same
+decision.
 """
 
 import filecmp
@@ -27,10 +26,10 @@ from timemachine.text.clean import decode
 from timemachine.text.fetch import fetch
 from timemachine.text.prepare import read_accepted
 
-# A file larger than this is not a text that anybody means.
+# Larger files are rejected without being read.
 _MAX_BYTES = 200_000_000
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}\.txt")
-# Leaves room for what is added to it.
+# Leaves room for a number and `.reason`.
 _MAX_NAME_BYTES = 200
 
 Outcome = Literal["accepted", "changed", "unchanged", "rejected", "left"]
@@ -38,16 +37,16 @@ Outcome = Literal["accepted", "changed", "unchanged", "rejected", "left"]
 
 @dataclass(frozen=True)
 class Decision:
-    """What becomes of an entry of the inbox.
+    """The decision on an entry of the inbox.
 
     Attributes:
-        path: where it lies.
-        outcome: `accepted`; `changed`: takes the place of an older text of its name; `unchanged`: that text is
-            the same; `rejected`; `left`: not a text, or not the one any more that was read.
+        path: path of the entry.
+        outcome: `accepted`; `changed`: replaces an accepted text of the same name; `unchanged`: equal to that
+            text; `rejected`; `left`: not a text, or changed since it was read.
         reason: why it is rejected or left.
-        name: in `data/accepted/`.
-        text: what will stand there.
-        seen: what the file was like when it was read.
+        name: file name in `data/accepted/`.
+        text: content for `data/accepted/`.
+        seen: status of the file when it was read.
     """
 
     path: Path
@@ -58,14 +57,14 @@ class Decision:
     seen: os.stat_result | None = None
 
     def line(self) -> str:
-        """Say it in one line, whatever the name is made of."""
+        """Return the decision in one line; unprintable names are escaped."""
         name = _printable(self.path.name)
         where = f" as {self.name}" if self.name != self.path.name and self.name else ""
         return f"{name}: {self.outcome}{where}{f': {self.reason}' if self.reason else ''}"
 
 
 class Inbox:
-    """The inbox, and what its texts are held against.
+    """The inbox of a repository.
 
     Args:
         params: all parameters.
@@ -79,12 +78,12 @@ class Inbox:
         self.rejected = self.folder / "rejected"
 
     def examine(self) -> Iterator[Decision]:
-        """Yield what is to become of each entry, in the order of their names, and change nothing.
+        """Yield the decision on each entry, sorted by name, without changing anything.
 
-        What is accepted here counts for those that come after it.
+        Each text is also compared with the texts accepted before it.
 
         Raises:
-            UserError: the book cannot be had, or an accepted text cannot be read.
+            UserError: the book is not available, or an accepted text cannot be read.
         """
         entries = self._entries()
         if not any(map(_is_text, entries)):
@@ -101,10 +100,10 @@ class Inbox:
                 library.accepted[decision.name] = runs_of(decision.text)
 
     def take(self) -> Iterator[Decision]:
-        """Do what `examine` yields, and yield it; what cannot be done is left for the next round.
+        """Carry out each decision and yield it; an entry that cannot be moved is left for the next round.
 
         Raises:
-            UserError: the book cannot be had, or an accepted text cannot be read.
+            UserError: the book is not available, or an accepted text cannot be read.
         """
         for decision in self.examine():
             try:
@@ -113,22 +112,22 @@ class Inbox:
                 yield Decision(decision.path, "left", f"{decision.outcome}, but {error}")
 
     def check_accepted(self) -> None:
-        """Look for held-out text among the accepted texts, however they came there.
+        """Check that the accepted texts contain no held-out text, also those that were not put there by `take`.
 
         Raises:
-            UserError: one holds some, or cannot be read, or the book cannot be had.
+            UserError: a text contains held-out text or cannot be read, or the book is not available.
         """
         if any(self.accepted.glob("*.txt")):
             library = self.library()
             for name in library.accepted:
                 if leak := library.leak(name):
-                    raise UserError(f"{self.accepted / name}: {leak}; take it away")
+                    raise UserError(f"{self.accepted / name}: {leak}; remove it")
 
     def library(self) -> Library:
-        """Return what texts are held against.
+        """Return the runs of the book and of the accepted texts.
 
         Raises:
-            UserError: the book cannot be had, or an accepted text cannot be read.
+            UserError: the book is not available, or an accepted text cannot be read.
         """
         wanted = self._params.download
         sources = ["data/raw/timemachine.txt", *wanted.sources]
@@ -152,18 +151,18 @@ class Inbox:
         try:
             seen = path.lstat()
             if not stat.S_ISREG(seen.st_mode):
-                return Decision(path, "rejected", "it is no ordinary file; put the text itself here, no link")
+                return Decision(path, "rejected", "it is not a regular file; put the text itself here, not a link")
             if seen.st_size > _MAX_BYTES:
-                reason = f"it has {seen.st_size} bytes; at most {_MAX_BYTES} are read"
+                reason = f"it has {seen.st_size} bytes; at most {_MAX_BYTES} are allowed"
                 return Decision(path, "rejected", reason, seen=seen)
             content = path.read_bytes()
         except FileNotFoundError:
-            return Decision(path, "left", "it is gone")
+            return Decision(path, "left", "it was removed")
         except OSError as error:
             return Decision(path, "rejected", f"it cannot be read: {error.strerror or error}")
         try:
             text = without_licence(decode(content, "it"))
-        except ValueError as error:
+        except UserError as error:
             return Decision(path, "rejected", str(error).removeprefix("it: "), seen=seen)
         older = self.accepted / name
         if older.is_file() and older.read_bytes() == text.encode():
@@ -182,13 +181,13 @@ class Inbox:
             return decision
         if decision.outcome != "unchanged":
             self._accept(decision)
-        # One that has grown while this was being done stays, and is `changed` in the next round.
+        # A file that changed in the meantime stays; the next round takes it as `changed`.
         if decision.seen and _same(decision.seen, decision.path):
             decision.path.unlink()
         return decision
 
     def _accept(self, decision: Decision) -> None:
-        # Written elsewhere: what a kill leaves of a half-written text must not lie among the accepted ones.
+        # Written elsewhere first, so that a kill leaves no incomplete text among the accepted ones.
         whole = self._root / "data/retraining" / decision.name
         write_text(whole, decision.text)
         self.accepted.mkdir(parents=True, exist_ok=True)
@@ -200,7 +199,7 @@ class Inbox:
         decision.path.rename(target)
 
     def _free_place(self, path: Path) -> Path:
-        """Return where a rejected file goes: nobody's place, or that of one with the same content."""
+        """Return a free path for a rejected file, or the path of a rejected file with the same content."""
         name = Path(path.name if len(os.fsencode(path.name)) <= _MAX_NAME_BYTES else _safe_name(path.name))
         number = 1
         while True:
@@ -218,11 +217,11 @@ def _is_text(path: Path) -> bool:
 
 
 def _safe_name(name: str) -> str:
-    """Return a name that every file system and command line takes, always the same for the same name."""
+    """Return a name of letters, digits, `_`, `.` and `-`; it depends on the given name only."""
     if _SAFE_NAME.fullmatch(name):
         return name
     stem = re.sub("[^A-Za-z0-9]+", "_", name[:-4]).strip("_")[:60]
-    # Names that differ in what is left out stay different.
+    # The hash keeps names different that differ in other characters.
     return f"{stem or 'text'}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}.txt"
 
 

@@ -1,4 +1,4 @@
-"""One round at a time."""
+"""The lock that lets one round of retraining run at a time."""
 
 import fcntl
 import os
@@ -8,19 +8,20 @@ from pathlib import Path
 
 
 class BusyError(Exception):
-    """Another round is under way."""
+    """Another round is running."""
 
 
 @contextmanager
 def one_at_a_time(root: Path) -> Iterator[int]:
     """Hold the lock of this repository and yield its file descriptor.
 
-    The kernel frees it with the last process that has it open. A child that is given the descriptor keeps the
-    lock when its parent is killed: then `dvc repro`, which nothing stops, is not met by a second one.
+    Pass the descriptor to child processes. A lock of `flock` is released when the last process closes it, so a
+    `dvc repro` that outlives a killed round keeps the lock, and no second round starts beside it.
 
     Raises:
-        BusyError: somebody holds it.
+        BusyError: another process holds the lock.
     """
+    # Not `filelock.FileLock`: it does not expose its descriptor, so a child could not keep the lock.
     path = root / ".timemachine/retrain.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -28,7 +29,7 @@ def one_at_a_time(root: Path) -> Iterator[int]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise BusyError(f"another round is under way: {path} is locked") from None
+            raise BusyError(f"another round is running: {path} is locked") from None
         yield descriptor
     finally:
         os.close(descriptor)

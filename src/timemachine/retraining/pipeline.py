@@ -1,4 +1,4 @@
-"""DVC, as the command that anybody runs."""
+"""The pipeline of a repository, run by DVC's command line."""
 
 import json
 import sys
@@ -15,23 +15,23 @@ class Pipeline:
 
     Attributes:
         root: the repository root.
-        lock: a file descriptor that whatever changes files keeps open.
+        lock: file descriptor that is passed to the DVC processes that change files.
     """
 
     root: Path
     lock: int
 
     def changed_stages(self) -> list[str]:
-        """Return the stages whose code, params, inputs or outputs are not what they were at their last run.
+        """Return the stages whose code, params, inputs or outputs changed since their last run.
 
         Raises:
-            UserError: DVC cannot tell.
+            UserError: `dvc status` fails.
         """
         stages = self._read("status", "--json")
         return [name for name in json.loads(stages or "{}") if not name.endswith(".dvc")]
 
     def reproduce(self) -> None:
-        """Run what is not up to date; what DVC says goes through.
+        """Run the stages that are not up to date; the output of DVC is passed through.
 
         Raises:
             UserError: a stage failed.
@@ -39,10 +39,10 @@ class Pipeline:
         self._run("repro")
 
     def push(self) -> bool:
-        """Send data and run cache to the remote; return False if none is configured.
+        """Push data and run cache to the remote; return False if no remote is configured.
 
         Raises:
-            UserError: the remote does not take them.
+            UserError: the push fails.
         """
         if not self._read("remote", "list").strip():
             return False
@@ -53,12 +53,12 @@ class Pipeline:
         sys.stdout.flush()
         done = dvc.run(self.root, *arguments, pass_fds=[self.lock])
         if done.returncode:
-            raise UserError(f"dvc {' '.join(arguments)} failed; what it said stands above")
+            raise UserError(f"dvc {' '.join(arguments)} failed; its messages are above")
 
     def _read(self, *arguments: str) -> str:
         done = dvc.run(self.root, *arguments, capture_output=True)
         if done.returncode:
-            said = [line for line in done.stderr.splitlines() if line.strip()] or ["it did not say why"]
+            said = [line for line in done.stderr.splitlines() if line.strip()] or ["it failed without a message"]
             errors = [line for line in said if line.startswith("ERROR")] or said
             raise UserError(f"dvc {' '.join(arguments)}: {errors[-1].removeprefix('ERROR: ')}")
         return done.stdout

@@ -1,4 +1,4 @@
-"""From the state that was just published to a verdict, from a verdict to the aliases, and back."""
+"""Judging the challenger of a published state, promoting it, and rolling back."""
 
 import hashlib
 import json
@@ -35,12 +35,12 @@ _BEST, _ROLLED_BACK = "timemachine.best_champion", "timemachine.rolled_back"
 
 @dataclass(frozen=True)
 class Candidates:
-    """Who is to be judged.
+    """The versions that are compared.
 
     Attributes:
-        state: key of the pipeline state that the challenger is of.
+        state: key of the pipeline state of the challenger.
         challenger: the best model of that state.
-        champion: who is served; None in a first round.
+        champion: the version that is served; None if there is none.
     """
 
     state: str
@@ -49,8 +49,8 @@ class Candidates:
 
     @property
     def key(self) -> str:
-        """What a verdict on them is found again by."""
-        # No numbers of versions: they begin anew when somebody deletes the registered model.
+        """The key of their verdict."""
+        # Without version numbers, which start again at 1 if the registered model is deleted.
         run_ids = [self.challenger.run_id, self.champion.run_id if self.champion else None]
         return hashlib.sha256(json.dumps([self.state, *run_ids]).encode()).hexdigest()
 
@@ -61,11 +61,11 @@ class Judged:
 
     Attributes:
         verdict: the decision.
-        challenger: what the challenger was found to be.
-        champion: what the champion was found to be, or what is known of one that cannot be read.
-        baseline: what the challenger had to beat.
-        best_val: bits per character on the validation part of the best of the champions up to now.
-        held_out_sha256: hash of the text that all were scored on.
+        challenger: figures of the challenger.
+        champion: figures of the champion; only its stored score if it cannot be read.
+        baseline: scores of the baseline.
+        best_val: best bits per character on the validation part of all champions so far.
+        held_out_sha256: hash of the text that was scored.
     """
 
     verdict: Verdict
@@ -76,19 +76,19 @@ class Judged:
     held_out_sha256: str
 
 
-def candidates(store: Store, receipt: Mapping[str, Any]) -> Candidates:
-    """Return whom the registry names.
+def read_candidates(store: Store, receipt: Mapping[str, Any]) -> Candidates:
+    """Return the challenger and the champion in the registry.
 
     Args:
         store: an open store.
-        receipt: what publishing the state returned.
+        receipt: return value of `publish_state`.
 
     Raises:
-        UserError: the alias `challenger` names no model of the state.
+        UserError: there is no alias `challenger`, or it does not name a model of the published state.
     """
     challenger = registry.aliased(store, "challenger")
     if challenger is None:
-        raise UserError("MLflow's registry has no challenger: somebody took the alias away in the meantime")
+        raise UserError("MLflow's registry has no challenger: the alias was removed in the meantime")
     key = store.client.get_run(challenger.run_id).data.tags.get(KEY)
     if receipt["models"].get(f"rnn/{challenger.name}") != key:
         raise UserError(
@@ -98,14 +98,14 @@ def candidates(store: Store, receipt: Mapping[str, Any]) -> Candidates:
     return Candidates(receipt["state"], challenger, registry.aliased(store, "champion"))
 
 
-def judge_candidates(store: Store, who: Candidates, params: Params, data: Path) -> Judged | None:
-    """Score champion and challenger afresh, as the registry holds them, and decide.
+def judge_candidates(store: Store, candidates: Candidates, params: Params, data: Path) -> Judged | None:
+    """Score the champion and the challenger of the registry, and decide.
 
-    For a champion that this code cannot read, one of another config for example, stands its score when it was
-    promoted, if that was taken on the same text.
+    If the present code cannot read the champion, its score at its promotion is used, provided that it was measured
+    on the same text.
 
     Returns:
-        The verdict; None if both are the same model under two numbers, which leaves nothing to decide.
+        The verdict; None if both versions are the same model.
 
     Raises:
         UserError: a text or the challenger's checkpoint is absent or damaged, or the champion cannot be read
@@ -115,24 +115,24 @@ def judge_candidates(store: Store, who: Candidates, params: Params, data: Path) 
     sha256 = held_out_sha256(corpus)
     champion, best_val, notes = None, None, []
     with tempfile.TemporaryDirectory() as folder:
-        challenger_folder = registry.fetch(store, who.challenger, Path(folder) / "challenger")
+        challenger_folder = registry.fetch_checkpoint(store, candidates.challenger, Path(folder) / "challenger")
         challenger = measure(challenger_folder, corpus, p.num_warmup, p.num_streams)
-        if who.champion:
-            champion_folder = registry.fetch(store, who.champion, Path(folder) / "champion")
-            scores = _kept_scores(store, who.champion, sha256)
+        if candidates.champion:
+            champion_folder = registry.fetch_checkpoint(store, candidates.champion, Path(folder) / "champion")
+            scores = _kept_scores(store, candidates.champion, sha256)
             best_val = scores.get("val")
             try:
                 champion = measure(champion_folder, corpus, p.num_warmup, p.num_streams)
-            except ValueError as error:
-                # What follows a semicolon is advice on the pipeline's files, which this is not.
+            except UserError as error:
+                # Without the advice after the semicolon, which is about files of the pipeline.
                 reason = " ".join(str(error).replace(f"{champion_folder}/", "").split(";")[0].split())
-                champion, note = _unread(who.champion, champion_folder, scores, reason)
+                champion, note = _unread(candidates.champion, champion_folder, scores, reason)
                 notes.append(note)
             else:
                 if _same_model(champion_folder, challenger_folder):
                     return None
     baseline = kneser_ney_baseline(corpus, params.ngram_models.corpora[params.compare_models.corpus])
-    rolled_back = _ROLLED_BACK in registry.version_tags(store, who.challenger)
+    rolled_back = _ROLLED_BACK in registry.version_tags(store, candidates.challenger)
     verdict = judge(challenger, champion, baseline, params.retraining, best_val=best_val, rolled_back=rolled_back)
     verdict = replace(verdict, reasons=[*verdict.reasons, *notes])
     return Judged(verdict, challenger, champion, baseline, best_val, sha256)
@@ -145,23 +145,23 @@ def _same_model(one: Path, other: Path) -> bool:
 
 
 def _unread(version: Version, folder: Path, scores: Mapping[str, float], reason: str) -> tuple[Figures, str]:
-    """Return what is known of a champion that cannot be read, and say so.
+    """Return the stored score of a champion that cannot be read, and a sentence about it.
 
     Raises:
-        UserError: it has no score.
+        UserError: there is no stored score.
     """
     fault = f"the champion, version {version.number}, cannot be read by this code ({reason})"
     if "own_val" not in scores:
         raise UserError(
-            f"{fault} and has no score of its promotion on this held-out text; take the alias `champion` away in "
-            "MLflow to begin anew, or go back with `timemachine rollback`"
+            f"{fault} and has no stored score on this held-out text; remove the alias `champion` in MLflow to "
+            "start again, or run `timemachine rollback`"
         )
     figures = Figures(scores["own_val"], math.nan, size_of(folder), math.nan)
-    return figures, f"{fault}; its score when it was promoted stands for it"
+    return figures, f"{fault}; its score at its promotion is used"
 
 
-def report_of(who: Candidates, judged: Judged, params: Params) -> dict[str, Any]:
-    """Return a verdict as JSON: every figure, and null for what is no number."""
+def report_of(candidates: Candidates, judged: Judged, params: Params) -> dict[str, Any]:
+    """Return a verdict with all figures as JSON content; figures that are not finite are null."""
 
     def model(version: Version, figures: Figures) -> dict[str, Any]:
         return {"version": version.number, "name": version.name, "run_id": version.run_id, **_numbers(figures)}
@@ -169,12 +169,14 @@ def report_of(who: Candidates, judged: Judged, params: Params) -> dict[str, Any]
     return {
         "verdict": "promoted" if judged.verdict.promote else "rejected",
         "reasons": list(judged.verdict.reasons),
-        "state": who.state,
-        "key": who.key,
+        "state": candidates.state,
+        "key": candidates.key,
         "who": user(),
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "challenger": model(who.challenger, judged.challenger),
-        "champion": model(who.champion, judged.champion) if who.champion and judged.champion else None,
+        "challenger": model(candidates.challenger, judged.challenger),
+        "champion": model(candidates.champion, judged.champion)
+        if candidates.champion and judged.champion
+        else None,
         "best_val": judged.best_val,
         "baseline": _numbers(judged.baseline),
         "limits": params.retraining.model_dump(),
@@ -183,7 +185,7 @@ def report_of(who: Candidates, judged: Judged, params: Params) -> dict[str, Any]
 
 
 def metrics_of(report: Mapping[str, Any]) -> dict[str, float]:
-    """Return the figures of a report that are numbers, under names for MLflow."""
+    """Return the numbers of a report, named as metrics of MLflow."""
     return {
         f"{model}_{name}": float(value)
         for model in ("challenger", "champion", "baseline")
@@ -192,8 +194,8 @@ def metrics_of(report: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def promote(store: Store, who: Candidates, judged: Judged) -> None:
-    """Let `previous` name the champion and `champion` the challenger; done twice it is done once."""
+def promote(store: Store, candidates: Candidates, judged: Judged) -> None:
+    """Move the alias `previous` to the champion and `champion` to the challenger; idempotent."""
     reason = "; ".join(judged.verdict.reasons)
     scores = {
         "challenger": judged.challenger.val,
@@ -206,34 +208,34 @@ def promote(store: Store, who: Candidates, judged: Judged) -> None:
         "own_val": judged.challenger.val,
         "held_out_sha256": judged.held_out_sha256,
     }
-    registry.tag_version(store, who.challenger, _BEST, json.dumps(best))
-    if who.champion:
-        registry.move_alias(store, "previous", who.champion, reason=reason, scores=scores)
-    registry.move_alias(store, "champion", who.challenger, reason=reason, scores=scores)
+    registry.tag_version(store, candidates.challenger, _BEST, json.dumps(best))
+    if candidates.champion:
+        registry.move_alias(store, "previous", candidates.champion, reason=reason, scores=scores)
+    registry.move_alias(store, "champion", candidates.challenger, reason=reason, scores=scores)
 
 
-def roll_back(store: Store) -> dict[str, Any]:
-    """Make the previous champion champion again, and see that no round promotes the other one a second time.
+def restore_previous(store: Store) -> dict[str, Any]:
+    """Make the previous champion champion again, and mark the present one so that no round promotes it again.
 
     Returns:
-        What was done, as a report.
+        The report.
 
     Raises:
         UserError: there is no previous champion.
     """
     champion, previous = (registry.aliased(store, alias) for alias in ("champion", "previous"))
     if champion is None or previous is None or previous == champion:
-        serves = f"version {champion.number} is champion, and" if champion else "there is no champion, and"
-        raise UserError(f"nothing to roll back to: {serves} MLflow's registry names no other one before it")
+        state = f"version {champion.number} is champion" if champion else "there is no champion"
+        raise UserError(f"nothing to roll back to: {state}, and MLflow's registry has no previous one")
     now = datetime.now(UTC).isoformat(timespec="seconds")
     reason = f"version {champion.number} rolled back"
-    # First of all: whatever happens next, it is not promoted again.
+    # First, so that a kill after this line does not let the next round promote it again.
     registry.tag_version(store, champion, _ROLLED_BACK, now)
     registry.move_alias(store, "champion", previous, reason=reason, scores={})
     registry.remove_alias(store, "previous", reason=reason)
     return {
         "verdict": "rolled back",
-        "reasons": [f"version {previous.number} ({previous.name}) takes the place of version {champion.number}"],
+        "reasons": [f"version {previous.number} ({previous.name}) replaces version {champion.number}"],
         "key": hashlib.sha256(f"{champion.number} {now}".encode()).hexdigest(),
         "who": user(),
         "when": now,
@@ -243,7 +245,7 @@ def roll_back(store: Store) -> dict[str, Any]:
 
 
 def _kept_scores(store: Store, champion: Version, sha256: str) -> dict[str, float]:
-    """Return what a champion scored when it was promoted, if that was on the same text.
+    """Return the scores stored with a champion if they were measured on the same text, else nothing.
 
     `own_val` is its own score, `val` the best of all champions up to it.
     """

@@ -1,9 +1,9 @@
-"""One round of retraining, which any scheduler may call at any time, and the way back.
+"""One round of retraining, which a scheduler may start at any time, and the rollback.
 
-What a round has to remember lies in `data/retraining/`: `pending.json`, a promotion that is not yet told of, and
-`verdict.json`, the last verdict, with the state that it is about and the store that it was given in. The latter is
-written last of all, so that a round that was killed, at whatever point, leaves a state without a verdict, and the
-next round goes on from there. Until the alias `champion` moves the old champion is served.
+A round keeps two files in `data/retraining/`: `pending.json`, a promotion whose notification is not finished, and
+`verdict.json`, the last verdict with its state and its store. `verdict.json` is written last, so after a kill at
+any moment the state has no verdict, and the next round continues. The old champion is served until the alias
+`champion` moves.
 """
 
 import json
@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from timemachine.base import compute
 from timemachine.base.errors import UserError
 from timemachine.base.files import write_json
 from timemachine.pipeline import params as parameters
@@ -23,21 +24,21 @@ from timemachine.retraining.inbox import Inbox
 from timemachine.retraining.lock import BusyError, one_at_a_time
 from timemachine.retraining.notification import notify, parse_command
 from timemachine.retraining.pipeline import Pipeline
-from timemachine.tracking.address import sqlite_file, tracking_uri, without_password
+from timemachine.tracking.address import hide_secrets, sqlite_file, tracking_uri
 
 PROMOTED, FAILED, NOTHING_NEW, REJECTED, BUSY = 0, 1, 10, 11, 12
 
 
-def retrain(root: Path, command: str = "", say: Callable[[str], None] = print) -> int:
-    """Do one round and return its exit code.
+def run_round(root: Path, command: str = "", say: Callable[[str], None] = print) -> int:
+    """Run one round and return its exit code.
 
     Args:
         root: the repository root.
-        command: called with the JSON report of every round that judged or failed; empty: none.
-        say: takes lines for people.
+        command: run with the JSON report after a round that judged or failed; empty: none.
+        say: called with each line of output.
 
     Raises:
-        UserError: the round failed, and the champion is who it was, unless the message says otherwise.
+        UserError: the round failed. The champion is unchanged unless the message says otherwise.
     """
     hook = parse_command(command)
 
@@ -53,17 +54,17 @@ def retrain(root: Path, command: str = "", say: Callable[[str], None] = print) -
 
 
 def dry_run(root: Path, say: Callable[[str], None] = print) -> int:
-    """Say what a round would do, and do none of it; return 0 if there is something to do, else 10 or 12.
+    """Report what a round would do, without doing it; return 0 if there is something to do, else 10 or 12.
 
     Raises:
-        UserError: the params are wrong, the book cannot be had, or DVC cannot tell what changed.
+        UserError: the params are wrong, the book is not available, or `dvc status` fails.
     """
 
     def work(params: parameters.Params, lock: int) -> int:
         waits = []
         pending = read_pending(root)
         if pending and pending["store"] == store_address(root):
-            waits.append("a promotion waits to be brought to its end")
+            waits.append("a promotion is to be finished")
         taken = False
         for decision in Inbox(params, root).examine():
             say(decision.line())
@@ -72,7 +73,7 @@ def dry_run(root: Path, say: Callable[[str], None] = print) -> int:
         if stages:
             waits.append(f"would run, with what depends on them: {', '.join(stages)}")
         elif not waits and not is_judged(root):
-            waits.append("the state published last waits for its verdict")
+            waits.append("the last published state is to be judged")
         for line in waits or ["nothing new"]:
             say(line)
         return PROMOTED if waits else NOTHING_NEW
@@ -80,19 +81,19 @@ def dry_run(root: Path, say: Callable[[str], None] = print) -> int:
     return _alone(root, work)
 
 
-def rollback(root: Path, say: Callable[[str], None] = print) -> int:
-    """Put the previous champion back and return the exit code.
+def undo_promotion(root: Path, say: Callable[[str], None] = print) -> int:
+    """Make the previous champion champion again and return the exit code.
 
     Raises:
-        UserError: there is none, or the store cannot be reached.
+        UserError: there is no previous champion, or the store cannot be reached.
     """
 
     def work(params: parameters.Params, _: int) -> int:
-        from timemachine.retraining.promotion import roll_back
+        from timemachine.retraining.promotion import restore_previous
         from timemachine.tracking import verdicts
 
         with verdicts.open_verdicts(root, params.publish.experiment) as store:
-            report = roll_back(store)
+            report = restore_previous(store)
             verdicts.finish(store, verdicts.record(store, report["key"], report, {}, root))
         say(report["reasons"][0])
         return PROMOTED
@@ -101,7 +102,7 @@ def rollback(root: Path, say: Callable[[str], None] = print) -> int:
 
 
 def _alone(root: Path, work: Callable[[parameters.Params, int], int]) -> int:
-    # First of all: where there are no params is no repository, and nothing is written.
+    # First, so that nothing is written in a folder that is not a repository.
     params = parameters.load(root / "params.yaml")
     try:
         with one_at_a_time(root) as lock:
@@ -112,22 +113,22 @@ def _alone(root: Path, work: Callable[[parameters.Params, int], int]) -> int:
 
 
 def verdict_path(root: Path) -> Path:
-    """Return where the last verdict lies."""
+    """Return the path of the last verdict."""
     return root / "data/retraining/verdict.json"
 
 
 def pending_path(root: Path) -> Path:
-    """Return where a promotion lies that is not yet told of."""
+    """Return the path of a promotion whose notification is not finished."""
     return root / "data/retraining/pending.json"
 
 
 def store_address(root: Path) -> str:
-    """Return where MLflow keeps things, without a password."""
-    return without_password(tracking_uri(root))
+    """Return the address of the MLflow store without a password."""
+    return hide_secrets(tracking_uri(root))
 
 
 def is_judged(root: Path) -> bool:
-    """Return whether the last verdict is about the state that was published last, in the store of today."""
+    """Return whether the last verdict is about the last published state and the present store."""
     paths = (root / "data/published.json", verdict_path(root))
     store = store_address(root)
     if (database := sqlite_file(store)) and not database.exists():
@@ -145,7 +146,7 @@ class _Named(BaseModel):
 
 
 class _Pending(BaseModel):
-    """What `pending.json` must hold to be of use."""
+    """The keys that a valid `pending.json` has."""
 
     model_config = ConfigDict(strict=True)
 
@@ -161,7 +162,7 @@ class _Pending(BaseModel):
 
 
 def read_pending(root: Path) -> dict[str, Any] | None:
-    """Return the report of a promotion that is not yet told of; None if there is none, or no useful one."""
+    """Return the report of an unfinished promotion; None if there is none or the file is not valid."""
     try:
         content: dict[str, Any] = json.loads(pending_path(root).read_bytes())
         _Pending.model_validate(content)
@@ -179,8 +180,8 @@ class _Round:
     say: Callable[[str], None]
 
     def run(self) -> int:
-        """Do what the round is about; each step finds done what an earlier round did."""
-        if (code := self._finish_what_was_begun()) is not None:
+        """Run the steps of the round; each step skips what an earlier round has done."""
+        if (code := self._finish_pending()) is not None:
             return code
         inbox = Inbox(self.params, self.root)
         for decision in inbox.take():
@@ -194,39 +195,44 @@ class _Round:
 
         from timemachine.retraining import promotion
         from timemachine.tracking import verdicts
-        from timemachine.tracking.publish import publish
+        from timemachine.tracking.publish import publish_state
 
-        receipt = publish(self.params, self.root, self.root / "data")
+        compute.set_up(self.params.compute)  # now that torch is imported
+        receipt = publish_state(self.params, self.root, self.root / "data")
         with verdicts.open_verdicts(self.root, self.params.publish.experiment) as store:
-            who = promotion.candidates(store, receipt)
-            if who.champion == who.challenger:
-                return self._nothing_to_promote(who.state, f"version {who.challenger.number} is champion already")
-            earlier = verdicts.find_verdict(store, who.key)
-            # Without a champion an earlier promotion is one that somebody took away since.
-            if earlier == "rejected" or (earlier and who.champion):
-                return self._nothing_to_promote(who.state, f"version {who.challenger.number} was judged already")
-            judged = promotion.judge_candidates(store, who, self.params, self.root / "data")
+            candidates = promotion.read_candidates(store, receipt)
+            if candidates.champion == candidates.challenger:
+                return self._nothing_to_promote(
+                    candidates.state, f"version {candidates.challenger.number} is champion already"
+                )
+            earlier = verdicts.find_verdict(store, candidates.key)
+            # Without a champion, the alias was removed after an earlier promotion, so it is judged again.
+            if earlier == "rejected" or (earlier and candidates.champion):
+                return self._nothing_to_promote(
+                    candidates.state, f"version {candidates.challenger.number} was judged already"
+                )
+            judged = promotion.judge_candidates(store, candidates, self.params, self.root / "data")
             if judged is None:
                 return self._nothing_to_promote(
-                    who.state, f"version {who.challenger.number} is the champion again"
+                    candidates.state, f"version {candidates.challenger.number} is the champion again"
                 )
-            report = {"store": store_address(self.root), **promotion.report_of(who, judged, self.params)}
+            report = {"store": store_address(self.root), **promotion.report_of(candidates, judged, self.params)}
             if judged.verdict.promote:
                 write_json(pending_path(self.root), report)
-                promotion.promote(store, who, judged)
+                promotion.promote(store, candidates, judged)
         return self._finish(report)
 
     def _check_that_one_can_win(self) -> None:
-        """Raise where no model that is trained can be compared with a champion."""
+        """Raise a `UserError` if no recipe trains on the corpus that models are compared on."""
         corpus = self.params.compare_models.corpus
         if all(recipe.corpus != corpus for recipe in self.params.train_rnn.values()):
             raise UserError(
                 f"params.yaml: no recipe of train_rnn trains on {corpus!r}, the corpus that compare_models.corpus "
-                "names, so that there is no challenger"
+                "names, so there is no challenger"
             )
 
-    def _finish_what_was_begun(self) -> int | None:
-        """End a promotion after which an earlier round could not do the rest; None if there is none."""
+    def _finish_pending(self) -> int | None:
+        """Finish a promotion that an earlier round left unfinished; return None if there is none."""
         report = read_pending(self.root)
         if report is None:
             if pending_path(self.root).exists():
@@ -235,21 +241,20 @@ class _Round:
                 pending_path(self.root).unlink()
             return None
         if report["store"] != store_address(self.root):
-            # It waits for its own store.
-            return None
+            return None  # it is finished with its own store
         from timemachine.tracking import registry, verdicts
 
         with verdicts.open_verdicts(self.root, self.params.publish.experiment) as store:
             champion = registry.aliased(store, "champion")
         if champion is None or champion.run_id != report["challenger"]["run_id"]:
-            # It never came to pass, or was rolled back since.
+            # The alias did not move, or was rolled back since.
             pending_path(self.root).unlink()
             return None
-        self.say(f"version {champion.number} was promoted already; what an earlier round left undone follows")
+        self.say(f"version {champion.number} was promoted by an earlier round, which is finished now")
         return self._finish(report)
 
     def _finish(self, report: dict[str, Any]) -> int:
-        """Tell everybody of a verdict."""
+        """Record a verdict in MLflow, push, notify, and write `verdict.json`."""
         from timemachine.retraining.promotion import metrics_of
         from timemachine.tracking import verdicts
 
@@ -261,7 +266,7 @@ class _Round:
         if promoted:
             try:
                 report = report | {"pushed": self.pipeline.push()}
-            except ValueError as error:
+            except UserError as error:
                 raise UserError(
                     f"version {version} is champion now, but {error}; the next round tries again"
                 ) from None

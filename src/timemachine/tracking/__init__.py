@@ -1,1 +1,1 @@
-"""The only package that imports MLflow."""
+"""MLflow: publishing, live logging, the model registry and the model server."""

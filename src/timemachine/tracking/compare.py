@@ -1,18 +1,24 @@
-"""The trained models of MLflow side by side: runs × metrics × the params in which they differ."""
+"""A table of the trained models in MLflow: a row for each run, columns for metrics and for params that differ."""
 
-from collections.abc import Iterator, Sequence
+import io
+import re
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 from mlflow.entities import Run
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from timemachine.base.errors import UserError
-from timemachine.tracking.address import without_password
+from timemachine.tracking.address import hide_secrets
 from timemachine.tracking.store import Store, open_store
 
-# Of each family, what is shown unless metrics are asked for; the first one ranks. For language models that is
-# a score of the validation text: the test text chooses nothing.
+# The metrics of each family that are shown by default; runs are sorted by the first. For language models that is a
+# score on the validation part, because the test part must not choose a model.
 DEFAULT_METRICS = {
     "rnn": (
         "val_bits_per_character",
@@ -25,7 +31,10 @@ DEFAULT_METRICS = {
 }
 _ABOUT = ["name", "run_id", "status", "start_time"]
 _MOST_RUNS_IN_ONE_REQUEST = 1000
-_LONGEST_HEADING, _LONGEST_CELL = 13, 16
+_LONGEST_HEADING, _LONGEST_CELL = 14, 16
+_WIDEST = 100_000
+# A no-break space: rich strips other spaces at the end of a cell, which would shift the digits.
+_NO_MARK = "\u00a0"
 
 
 @dataclass(frozen=True)
@@ -33,9 +42,9 @@ class Comparison:
     """Runs, the best first.
 
     Attributes:
-        table: a row per run: its name, run_id, status and start_time, then what the next two name.
-        metrics: the columns of `table` that hold metrics, `metrics.…` as in `mlflow.search_runs`; the first ranks.
-        params: the columns of `table` that hold the params in which the rows differ, `params.…`.
+        table: a row for each run, with name, run_id, status, start_time and the columns of `metrics` and `params`.
+        metrics: names of the columns with metrics, `metrics.NAME` as in MLflow; rows are sorted by the first.
+        params: names of the columns with params, `params.NAME`; only params in which the runs differ.
     """
 
     table: pd.DataFrame
@@ -43,10 +52,10 @@ class Comparison:
     params: Sequence[str]
 
     def best(self) -> pd.DataFrame:
-        """Return in which metrics which row is best: a table of booleans.
+        """Return a table of booleans, a column for each metric: whether a run has the best value.
 
-        The least is the best, as it is for errors, bits and perplexities; of counts and of the machine's load
-        none is. A run that is not finished is never the best.
+        The smallest value is the best. Counts, speeds and the load of the machine have no best value. A run that
+        is not finished is never the best.
         """
         finished = self.table["status"] == "FINISHED"
         marks = pd.DataFrame(False, index=self.table.index, columns=list(self.metrics))
@@ -56,22 +65,22 @@ class Comparison:
         return marks
 
 
-def compare(
+def compare_runs(
     root: Path, experiment: str, *, family: str = "rnn", names: Sequence[str] = (), metrics: Sequence[str] = ()
 ) -> Comparison:
-    """Return the runs of a family in the store, ranked by their first metric.
+    """Return the runs of a family in the store, sorted by their first metric.
 
-    Runs that are not finished come last; with them `status` says what they are.
+    Runs that are not finished come last.
 
     Args:
-        root: the repository root, where the default store lies.
+        root: the repository root, which contains the default store.
         experiment: name of the MLflow experiment.
         family: `rnn` or `ar`.
-        names: of the models to show; none: all.
-        metrics: to show; none: those of `DEFAULT_METRICS` that there are.
+        names: the models to show; empty: all.
+        metrics: the metrics to show; empty: those of `DEFAULT_METRICS` that the runs have.
 
     Raises:
-        UserError: no such family, model or metric, no run at all, or the store cannot be read.
+        UserError: there is no such family, model or metric, there are no runs, or the store cannot be read.
     """
     if family not in DEFAULT_METRICS:
         raise UserError(f"no family {family!r}; known: {', '.join(DEFAULT_METRICS)}")
@@ -79,8 +88,8 @@ def compare(
         rows = [_row(run) for run in _runs_of(store, family)]
     if not rows:
         raise UserError(
-            f"MLflow at {without_password(store.uri)} has no {family} models in experiment {experiment!r}; "
-            "`timemachine publish` brings them"
+            f"MLflow at {hide_secrets(store.uri)} has no {family} models in experiment {experiment!r}; "
+            "run `timemachine publish`"
         )
     frame = pd.DataFrame(rows)
     if names:
@@ -100,7 +109,7 @@ def compare(
 
 
 def as_csv(comparison: Comparison) -> str:
-    """Return the table as CSV in full precision; `best_in` lists the metrics in which a run is the best."""
+    """Return the table as CSV in full precision; the column `best_in` lists the metrics in which a run is best."""
     marks = comparison.best()
     names = [metric.removeprefix("metrics.") for metric in comparison.metrics]
     best = [" ".join(name for name, mark in zip(names, row, strict=True) if mark) for row in marks.to_numpy()]
@@ -110,31 +119,65 @@ def as_csv(comparison: Comparison) -> str:
 
 
 def as_text(comparison: Comparison, width: int | None = None) -> str:
-    """Return the table for people: the best value of each metric has a `*`.
+    """Return the table as text; a `*` marks the best value of each metric.
 
     Args:
-        comparison: what to show.
-        width: characters in a line; columns that do not fit go into a further table below, with the same runs.
-            None: one table, however wide.
+        comparison: the runs.
+        width: characters in a line. Columns that do not fit go into further tables with the same runs. None: one
+            table without line breaks.
     """
     table, marks = comparison.table, comparison.best()
-    runs = [_column("run", table["name"], left=True)]
+    runs = {"run": list(table["name"])}
     if table["name"].duplicated().any():
-        runs.append(_column("run_id", table["run_id"].str[:8], left=True))
-        runs.append(_column("date", table["start_time"].dt.strftime("%Y-%m-%d"), left=True))
+        runs["run_id"] = list(table["run_id"].str[:8])
+        runs["date"] = list(table["start_time"].dt.strftime("%Y-%m-%d"))
     if (table["status"] != "FINISHED").any():
-        runs.append(_column("status", table["status"].str.lower(), left=True))
-    columns = []
+        runs["status"] = list(table["status"].str.lower())
+    columns = {}
     for metric in comparison.metrics:
-        cells = [
-            ("-" if pd.isna(value) else f"{value:#.5g}") + ("*" if mark else " ")
+        columns[metric.removeprefix("metrics.")] = [
+            ("-" if pd.isna(value) else f"{value:#.5g}") + ("*" if mark else _NO_MARK)
             for value, mark in zip(table[metric], marks[metric], strict=True)
         ]
-        columns.append(_column(metric.removeprefix("metrics."), cells))
     for param in comparison.params:
-        cells = ["-" if pd.isna(value) else _cut(value) for value in table[param]]
-        columns.append(_column(param.removeprefix("params."), cells))
-    return "\n\n".join(_join(block) for block in _blocks(runs, columns, width))
+        columns[param.removeprefix("params.")] = ["-" if pd.isna(value) else _cut(value) for value in table[param]]
+    tables = [_text_table(runs, part, width) for part in _parts(runs, columns, width)]
+    return "\n\n".join(tables)
+
+
+def _text_table(
+    runs: Mapping[str, Sequence[str]], columns: Mapping[str, Sequence[str]], width: int | None = None
+) -> str:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in [*runs, *columns]:
+        # Broken after `_` and `/`; rich breaks lines at spaces only.
+        parts = re.sub("([_/])", r"\1 ", name)
+        lines = [parts] if width is None else textwrap.wrap(parts, _LONGEST_HEADING)
+        heading = "\n".join(line.replace(" ", "") for line in lines)
+        table.add_column(
+            Text(heading), justify="left" if name in runs else "right", no_wrap=True, vertical="bottom"
+        )
+    for row in zip(*runs.values(), *columns.values(), strict=True):
+        table.add_row(*map(Text, row))
+    # Wide enough for everything: a narrower console would cut cells off.
+    console = Console(file=io.StringIO(), color_system=None, width=_WIDEST)
+    with console.capture() as captured:
+        console.print(table)
+    return "\n".join(line.replace(_NO_MARK, " ").rstrip() for line in captured.get().splitlines())
+
+
+def _parts(
+    runs: Mapping[str, Sequence[str]], columns: Mapping[str, Sequence[str]], width: int | None
+) -> Iterator[dict[str, Sequence[str]]]:
+    """Yield the columns in groups that fit into the width, each beside the columns that name the runs."""
+    part: dict[str, Sequence[str]] = {}
+    for name, cells in columns.items():
+        wider = {**part, name: cells}
+        if part and width is not None and max(map(len, _text_table(runs, wider, width).splitlines())) > width:
+            yield part
+            wider = {name: cells}
+        part = wider
+    yield part
 
 
 def _runs_of(store: Store, family: str) -> Iterator[Run]:
@@ -151,7 +194,7 @@ def _runs_of(store: Store, family: str) -> Iterator[Run]:
 
 
 def _row(run: Run) -> dict[str, object]:
-    # The name, too, is a param of a model, in which all differ.
+    # The name is a param of each model too, but it has its own column.
     params = {f"params.{key}": value for key, value in sorted(run.data.params.items()) if key != "name"}
     return {
         "name": run.info.run_name,
@@ -170,7 +213,7 @@ def _check(what: str, wanted: Sequence[str], known: Sequence[str] | pd.Series) -
 
 
 def _starting(start: str, columns: Sequence[str]) -> list[str]:
-    """Return the column of that name, or where the name ends in `_` all numbered ones, by their number."""
+    """Return the column of that name; for a name that ends in `_` the columns with a number after it, sorted."""
     if not start.endswith("_"):
         return [column for column in columns if column == start]
     numbered = [column for column in columns if column.removeprefix(start).isdigit()]
@@ -183,36 +226,3 @@ def _differs(column: "pd.Series[str]") -> bool:
 
 def _cut(value: str) -> str:
     return value if len(value) <= _LONGEST_CELL else f"{value[: _LONGEST_CELL // 2]}…"
-
-
-def _column(heading: str, cells: Sequence[str] | pd.Series, *, left: bool = False) -> list[str]:
-    """Return the lines of a column, all of one width; a long heading takes several, broken after `_` or `/`."""
-    lines = [""]
-    for part in heading.replace("_", "_\0").replace("/", "/\0").split("\0"):
-        if lines[-1] and len(lines[-1] + part) > _LONGEST_HEADING:
-            lines.append("")
-        lines[-1] += part
-    everything = [*lines, *cells]
-    width = max(map(len, everything))
-    return [line.ljust(width) if left else line.rjust(width) for line in everything]
-
-
-def _join(columns: Sequence[Sequence[str]]) -> str:
-    """Return columns side by side; they end in the same line."""
-    height = max(map(len, columns))
-    padded = [[" " * len(column[0])] * (height - len(column)) + list(column) for column in columns]
-    return "\n".join("  ".join(cells).rstrip() for cells in zip(*padded, strict=True))
-
-
-def _blocks(
-    runs: Sequence[list[str]], columns: Sequence[list[str]], width: int | None
-) -> Iterator[Sequence[list[str]]]:
-    """Yield the columns in groups that fit into the width, each behind the columns that name the runs."""
-    block = list(runs)
-    for column in columns:
-        used = sum(len(lines[0]) + 2 for lines in [*block, column]) - 2
-        if width is not None and used > width and len(block) > len(runs):
-            yield block
-            block = list(runs)
-        block.append(column)
-    yield block

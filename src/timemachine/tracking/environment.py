@@ -1,42 +1,43 @@
-"""Where and from what a run came: commit, machine, libraries, the names that DVC gives."""
+"""Tags that say where a run comes from: commit, machine, libraries and DVC experiment."""
 
 import getpass
 import os
 import platform
-import subprocess
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from timemachine.base.compute import environment
+from timemachine.pipeline.repository import git
 
 if TYPE_CHECKING:
     import torch
 
 
+# What the pipeline writes into git: it differs after every run that changes a result.
+_OUTPUTS = ("data/reports", "dvc.lock")
+
+
 def git_tags(folder: Path) -> dict[str, str]:
-    """Return the commit that a folder stands at, where there is one, and whether files differ from it."""
+    """Return the commit of a folder and whether its files differ from it; nothing where there is no commit.
 
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(folder), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - git, no shell
-        return done.stdout.strip()
-
-    try:
-        commit, changes = git("rev-parse", "HEAD"), git("status", "--porcelain")
-    except (OSError, subprocess.CalledProcessError):
+    Outputs of the pipeline that are in git do not count as changes.
+    """
+    commit = git(folder, "rev-parse", "HEAD")
+    changes = git(folder, "status", "--porcelain", "--", ".", *(f":(exclude){path}" for path in _OUTPUTS))
+    if commit is None or changes is None:
         return {}
-    return {"mlflow.source.git.commit": commit, "timemachine.git_dirty": str(bool(changes)).lower()}
+    return {"mlflow.source.git.commit": commit.strip(), "timemachine.git_dirty": str(bool(changes)).lower()}
 
 
 def experiment_tags() -> dict[str, str]:
-    """Return the name of the DVC experiment that this process is part of, if it is."""
+    """Return the name of the DVC experiment that this process belongs to, if any."""
     name = os.environ.get("DVC_EXP_NAME")
     return {"DVC_EXP_NAME": name} if name else {}
 
 
 def user() -> str:
-    """Return who runs this: MLflow's own tag has the same name."""
+    """Return the name of the user, as in MLflow's tag `mlflow.user`."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):
@@ -44,7 +45,7 @@ def user() -> str:
 
 
 def training_tags(device: "torch.device") -> dict[str, str]:
-    """Return what a training runs on."""
+    """Return the tags of a training: machine, threads, user, commit and experiment."""
     import torch
 
     return {
@@ -58,7 +59,7 @@ def training_tags(device: "torch.device") -> dict[str, str]:
 
 
 class SystemMetrics:
-    """Load of the machine, under the names that MLflow's page has a tab for; nothing where psutil is missing."""
+    """The load of the machine, under the names that MLflow shows as system metrics; empty without psutil."""
 
     def __init__(self, device: "torch.device") -> None:
         self._device = device
@@ -67,7 +68,7 @@ class SystemMetrics:
             import psutil
 
             self._process = psutil.Process()
-            psutil.cpu_percent()  # the first answer is no answer
+            psutil.cpu_percent()  # the first call returns 0
 
     def sample(self) -> dict[str, float]:
         """Return the load since the last sample."""

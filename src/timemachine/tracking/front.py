@@ -1,10 +1,10 @@
-"""MLflow's model server, and in front of it a check of each request.
+"""An ASGI application that checks requests before MLflow's model server gets them.
 
-MLflow answers most bad requests with status 400, and with a page of text; a request without a content type, a
-number of 5,000 digits or a thousand nested brackets it answers with status 500, and it reads a body of any size.
-Here whatever is wrong with a request to `/invocations` is found before, and said in one sentence.
+MLflow answers most bad requests with status 400 and a long text, but a missing content type, a number of 5,000
+digits or a thousand nested brackets with status 500, and it reads a body of any size. This application refuses bad
+requests to `/invocations` with one sentence.
 
-uvicorn runs this module from the folder of the version that is served, so that its checks are those of the model.
+uvicorn runs this module from the code packaged with the served version, so the checks fit the model.
 """
 
 import json
@@ -20,18 +20,18 @@ from timemachine.tracking.serving import read_request
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# Room for the largest request, all of its characters escaped.
+# The largest valid request fits, even if all of its characters are escaped.
 MAX_BODY_BYTES = 1_000_000
 _CONTENT_TYPE = b"content-type"
 _FORMATS = ("dataframe_records", "dataframe_split")
 
 
 class RefusedError(Exception):
-    """A request that is not answered.
+    """A request that is refused.
 
     Args:
-        status: of HTTP.
-        message: one sentence that says what is wrong.
+        status: HTTP status of the answer.
+        message: the reason in one sentence.
     """
 
     def __init__(self, status: int, message: str) -> None:
@@ -40,10 +40,10 @@ class RefusedError(Exception):
 
 
 class Front:
-    """An ASGI application that refuses bad requests, and hands the others on.
+    """An ASGI application that refuses bad requests and passes the others on.
 
     Args:
-        app: MLflow's.
+        app: MLflow's model server.
     """
 
     def __init__(self, app: "ASGIApp") -> None:
@@ -73,7 +73,7 @@ def check_body(body: bytes) -> None:
     """Check the body of a request.
 
     Raises:
-        RefusedError: it is not JSON, or not a request that the model answers.
+        RefusedError: the body is not JSON or not a valid request.
     """
     try:
         content = json.loads(body)
@@ -82,15 +82,15 @@ def check_body(body: bytes) -> None:
     try:
         rows, params = _parts(content)
         read_request(rows, params)
-    except ValueError as error:
+    except UserError as error:
         raise RefusedError(400, str(error)) from None
 
 
 def _parts(content: Any) -> tuple[list[Mapping[Any, Any]], Mapping[Any, Any]]:
-    """Return the rows and the params of a request in one of the formats for tables.
+    """Return the rows and the params of a request.
 
     Raises:
-        UserError: it is in neither.
+        UserError: the request has neither of the two formats.
     """
     wanted = 'wanted: {"dataframe_records": [{"prefix": "time traveller", "num_preds": 50}]}'
     if not isinstance(content, dict):
@@ -112,7 +112,7 @@ def _parts(content: Any) -> tuple[list[Mapping[Any, Any]], Mapping[Any, Any]]:
 
 
 def _joined(table: Any) -> list[dict[Any, Any]]:
-    """Return the rows of a table whose columns are named apart."""
+    """Return the rows of a request in the format `dataframe_split`."""
     wanted = 'wanted: {"columns": ["prefix", "num_preds"], "data": [["time traveller", 50]]}'
     if not isinstance(table, dict) or set(table) - {"index", "columns", "data"}:
         raise UserError(f"dataframe_split: not a table; {wanted}")
@@ -123,22 +123,22 @@ def _joined(table: Any) -> list[dict[Any, Any]]:
         raise UserError(f"dataframe_split: the columns are not prefix and num_preds; {wanted}")
     if not isinstance(rows, list):
         raise UserError(f"dataframe_split: data is not a list; {wanted}")
-    if len(table.get("index") or rows) != len(rows):  # by which pandas would repeat rows
-        raise UserError("dataframe_split: index is not as long as data")
+    if len(table.get("index") or rows) != len(rows):  # pandas would repeat rows
+        raise UserError("dataframe_split: index and data differ in length")
     if not all(isinstance(row, list) and len(row) == len(columns) for row in rows):
-        raise UserError(f"dataframe_split: a row has not two values; {wanted}")
+        raise UserError(f"dataframe_split: a row does not have two values; {wanted}")
     return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def _checked_headers(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Return the headers of a request, its content type written as MLflow wants it.
+    """Return the headers of a request with the content type in the form that MLflow accepts.
 
     Raises:
-        RefusedError: it has another content type, or none.
+        RefusedError: the content type is absent or not JSON.
     """
     others = [(name, value) for name, value in headers if name != _CONTENT_TYPE]
     given = ", ".join(value.decode("latin-1") for name, value in headers if name == _CONTENT_TYPE)
-    # Types, names and this charset are the same in capitals, and a value may be quoted.
+    # Case does not matter, and the charset may be quoted.
     if not re.fullmatch(r'application/json\s*(;\s*(charset=("utf-8"|utf-8)\s*)?)?', given.strip(), re.IGNORECASE):
         raise RefusedError(415, f"the content type is {given[:60]!r}; wanted: application/json")
     return [*others, (_CONTENT_TYPE, b"application/json")]
@@ -156,7 +156,7 @@ async def _read_body(receive: "Receive") -> bytes:
 
 
 async def _refuse(send: "Send", refusal: RefusedError) -> None:
-    """Answer as MLflow does."""
+    """Send the refusal in the format of MLflow's errors."""
     content = json.dumps({"error_code": "INVALID_PARAMETER_VALUE", "message": str(refusal)}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
     if refusal.status == 413:
@@ -166,9 +166,9 @@ async def _refuse(send: "Send", refusal: RefusedError) -> None:
 
 
 def make_app() -> Front:
-    """Return the server of the MLflow model folder in whose `code/timemachine/tracking/` this file lies."""
+    """Return the application for the MLflow model folder that contains this file."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # MLflow warns of its own type hints
+        warnings.simplefilter("ignore")  # MLflow warns about its own type hints
         from mlflow.pyfunc import load_model, scoring_server
 
     return Front(scoring_server.init(load_model(str(Path(__file__).resolve().parents[3]))))

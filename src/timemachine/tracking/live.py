@@ -1,9 +1,8 @@
-"""Tell MLflow of a training while it runs, without ever standing in its way.
+"""Live logging of a training to MLflow, without slowing the training down.
 
-The training appends what it has to tell to a file in `.timemachine/live/`, its spool. A process of its own,
-`timemachine.tracking.sender`, reads that and sends it. Whatever the store does, the training waits for that
-process only at its end, and not for long; what could not be sent stays in the spool until the next
-`timemachine publish`.
+The training appends lines to a file in `.timemachine/live/`, its spool. Another process,
+`timemachine.tracking.sender`, sends them to MLflow. The training waits for that process only at its end, for at
+most a few seconds. Lines that could not be sent stay in the spool until the next `timemachine publish`.
 
 This module does not import MLflow, which takes seconds.
 """
@@ -27,31 +26,31 @@ from timemachine.tracking.environment import SystemMetrics, training_tags
 if TYPE_CHECKING:
     import torch
 
-# A training shorter than this has nothing to show while it runs; publishing shows it.
+# A shorter training is not logged live, only when it is published.
 _DELAY_S = 3.0
-# How long a training waits, at its end, for what is still to be sent.
+# How long a training waits at its end for lines that are still to be sent.
 _PATIENCE_S = 8.0
 _SECONDS_BETWEEN_SAMPLES = 2.0
 
 
 def training_key(config: Mapping[str, Any]) -> str:
-    """Return the hash of what a training depends on: all of its config but the epoch that came out of it."""
+    """Return the hash of the config of a training, without its result `epoch`."""
     before = {key: value for key, value in config.items() if key != "epoch"}
     return hashlib.sha256(json.dumps(before, sort_keys=True).encode()).hexdigest()
 
 
 def spool_folder(root: Path) -> Path:
-    """Return where the spools lie: in the repository, also for experiments that run in a temporary folder."""
+    """Return the folder of the spools; `root` is the repository even if DVC runs a stage in a temporary folder."""
     return root / ".timemachine/live"
 
 
 def spool_lock(spool: Path) -> FileLock:
-    """Return the lock that a training holds as long as it writes to its spool."""
+    """Return the lock that a training holds while it writes to its spool."""
     return FileLock(spool.with_suffix(".lock"))
 
 
 def training_is_live(root: Path, key: str) -> bool:
-    """Return whether a process of this machine is training what has this key."""
+    """Return whether a training with this key is running on this machine."""
     lock = spool_lock(spool_folder(root) / f"{key}.jsonl")
     if not Path(lock.lock_file).exists():
         return False
@@ -63,15 +62,15 @@ def training_is_live(root: Path, key: str) -> bool:
 
 
 class Live:
-    """The run of one training in MLflow, while it grows; a context manager that raises nothing of its own.
+    """A context manager that logs one training to MLflow while it runs. Its own errors are printed as warnings.
 
-    Two trainings of the same model at the same time are told of once: the second finds the spool taken.
+    If the same model is trained twice at the same time, only the first training is logged.
 
     Args:
         root: the repository root.
         experiment: name of the MLflow experiment.
-        config: what will be `config.json`, as far as it is known before the training.
-        device: what the training runs on.
+        config: the content of `config.json` as far as it is known before the training.
+        device: device of the training.
     """
 
     def __init__(self, root: Path, experiment: str, config: Mapping[str, Any], device: "torch.device") -> None:
@@ -104,7 +103,7 @@ class Live:
         return self
 
     def update(self, row: Mapping[str, float]) -> None:
-        """Tell what an epoch brought: a row of `history.csv`, and more if there is more."""
+        """Log the metrics of an epoch: a row of `history.csv`, possibly with further columns."""
         named = {f"training/{name}": value for name, value in row.items() if name != "epoch"}
         now = time.monotonic()
         if self._file and now - self._last_sample_s >= _SECONDS_BETWEEN_SAMPLES:
@@ -138,10 +137,10 @@ class Live:
     def _start_sender(self) -> None:
         command = [sys.executable, "-m", "timemachine.tracking.sender", str(self._root), str(self._spool)]
         pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
-        # The process tries again by itself, as long as the training goes on.
+        # The sender tries again as long as the training runs.
         patience = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
         try:
-            # In a session of its own, so that Ctrl-C ends the training alone; it ends with its standard input.
+            # In a session of its own, so that Ctrl-C does not end it; it ends when its standard input is closed.
             self._sender = subprocess.Popen(  # noqa: S603 - our own module, no shell
                 command,
                 env=os.environ | patience,
@@ -162,10 +161,10 @@ class Live:
             said = sender.communicate()[0] or f"MLflow did not answer within {_PATIENCE_S:g} s"
         if sender.returncode:
             reason = (said.splitlines() or ["the process that sends to MLflow failed"])[-1]
-            self._warn(f"{reason}; what was not sent waits in {self._spool} for `timemachine publish`")
+            self._warn(f"{reason}; unsent lines are in {self._spool}, `timemachine publish` sends them")
 
     def _give_up(self, error: OSError) -> None:
-        self._warn(f"MLflow will not see it grow: {error}")
+        self._warn(f"live logging to MLflow is disabled: {error}")
         self._file = None
 
     def _warn(self, text: str) -> None:

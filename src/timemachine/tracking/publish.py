@@ -1,9 +1,9 @@
-"""Fill MLflow from the files that the pipeline wrote.
+"""Log the files of the pipeline to MLflow.
 
-One run per trained model below one parent run per pipeline state, and each language model a version in the
-registry. Runs are found again by a key made from the content they show, so publishing the same state again adds
-nothing, and publishing into an empty store brings everything back. What a training has told of itself while it
-went on becomes the run of its model.
+There is one parent run for each state of the pipeline, with a child run for each trained model. Each language
+model is also a version of the registered model. Runs are found by a hash of their content, so publishing is
+idempotent, and publishing into an empty store restores everything. A run that was logged live by a training
+becomes the run of its model.
 """
 
 import hashlib
@@ -27,20 +27,20 @@ from timemachine.tracking.runs import TRAINING, RunContent, adopt_live_run, fill
 from timemachine.tracking.sender import send_waiting
 from timemachine.tracking.store import ConflictError, Store, open_store
 
-# Machines that publish the same at the same time get into each other's way once, or twice.
+# Machines that publish the same state at the same time may conflict once or twice.
 _TRIES = 4
 
 
-def publish(params: Params, root: Path, data: Path) -> dict[str, Any]:
-    """Publish the state of the pipeline and return its receipt: the keys of its runs.
+def publish_state(params: Params, root: Path, data: Path) -> dict[str, Any]:
+    """Publish the state of the pipeline and return the keys of its runs.
 
     Args:
         params: all parameters.
-        root: the repository root, where the default store lies.
-        data: the folder `data`, with `models`, `generated` and `reports`.
+        root: the repository root, which contains the default store.
+        data: the folder `data` with `models`, `generated` and `reports`.
 
     Raises:
-        UserError: a file of the pipeline is absent, damaged or of other params, or the store cannot be reached.
+        UserError: a file is absent, damaged or made with other params, or the store cannot be reached.
     """
     models = [*_ar_runs(params, data), *_rnn_runs(params, data)]
     state = _state_run(params, data, models)
@@ -73,7 +73,7 @@ def _add_what_is_missing(
 
 
 def _publish_model(store: Store, root: Path, model: RunContent, parent_id: str, data: Path) -> str:
-    """Return the id of a model's run, which has everything, a language model packaged."""
+    """Log the run of a model, with the MLflow model folder if it is a language model, and return its ID."""
     adopt_live_run(store, root, model)
     run_id, finished = find_or_create(store, model, {"mlflow.parentRunId": parent_id})
     if not finished:
@@ -89,9 +89,9 @@ def _publish_model(store: Store, root: Path, model: RunContent, parent_id: str, 
 def _name_challenger(
     store: Store, params: Params, models: Sequence[RunContent], versions: Mapping[str, Version]
 ) -> None:
-    """Move the alias `challenger` to the model of this state that is best on the validation part.
+    """Move the alias `challenger` to the recurrent model with the best score on the validation part.
 
-    All recurrent models of the corpus that `compare_models` names compete; the test part chooses nothing.
+    Models of the corpus `compare_models.corpus` are considered. The test part is not used.
     """
 
     def val_bits(model: RunContent) -> float:
@@ -136,24 +136,24 @@ def _model_run(
     shown: Sequence[Path],
     artifacts: Sequence[tuple[str, Path]],
 ) -> RunContent:
-    """Return the run of one model: its config, curves, scores, checkpoint, figure and text.
+    """Return the content of the run of a model: config, curves, scores, checkpoint, figure and generated text.
 
     Args:
         family: `ar` or `rnn`.
-        name: of the recipe.
-        recipe: as params.yaml has it.
+        name: name of the recipe.
+        recipe: the recipe in params.yaml.
         data: the folder `data`.
-        scores: of the model in its report, if it is there.
-        shown: files whose content makes it another run. A figure is not among them: it shows what they say.
-        artifacts: what goes into the run, besides the packaged model.
+        scores: scores of the model; None if its report does not have it.
+        shown: files that are part of the key of the run. Figures are not: they are drawn from these files.
+        artifacts: artifacts of the run, without the MLflow model folder.
 
     Raises:
-        UserError: the model was not trained by this recipe, or is not in the report.
+        UserError: the model was not trained with this recipe, or is not in the report.
     """
     folder = data / "models" / family / name
     config = read_mapping(folder / "config.json")
     if scores is None or any(config.get(key) != value for key, value in recipe.model_dump().items()):
-        raise UserError(f"{folder}: not what params.yaml describes now; run `dvc repro` first")
+        raise UserError(f"{folder}: not trained with the present params.yaml; run `dvc repro` first")
     for _, path in artifacts:
         _hash(path)
     machine = read_mapping(folder / "environment.json")
@@ -178,10 +178,11 @@ def _model_run(
 
 
 def _state_run(params: Params, data: Path, models: Sequence[RunContent]) -> RunContent:
-    """Return the parent run: all params, all metrics, all reports and figures, commit and data hash."""
+    """Return the content of the parent run: all params, metrics, reports, figures, the commit, the data hash."""
     files = sorted(path for path in (data / "reports").rglob("*") if path.is_file())
     flat = _flatten(params.model_dump())
-    reports = {path.stem: read_mapping(path) for path in files if path.suffix == ".json"}
+    # The summary repeats numbers of the other reports.
+    reports = {p.stem: read_mapping(p) for p in files if p.suffix == ".json" and p.stem != "summary"}
     relative = {str(path.relative_to(data)): _hash(path) for path in files}
     key = _key_of([flat, relative, [model.key for model in models]])
     tags = {
@@ -197,7 +198,7 @@ def _state_run(params: Params, data: Path, models: Sequence[RunContent]) -> RunC
 
 
 def _point_to(store: Store, parent_id: str, run_ids: Mapping[str, str]) -> None:
-    """Let a parent name the runs of all its models, those too that an older parent made."""
+    """Link the runs of all models from their parent, also runs that an earlier parent created."""
     page = f"#/experiments/{store.experiment_id}/runs"
     links = [f"- [{path}]({page}/{run_id})" for path, run_id in run_ids.items()]
     wanted = {f"timemachine.run.{path}": run_id for path, run_id in run_ids.items()}
@@ -209,7 +210,7 @@ def _point_to(store: Store, parent_id: str, run_ids: Mapping[str, str]) -> None:
 
 
 def _curves(history: Sequence[Mapping[str, float]]) -> Iterator[tuple[str, float, int]]:
-    """Yield every column of a history as a curve over epochs."""
+    """Yield the points of each column of a history, with the epoch as step."""
     for row in history:
         for column, value in row.items():
             if column != "epoch":
@@ -217,14 +218,14 @@ def _curves(history: Sequence[Mapping[str, float]]) -> Iterator[tuple[str, float
 
 
 def _scalars(content: Mapping[str, Any], separator: str = ".") -> Iterator[tuple[str, float, int]]:
-    """Yield the numbers of a report under the names of their keys."""
+    """Yield the numbers in a report, named by their keys."""
     for key, value in _flatten(content, separator).items():
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             yield key, float(value), 0
 
 
 def _flatten(content: Mapping[str, Any], separator: str = ".", prefix: str = "") -> dict[str, Any]:
-    """Return nested mappings as one, keys joined by the separator; lists stay whole."""
+    """Return nested mappings as one mapping with joined keys; lists are values."""
     flat: dict[str, Any] = {}
     for key, value in content.items():
         if isinstance(value, Mapping):
@@ -238,7 +239,7 @@ def _hash(path: Path) -> str:
     try:
         return sha256_of(path)
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; `dvc repro` makes it") from None
+        raise UserError(f"{path}: no such file; run `dvc repro`") from None
 
 
 def _key_of(content: Any) -> str:

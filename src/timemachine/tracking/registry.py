@@ -1,8 +1,8 @@
-"""The model registry: language models as versions of one registered model, and aliases that name some of them.
+"""The model registry: language models as versions of one registered model, and the aliases of versions.
 
-A version is an MLflow model folder: a checkpoint, and around it a pyfunc whose code lies in the folder too.
-Nothing in it is pickled. Aliases say which version is what: `champion` is served, `challenger` is the newest
-best model of a pipeline state, `previous` was champion before. Every move of an alias is recorded, in tags.
+A version is an MLflow model folder: a checkpoint and a pyfunc model with its code; nothing is pickled. The alias
+`champion` names the version that is served, `challenger` the best model of the last published state, and
+`previous` the champion before the present one. Each move of an alias is recorded in tags of the version.
 """
 
 import json
@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Any
 
 import timemachine
 from timemachine.base.errors import UserError
@@ -43,9 +42,9 @@ class Version:
     """A version of the registered model.
 
     Attributes:
-        number: what MLflow calls its version.
-        run_id: of the run that trained it.
-        name: of its recipe.
+        number: version number in MLflow.
+        run_id: ID of the run of its training.
+        name: name of its recipe.
     """
 
     number: str
@@ -56,26 +55,25 @@ class Version:
 def package(checkpoint: Path, out: Path) -> None:
     """Write the MLflow model folder around a checkpoint.
 
-    The folder brings the code of this library as it is now, so that it goes on working when the library changes.
-    The code is named by a loader module rather than executed from a file by MLflow: packaging then runs nothing
-    and writes nothing but copies and a description.
+    The folder contains the present code of this package, so that the version works after the package has changed.
+    The model is given by a loader module and not by a script, so that MLflow runs no code to package it.
 
     Args:
         checkpoint: folder with `config.json`, `model.safetensors`, `vocabulary.json` and `history.csv`.
-        out: the folder to write, absent or empty.
+        out: folder to write; absent or empty.
 
     Raises:
         UserError: a file of the checkpoint is absent.
     """
     for name in LANGUAGE_MODEL:
         if not (checkpoint / name).is_file():
-            raise UserError(f"{checkpoint / name}: no such file; `dvc repro` makes it")
+            raise UserError(f"{checkpoint / name}: no such file; run `dvc repro`")
     with tempfile.TemporaryDirectory() as temporary, _silent():
         staged = Path(temporary) / Path(PACKAGED).name
         staged.mkdir()
         for name in LANGUAGE_MODEL:
             (staged / name).symlink_to((checkpoint / name).resolve())
-        # Here, because they take seconds, and most publications package nothing.
+        # Imported here because they take seconds and most publications package nothing.
         import mlflow.pyfunc
 
         from timemachine.tracking import serving
@@ -93,7 +91,7 @@ def package(checkpoint: Path, out: Path) -> None:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Keep MLflow from telling what it does, and from warning of its own type hints when it is imported."""
+    """Suppress MLflow's log messages, and the warnings about its own type hints at import."""
     logger = logging.getLogger("mlflow")
     before = logger.level
     logger.setLevel(logging.ERROR)
@@ -106,15 +104,15 @@ def _silent() -> Iterator[None]:
 
 
 def ensure_version(store: Store, run_id: str, name: str) -> Version:
-    """Return the version of a run that has the artifact folder `model`, made if there is none.
+    """Return the version of a run with the artifact folder `model`; it is created if absent.
 
     Args:
         store: an open store.
-        run_id: of the run.
-        name: of the recipe.
+        run_id: ID of the run.
+        name: name of the recipe.
 
     Raises:
-        mlflow.exceptions.MlflowException: the store refuses.
+        mlflow.exceptions.MlflowException: the store refused the request.
     """
     client = store.client
     if (found := _of_run(store, run_id)) is not None:
@@ -128,7 +126,7 @@ def ensure_version(store: Store, run_id: str, name: str) -> Version:
     made = client.create_model_version(
         MODEL_NAME, source, run_id, tags={_RECIPE: name}, description=name, await_creation_for=0
     )
-    # On a server another machine may have made one at the same time: all keep the oldest.
+    # Another machine may have created one at the same time; all machines keep the oldest.
     kept = _of_run(store, run_id) or _version(made)
     if kept.number != str(made.version):
         client.delete_model_version(MODEL_NAME, made.version)
@@ -136,7 +134,7 @@ def ensure_version(store: Store, run_id: str, name: str) -> Version:
 
 
 def aliased(store: Store, alias: str) -> Version | None:
-    """Return the version that an alias names; None where there is none, or no registered model yet."""
+    """Return the version that an alias names; None if there is no such alias or no registered model."""
     try:
         aliases = store.client.get_registered_model(MODEL_NAME).aliases
     except MlflowException as error:
@@ -147,14 +145,14 @@ def aliased(store: Store, alias: str) -> Version | None:
 
 
 def move_alias(store: Store, alias: str, to: Version, *, reason: str, scores: Mapping[str, float | None]) -> None:
-    """Let an alias name a version, and record that on the version; nothing if it names it already.
+    """Move an alias to a version and record the move on that version; nothing happens if it is there already.
 
     Args:
         store: an open store.
-        alias: which.
-        to: the version that it names from now on.
-        reason: why.
-        scores: what was compared, by name.
+        alias: the alias.
+        to: the version.
+        reason: reason of the move, for the record.
+        scores: scores that were compared, for the record.
     """
     before = aliased(store, alias)
     if before == to:
@@ -164,23 +162,12 @@ def move_alias(store: Store, alias: str, to: Version, *, reason: str, scores: Ma
 
 
 def remove_alias(store: Store, alias: str, *, reason: str) -> None:
-    """Take an alias away, and record that on the version that it named; nothing if there is no such alias."""
+    """Remove an alias, if it exists, and record that on the version that it named."""
     before = aliased(store, alias)
     if before is None:
         return
     _record(store, before, alias, before, None, reason, {})
     store.client.delete_registered_model_alias(MODEL_NAME, alias)
-
-
-def moves(store: Store, version: Version) -> list[dict[str, Any]]:
-    """Return the recorded moves of aliases onto a version, or off it, oldest first.
-
-    Each has `alias`, `when` (UTC, ISO 8601), `who`, `from` and `to` (numbers of versions or None), `scores` and
-    `reason`. It is recorded before the alias moves, so that no move goes unrecorded; a process that is killed
-    in between leaves a move that did not happen, and makes it, with a record, when it is run again.
-    """
-    tags = version_tags(store, version)
-    return [json.loads(tags[key]) for key in sorted(tags) if key.startswith(_MOVE)]
 
 
 def tag_version(store: Store, version: Version, key: str, value: str) -> None:
@@ -193,13 +180,13 @@ def version_tags(store: Store, version: Version) -> dict[str, str]:
     return dict(store.client.get_model_version(MODEL_NAME, version.number).tags)
 
 
-def fetch(store: Store, version: Version, into: Path) -> Path:
-    """Return the checkpoint folder of a version, copied into a folder on this machine."""
+def fetch_checkpoint(store: Store, version: Version, into: Path) -> Path:
+    """Download the checkpoint of a version into a folder and return its path."""
     return _download(store, version, f"{MODEL_FOLDER}/{PACKAGED}", into)
 
 
 def fetch_model(store: Store, version: Version, into: Path) -> Path:
-    """Return the MLflow model folder of a version, copied into a folder on this machine."""
+    """Download the MLflow model folder of a version into a folder and return its path."""
     return _download(store, version, MODEL_FOLDER, into)
 
 
@@ -227,6 +214,11 @@ def _record(
     reason: str,
     scores: Mapping[str, float | None],
 ) -> None:
+    """Write a tag with the move of an alias.
+
+    It is written before the alias moves. A process that is killed in between leaves a record without a move; the
+    next run moves the alias and records it again.
+    """
     now = datetime.now(UTC)
     move = {
         "alias": alias,
@@ -234,7 +226,7 @@ def _record(
         "who": user(),
         "from": before.number if before else None,
         "to": after.number if after else None,
-        # JSON has no NaN, which is what a spoilt model scores.
+        # JSON has no NaN, the score of a model that diverged.
         "scores": {key: x if x is None or math.isfinite(x) else None for key, x in scores.items()},
         "reason": reason,
     }

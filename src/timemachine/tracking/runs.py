@@ -1,4 +1,4 @@
-"""Runs in MLflow that are found again by what they show, and get only what they lack."""
+"""MLflow runs that are found by a hash of their content, and get only the values that they lack."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,22 +15,22 @@ from timemachine.tracking.store import Store
 T = TypeVar("T")
 
 KEY, TRAINING = "timemachine.key", "timemachine.training"
-# The most that MLflow takes in one request.
+# MLflow's limits for one request.
 _MOST_PARAMS, _MOST_METRICS = 100, 1000
 
 
 @dataclass(frozen=True)
 class RunContent:
-    """What one MLflow run shows.
+    """The content of one MLflow run.
 
     Attributes:
-        path: family and name of a model, `pipeline` for a state.
-        name: shown in MLflow.
-        key: hash of what the run shows; equal content has one run.
-        params: logged once.
-        metrics: (name, value, step), each once.
-        artifacts: folder in the run, and the file or folder whose content goes there.
-        tags: anything else.
+        path: `family/name` of a model, `pipeline` for a state of the pipeline.
+        name: name of the run in MLflow.
+        key: hash of the content; there is one run for each key.
+        params: params of the run.
+        metrics: (name, value, step) of each point.
+        artifacts: pairs of a folder in the run and the file or folder that is logged there.
+        tags: further tags.
     """
 
     path: str
@@ -42,48 +42,48 @@ class RunContent:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
-def find(store: Store, tag: str, value: str) -> list[Run]:
-    """Return the runs of the experiment that have a tag, the oldest first."""
+def find_runs(store: Store, tag: str, value: str) -> list[Run]:
+    """Return the runs of the experiment whose tag has this value, the oldest first."""
     order = ["attributes.start_time ASC", "attributes.run_id ASC"]
     found: list[Run] = store.client.search_runs([store.experiment_id], f"tags.`{tag}` = '{value}'", order_by=order)
     return found
 
 
 def find_or_create(store: Store, content: RunContent, tags: Mapping[str, str]) -> tuple[str, bool]:
-    """Return the id of the run with the content's key, and whether it has everything."""
-    found = find(store, KEY, content.key)
+    """Return the ID of the run with the key of the content, created if absent, and whether it is complete."""
+    found = find_runs(store, KEY, content.key)
     if not found:
         tags = {KEY: content.key, **content.tags, **tags}
         store.client.create_run(store.experiment_id, run_name=content.name, tags=tags)
-        found = find(store, KEY, content.key)
-    # Other machines may have done the same at the same time; all of them keep the oldest.
+        found = find_runs(store, KEY, content.key)
+    # Another machine may have created one at the same time; all machines keep the oldest.
     for run in found[1:]:
         store.client.delete_run(run.info.run_id)
     return found[0].info.run_id, found[0].info.status == "FINISHED"
 
 
 def adopt_live_run(store: Store, root: Path, content: RunContent) -> None:
-    """Give the content's key to the run that a training has told of while it went on, if there is one.
+    """Give the key of the content to the run that was logged live by its training, if there is one.
 
-    What such a run shows must be what the training wrote in the end. Other runs of the same training, which
-    was cut off and begun again or restored from DVC's cache after all, make way.
+    The points of that run must be among those of the content. Other live runs of the same training are deleted:
+    it was interrupted and started again, or its results were restored from DVC's cache.
     """
     key = training_key(content.params)
     if training_is_live(root, key):
         return
-    free = [run for run in find(store, TRAINING, key) if KEY not in run.data.tags]
-    taken = bool(free and find(store, KEY, content.key))
+    free = [run for run in find_runs(store, TRAINING, key) if KEY not in run.data.tags]
+    taken = bool(free and find_runs(store, KEY, content.key))
     for run in free:
         if not taken and _agrees(store, run, content):
             store.client.set_tag(run.info.run_id, KEY, content.key)
-            store.client.update_run(run.info.run_id, status="RUNNING")  # until it has the rest
+            store.client.update_run(run.info.run_id, status="RUNNING")  # until it is complete
             taken = True
         else:
             store.client.delete_run(run.info.run_id)
 
 
 def _agrees(store: Store, run: Run, content: RunContent) -> bool:
-    """Return whether all points of a run's curves are points of the content."""
+    """Return whether all points of a run are points of the content."""
     wanted = {(key, step): value for key, value, step in content.metrics}
     keys = {key for key, _ in wanted} & set(run.data.metrics)
     return all(
@@ -94,7 +94,7 @@ def _agrees(store: Store, run: Run, content: RunContent) -> bool:
 
 
 def fill(store: Store, run_id: str, content: RunContent) -> None:
-    """Log what a run lacks, and finish it; a run that was cut off half-way is filled up, not doubled."""
+    """Log the params, points, tags and artifacts that a run lacks, and finish it."""
     run = store.client.get_run(run_id)
     lacking = {key: str(value) for key, value in content.params.items() if key not in run.data.params}
     for chunk in _chunks([Param(key, value) for key, value in lacking.items()], _MOST_PARAMS):
@@ -104,7 +104,7 @@ def fill(store: Store, run_id: str, content: RunContent) -> None:
         for key in {key for key, _, _ in content.metrics} & set(run.data.metrics)
         for point in store.client.get_metric_history(run_id, key)
     }
-    # One time stamp for all: a point that two processes log at once is then one point.
+    # The same time for all points, so that a point that two processes log at once is stored once.
     points = [
         Metric(key, value, run.info.start_time, step)
         for key, value, step in content.metrics
@@ -122,15 +122,15 @@ def fill(store: Store, run_id: str, content: RunContent) -> None:
 
 
 def log_points(store: Store, run_id: str, points: Sequence[Metric]) -> None:
-    """Log points of curves, as many in one request as MLflow takes."""
+    """Log points in as few requests as MLflow allows."""
     for chunk in _chunks(points, _MOST_METRICS):
         store.client.log_batch(run_id, metrics=chunk)
 
 
 def log_dataset(store: Store, run_id: str, config: Mapping[str, Any]) -> None:
-    """Name the data that a training read as an MLflow input."""
+    """Log the data of a training as an MLflow input."""
     name = f"text/{config['corpus']}" if config["family"] == "rnn" else "series"
-    digest = config["data_sha256"][:32]  # MLflow takes 36 characters
+    digest = config["data_sha256"][:32]  # MLflow allows 36 characters
     dataset = Dataset(name, digest, "local", json.dumps({"uri": f"data/{name}"}))
     tag = InputTag("mlflow.data.context", "training")
     store.client.log_inputs(run_id, [DatasetInput(dataset, [tag])])

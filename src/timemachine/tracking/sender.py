@@ -1,6 +1,7 @@
-"""Send to MLflow what a training tells of itself, while it goes on or afterwards.
+"""Send the spool of a training to MLflow, while the training runs or afterwards.
 
-Run by `timemachine.tracking.live`: python -m timemachine.tracking.sender ROOT SPOOL; ends with its standard input.
+`timemachine.tracking.live` starts it as `python -m timemachine.tracking.sender ROOT SPOOL`. It ends when its
+standard input is closed.
 """
 
 import json
@@ -17,14 +18,14 @@ from mlflow.entities import Metric, Param
 
 from timemachine.base.errors import UserError
 from timemachine.tracking.live import spool_folder, spool_lock, training_key
-from timemachine.tracking.runs import KEY, TRAINING, find, log_dataset, log_points
+from timemachine.tracking.runs import KEY, TRAINING, find_runs, log_dataset, log_points
 from timemachine.tracking.store import Store, open_store
 
 _SECONDS_BETWEEN_BATCHES = 2.0
 
 
 class Sender:
-    """Sends one spool, once or again and again: what MLflow has already is not sent twice.
+    """Reads and sends one spool. Epochs that MLflow has already are not sent again.
 
     Args:
         spool: the file that `timemachine.tracking.live.Live` writes.
@@ -40,14 +41,14 @@ class Sender:
         self.end: dict[str, Any] | None = None
 
     def read(self) -> None:
-        """Take in the lines that were written since the last time.
+        """Read the lines that were written since the last call.
 
         Raises:
             UserError: the spool is damaged.
         """
         for line in self._new_lines():
             if not isinstance(line, dict):
-                raise UserError(f"{self.spool}: not what a training writes")
+                raise UserError(f"{self.spool}: damaged")
             if not self._head:
                 self._head = line
             elif "end" in line:
@@ -62,15 +63,18 @@ class Sender:
                 if not line.endswith(b"\n"):
                     return  # still being written
                 self._offset += len(line)
-                yield json.loads(line)
+                try:
+                    yield json.loads(line)
+                except ValueError as error:
+                    raise UserError(f"{self.spool}: damaged ({error})") from None
 
     @property
     def experiment(self) -> str:
-        """The MLflow experiment that the spool is meant for."""
+        """Name of the MLflow experiment of the training."""
         return str(self._head.get("experiment", ""))
 
     def send(self, store: Store) -> None:
-        """Send what waits; the run is found by what the training depends on, or made."""
+        """Send the lines that were read to the run of the training, which is created if absent."""
         if not self._run_id:
             self._run_id, self._steps = _open_run(store, self._head)
         lines = [line for line in self._waiting if line["step"] not in self._steps]
@@ -83,7 +87,7 @@ class Sender:
         self._waiting.clear()
 
     def finish(self, store: Store) -> None:
-        """Say how the training ended: a spool without an end is one of a process that was killed."""
+        """Set the final status of the run; without an end in the spool the training was killed."""
         end = self.end or {"end": "KILLED", "reason": "", "ms": None}
         if end["reason"]:
             store.client.set_tag(self._run_id, "timemachine.reason", end["reason"])
@@ -91,10 +95,10 @@ class Sender:
 
 
 def _open_run(store: Store, head: Mapping[str, Any]) -> tuple[str, set[int]]:
-    """Return the id of the run of a training, and the epochs it has."""
+    """Return the ID of the run of a training, and the epochs that it has already."""
     config = head["config"]
     key = training_key(config)
-    for run in find(store, TRAINING, key):
+    for run in find_runs(store, TRAINING, key):
         if KEY not in run.data.tags and run.info.status != "FAILED":
             store.client.update_run(run.info.run_id, status="RUNNING")
             curve = next((name for name in run.data.metrics if name.startswith("training/")), None)
@@ -110,7 +114,7 @@ def _open_run(store: Store, head: Mapping[str, Any]) -> tuple[str, set[int]]:
 
 
 def send_waiting(store: Store, root: Path, experiment: str) -> None:
-    """Send the spools of trainings that are over, and remove them with their locks."""
+    """Send the spools of trainings that have ended, and remove the spools and their locks."""
     folder = spool_folder(root)
     for name in sorted({path.stem for path in [*folder.glob("*.jsonl"), *folder.glob("*.lock")]}):
         spool = folder / f"{name}.jsonl"
@@ -122,24 +126,24 @@ def send_waiting(store: Store, root: Path, experiment: str) -> None:
 
 
 def _send_all(store: Store, spool: Path, experiment: str) -> bool:
-    """Send a whole spool and return whether it is of no more use; one that is damaged or gone is of none."""
+    """Send a whole spool; return whether it can be removed, which is true also if it is damaged or absent."""
     sender = Sender(spool)
     try:
         sender.read()
-    except (FileNotFoundError, ValueError):
-        return True  # publishing shows the training from its files
+    except (FileNotFoundError, UserError):
+        return True  # publishing logs the training from its files
     if sender.experiment not in ("", experiment):
         return False
     try:
         sender.send(store)
         sender.finish(store)
     except (LookupError, TypeError, AttributeError):
-        pass  # JSON, but not what a training writes
+        pass  # JSON with other keys than a training writes
     return True
 
 
 def main(root: Path, spool: Path) -> None:
-    """Send a spool as it grows, until standard input ends."""
+    """Send a spool while it grows, until standard input is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sender = Sender(spool)
     over, failed = False, False
@@ -152,7 +156,7 @@ def main(root: Path, spool: Path) -> None:
                 if over:
                     sender.finish(store)
             failed = False
-        except ValueError as error:
+        except UserError as error:
             failed = True
             print(" ".join(str(error).split()), flush=True)
     if failed:

@@ -1,4 +1,4 @@
-"""Start MLflow's model server with a version of the registry, or take a version's checkpoint from there."""
+"""Serve a version of the registered model with MLflow's model server, or load it in this process."""
 
 import json
 import os
@@ -13,73 +13,74 @@ from typing import TYPE_CHECKING, NoReturn
 
 from timemachine.base.errors import UserError
 from timemachine.pipeline.paths import ALIASES, trained_recipes
-from timemachine.tracking.address import sqlite_file, tracking_uri, without_password
-from timemachine.tracking.registry import MODEL_NAME, Version, aliased, fetch, fetch_model
+from timemachine.tracking.address import hide_secrets, sqlite_file, tracking_uri
+from timemachine.tracking.registry import MODEL_NAME, Version, aliased, fetch_checkpoint, fetch_model
 from timemachine.tracking.store import Store, open_store
 
 if TYPE_CHECKING:
-    from timemachine.language.models.trained import (
-        LanguageModel,  # imports torch, which to serve does not need here
-    )
+    from timemachine.language.models.trained import LanguageModel  # imports torch, which serving does not need
 
 HOST = "127.0.0.1"
 
 
 @contextmanager
 def _named(root: Path, experiment: str, alias: str, instead: str = "") -> Iterator[tuple[Store, Version]]:
-    """Yield the store, and the version that an alias names in it, else an error that says what to do."""
+    """Yield the open store and the version of an alias.
+
+    Raises:
+        UserError: there is no such version; the message ends with `instead`.
+    """
     uri = tracking_uri(root)
-    where = f"{MODEL_NAME} in {without_password(uri)}"
-    nothing = ValueError(f"{where} has no {alias}; `timemachine retrain` makes one{instead}")
-    # Looking for a version makes no store.
+    where = f"{MODEL_NAME} in {hide_secrets(uri)}"
+    absent = UserError(f"{where} has no {alias}; run `timemachine retrain`{instead}")
     if (database := sqlite_file(uri)) and not database.exists():
-        raise nothing
+        raise absent
     with open_store(root, experiment, alone=False, create=False) as store:
         version = aliased(store, alias)
         if version is None:
-            raise nothing
+            raise absent
         yield store, version
 
 
 def load_alias(root: Path, experiment: str, alias: str) -> "LanguageModel":
-    """Return the version that an alias names, read by the code of this library as it is now.
+    """Return the version that an alias names, loaded with the present code.
 
     Args:
-        root: the repository root, where the default store lies.
+        root: the repository root, which contains the default store.
         experiment: name of the MLflow experiment.
         alias: for example `champion`.
 
     Raises:
-        UserError: there is no such version, this code cannot read it, or the store cannot be reached.
+        UserError: there is no such version, the present code cannot read it, or the store cannot be reached.
     """
     from timemachine.language.models.trained import LanguageModel
 
-    recipes = ", ".join(trained_recipes(root / "data/models/rnn")) or "`dvc repro` trains them"
-    instead = f"; `generate --model` takes recipes too: {recipes}"
+    recipes = ", ".join(trained_recipes(root / "data/models/rnn")) or "none; run `dvc repro`"
+    instead = f", or give a recipe to `generate --model`: {recipes}"
     with tempfile.TemporaryDirectory() as folder:
         with _named(root, experiment, alias, instead) as (store, version):
-            checkpoint = fetch(store, version, Path(folder))
+            checkpoint = fetch_checkpoint(store, version, Path(folder))
         try:
             return LanguageModel.load(checkpoint)
-        except ValueError as error:
-            # The folder is gone when somebody reads of it.
+        except UserError as error:
+            # The path of the temporary folder is of no use in the message.
             cause = str(error).replace(f"{checkpoint}/", "")
             raise UserError(
-                f"{alias}, version {version.number}: {cause}. This code cannot read it: name a recipe "
-                f"({recipes}), or ask `timemachine serve`, which runs the code that the version brings"
+                f"{alias}, version {version.number}: {cause}. The present code cannot read this version: use a "
+                f"recipe ({recipes}), or `timemachine serve`, which runs the code packaged with the version"
             ) from error
 
 
-def serve(root: Path, experiment: str, alias: str, port: int) -> NoReturn:
-    """Become MLflow's model server, with the version that an alias names, on this machine only.
+def serve_version(root: Path, experiment: str, alias: str, port: int) -> NoReturn:
+    """Replace this process by MLflow's model server for the version that an alias names.
 
-    The server runs the code that the version brings, in this environment, and needs the store no more.
+    The server runs the code packaged with the version, in this environment. It does not use the store.
 
     Args:
-        root: the repository root, where the default store lies.
+        root: the repository root, which contains the default store.
         experiment: name of the MLflow experiment.
         alias: for example `champion`.
-        port: of 127.0.0.1.
+        port: port of 127.0.0.1.
 
     Raises:
         UserError: there is no such version, the store cannot be reached, or the port is taken.
@@ -94,15 +95,15 @@ def serve(root: Path, experiment: str, alias: str, port: int) -> NoReturn:
     print(f"curl {url} -H 'Content-Type: application/json' -d '{body}'", flush=True)
     command = [sys.executable, "-m", "uvicorn", "--app-dir", str(folder / "code"), "--factory"]
     command += ["--host", HOST, "--port", str(port), "timemachine.tracking.front:make_app"]
-    # A step of a small network is too little work for two threads, which wait for each other.
+    # One thread: a step of a small network is too little work to share.
     environment = {"OMP_NUM_THREADS": "1"} | os.environ
-    # It has no need of the store, nor of its password.
+    # The server does not need the store and its password.
     environment = {key: value for key, value in environment.items() if not key.startswith("MLFLOW_TRACKING_")}
-    os.execve(sys.executable, command, environment)  # noqa: S606 - uvicorn, and no shell is meant
+    os.execve(sys.executable, command, environment)  # noqa: S606 - uvicorn, no shell
 
 
 def _kept(store: Store, version: Version, served: Path) -> Path:
-    """Return the model folder of a version below `served`; what is there already is not fetched again."""
+    """Return the model folder of a version below `served`; it is downloaded if absent."""
     folder = served / version.run_id
     if not folder.is_dir():
         served.mkdir(parents=True, exist_ok=True)
@@ -111,13 +112,13 @@ def _kept(store: Store, version: Version, served: Path) -> Path:
             try:
                 fetched.rename(folder)
             except OSError:
-                if not folder.is_dir():  # else another process was faster
+                if not folder.is_dir():  # else another process fetched it at the same time
                     raise
     return folder
 
 
 def _prune(store: Store, served: Path) -> None:
-    """Remove the model folders of versions that no alias names any more; hidden ones are being fetched."""
+    """Remove the model folders of versions without an alias; hidden folders are still being downloaded."""
     named = (aliased(store, alias) for alias in ALIASES)
     kept = {version.run_id for version in named if version}
     for folder in served.iterdir():

@@ -1,11 +1,11 @@
-"""The code of a registered model: what MLflow loads and asks, also in its model server.
+"""The MLflow model of a language model: it checks requests and generates text.
 
-A request has rows of two columns, `prefix` (text) and `num_preds` (a whole number), and the inference params
-`temperature`, `top_k`, `top_p` and `seed`, which hold for all its rows. The rows are written as one batch. The
-answer has one row each, whose `text` is the prefix as it was read and what the model wrote after it.
+A request has rows with the columns `prefix` (text) and `num_preds` (a whole number), and the inference params
+`temperature`, `top_k`, `top_p` and `seed`, which apply to all rows. All rows are generated in one batch. The
+answer has a column `text` with the cleaned prefix and its continuation for each row.
 
-A prefix is cleaned as the training text was: lower case, and every run of other than letters A-Z is one space; a
-letter or word that the vocabulary lacks is read as `<unk>`.
+A prefix is cleaned as the training text: lower case, one space for each run of characters other than A-Z. A token
+that the vocabulary does not have is read as `<unk>`.
 """
 
 import math
@@ -26,14 +26,14 @@ from timemachine.language.generation.continuation import clean_prefix, sampling_
 from timemachine.language.generation.decoding import Sampling
 from timemachine.language.models.trained import LanguageModel
 
-# What one request may ask for. The last bounds its work, and its memory, which grow with rows × characters.
+# Limits of a request. Time and memory grow with rows × characters, which MAX_CHARACTERS limits.
 MAX_ROWS = 64
 MAX_NUM_PREDS = 1_000
 MAX_PREFIX_CHARACTERS = 1_000
 MAX_CHARACTERS = 10_000
 
 SIGNATURE = ModelSignature(
-    # `long` would be more telling than `any`, but then MLflow would make 2 of 2.5, and 1 of true.
+    # Not `long`: MLflow would convert 2.5 to 2 and true to 1.
     inputs=Schema([ColSpec(DataType.string, "prefix"), ColSpec(AnyType(), "num_preds")]),
     outputs=Schema([ColSpec(DataType.string, "text")]),
     params=ParamSchema(
@@ -53,13 +53,13 @@ _PARAMS = ("temperature", "top_k", "top_p", "seed")
 
 @dataclass(frozen=True)
 class Request:
-    """A request that can be answered.
+    """A valid request.
 
     Attributes:
-        prefixes: of its rows.
-        num_preds: of its rows, as many.
+        prefixes: a prefix for each row.
+        num_preds: number of tokens to generate for each row.
         sampling: how each token is chosen.
-        seed: of what is random.
+        seed: seed of the random generator.
     """
 
     prefixes: list[str]
@@ -72,11 +72,11 @@ def read_request(rows: Sequence[Mapping[Any, Any]], params: Mapping[Any, Any]) -
     """Check a request.
 
     Args:
-        rows: its rows, by column.
-        params: inference params; one that is None is as if it were not there.
+        rows: for each row, a mapping from column to value.
+        params: inference params; None counts as absent.
 
     Raises:
-        UserError: it cannot, or may not, be answered; one sentence says why.
+        UserError: the request is not valid; the message is one sentence.
     """
     if not 1 <= len(rows) <= MAX_ROWS:
         raise UserError(f"a request has 1 to {MAX_ROWS} rows, not {len(rows)}")
@@ -86,7 +86,7 @@ def read_request(rows: Sequence[Mapping[Any, Any]], params: Mapping[Any, Any]) -
             _known(row, _COLUMNS, "field")
             prefixes.append(_prefix(row.get("prefix")))
             num_preds.append(_whole(row.get("num_preds"), "num_preds", 1, MAX_NUM_PREDS))
-        except ValueError as error:
+        except UserError as error:
             raise UserError(f"row {number}: {error}") from None
     size = len(rows) * (max(map(len, prefixes)) + max(num_preds))
     if size > MAX_CHARACTERS:
@@ -118,7 +118,7 @@ def _prefix(value: Any) -> str:
     if len(value) > MAX_PREFIX_CHARACTERS:
         raise UserError(f"prefix: has {len(value)} characters, the limit is {MAX_PREFIX_CHARACTERS}")
     if any("\ud800" <= character <= "\udfff" for character in value):
-        raise UserError("prefix: holds half a surrogate pair, which is no character")
+        raise UserError("prefix: has a lone surrogate, which is not a character")
     clean_prefix(value)
     return value
 
@@ -126,7 +126,7 @@ def _prefix(value: Any) -> str:
 def _whole(value: Any, name: str, least: int, most: int) -> int:
     if _absent(value):
         raise UserError(f"{name}: {_MISSING}")
-    # In a table a column of whole numbers becomes one of floats when a number of another row is one.
+    # pandas converts a column of whole numbers to floats if one of its values is a float.
     whole = isinstance(value, (Integral, float)) and not isinstance(value, bool) and value == value // 1
     if not whole or not least <= value <= most:
         raise UserError(f"{name}: {_short(value)} is not a whole number from {least} to {most}")
@@ -134,8 +134,8 @@ def _whole(value: Any, name: str, least: int, most: int) -> int:
 
 
 def _whole_param(value: Any, name: str, least: int, most: int) -> int:
-    if isinstance(value, float):  # which MLflow refuses, in many lines
-        raise UserError(f"{name}: {_short(value)} is not a whole number written without point and exponent")
+    if isinstance(value, float):  # MLflow itself refuses it with a message of many lines
+        raise UserError(f"{name}: {_short(value)} is not a whole number without point and exponent")
     return _whole(value, name, least, most)
 
 
@@ -149,7 +149,7 @@ def _number(value: Any, name: str) -> float:
 
 
 def _absent(value: Any) -> bool:
-    """Return whether a cell is empty: NaN is what a table has where a row lacks a column."""
+    """Return whether a cell is empty; pandas fills missing cells with NaN."""
     return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
 
 
@@ -159,29 +159,29 @@ def _short(value: Any) -> str:
 
 
 class Writer:
-    """What MLflow asks.
+    """The interface that MLflow calls.
 
     Args:
-        model: who writes.
+        model: the language model.
     """
 
     def __init__(self, model: LanguageModel) -> None:
         self._model = model
 
     def predict(self, data: pd.DataFrame, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
-        """Return a row with `text` for each row of a request.
+        """Return the column `text` with a row for each row of the request.
 
         Raises:
-            MlflowException: the request is refused, which the model server answers with status 400.
+            MlflowException: the request is not valid; the model server answers with status 400.
         """
         try:
             request = read_request(data.to_dict("records"), params or {})
-        except ValueError as error:
+        except UserError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from None
         texts = write(self._model, request.prefixes, request.num_preds, request.sampling, request.seed)
         return pd.DataFrame({"text": texts})
 
 
 def _load_pyfunc(path: str) -> Writer:
-    """Return the model of a checkpoint folder; MLflow calls this."""
+    """Load the checkpoint folder `path`; called by MLflow."""
     return Writer(LanguageModel.load(Path(path)))

@@ -1,4 +1,4 @@
-"""Where MLflow keeps things, and how to open it; imported before anything of MLflow, which it sets up."""
+"""Opening the MLflow store. Import this module before MLflow: it sets variables that MLflow reads at import."""
 
 import hashlib
 import os
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-# Before mlflow is imported: nothing is reported home, and a server that is down costs seconds, not minutes.
+# Telemetry off; a server that is down is reported after seconds, not minutes.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # the URL may hold a password
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -19,21 +19,22 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 from filelock import FileLock, Timeout
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from requests import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
 from timemachine.base.errors import UserError
 from timemachine.base.files import replacing
-from timemachine.tracking.address import sqlite_file, tracking_uri, without_password
+from timemachine.tracking.address import hide_secrets, sqlite_file, tracking_uri
 
 _LOCK_TIMEOUT_S = 300
-# By this page SQLAlchemy explains what a database says to a row that is there already.
+# Part of the link in SQLAlchemy's message when a row exists already.
 _CONFLICT = "/gkpj"
-# What SQLite says of a file that is none of its own or cut short, or that MLflow did not come to finish.
+# Messages of SQLite about a file that is no database or is cut, and of MLflow about one it did not finish.
 _DAMAGED = r"not a database|disk image is malformed|table \S+ already exists|duplicate column"
 
 
 class ConflictError(UserError):
-    """Another machine wrote the same at the same time."""
+    """Another process wrote the same row at the same time."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,9 @@ class Store:
     """An open MLflow store.
 
     Attributes:
-        client: for runs and for the registry.
-        experiment_id: of the experiment that it was opened with.
-        uri: where it is.
+        client: MLflow's client, for runs and for the registry.
+        experiment_id: ID of the experiment that it was opened with.
+        uri: address of the store.
     """
 
     client: MlflowClient
@@ -53,51 +54,55 @@ class Store:
 
 @contextmanager
 def open_store(root: Path, experiment: str, *, alone: bool = True, create: bool = True) -> Iterator[Store]:
-    """Yield the store with an experiment, made if absent.
+    """Open the store with an experiment, which is created if absent.
 
-    The artifacts of a database lie in `mlartifacts/` below `root`, those of a server where it says.
+    The artifacts of a database are in `mlartifacts/` below `root`; a server decides for itself.
 
     Args:
         root: the repository root.
         experiment: name of the MLflow experiment.
-        alone: one process of this machine at a time, as long as the store is open; else only while it is being
-            opened, because an empty SQLite store does not survive being opened by several at once.
-        create: make a SQLite store that is not there; who only looks should not.
+        alone: hold the lock of this machine while the store is open; else only while it is being opened, because
+            several processes that open an empty SQLite store at once damage it.
+        create: create a SQLite store that does not exist; else that is an error.
 
     Raises:
-        UserError: the store is absent, or cannot be opened, read or written; the message names it.
+        UserError: the store is absent, or cannot be opened, read or written. This includes errors of MLflow,
+            SQLAlchemy and HTTP that the block raises.
     """
     uri = tracking_uri(root)
     database = sqlite_file(uri)
     if database and not create and not database.exists():
-        raise UserError(f"{database}: no such MLflow store; `timemachine publish` makes it")
+        raise UserError(f"{database}: no such MLflow store; run `timemachine publish`")
     lock = FileLock(_lock_path(uri), timeout=_LOCK_TIMEOUT_S)
     try:
         with lock:
             if database and not database.exists():
                 _make(database, root)
-            client = MlflowClient(uri)
-            store = Store(client, _experiment_id(client, experiment, uri, root), uri)
+            try:
+                client = MlflowClient(uri)
+                store = Store(client, _experiment_id(client, experiment, uri, root), uri)
+            except ImportError as error:  # the driver of a database
+                raise UserError(hide_secrets(f"MLflow at {uri}: {error}")) from None
             if alone:
                 yield store
         if not alone:
             yield store
     except Timeout:
         raise UserError(f"another process has held {lock.lock_file} for {_LOCK_TIMEOUT_S} s") from None
-    except (MlflowException, SQLAlchemyError, ImportError) as error:
-        # What the database was told, and with which values, is for nobody who reads one line.
+    except (MlflowException, SQLAlchemyError, RequestException) as error:
+        # The message is one line, so the SQL statement and its values are left out.
         said = str(error).split("[SQL:")[0].strip()
         if database and re.search(_DAMAGED, said):
-            said += "; it is damaged or half made: move it away, and `timemachine publish` makes a new one"
-        kind = ConflictError if _CONFLICT in str(error) else ValueError
-        # Nor is a password, which MLflow's own errors may say, for who reads a traceback.
-        cause = error if without_password(uri) == uri else None
-        raise kind(without_password(f"MLflow at {uri}: {said}")) from cause
+            said += "; the file is damaged or incomplete: move it away and run `timemachine publish`"
+        kind = ConflictError if _CONFLICT in str(error) else UserError
+        # Errors of MLflow may contain the password; without the cause it is in no traceback.
+        cause = error if hide_secrets(uri) == uri else None
+        raise kind(hide_secrets(f"MLflow at {uri}: {said}")) from cause
 
 
 def _make(database: Path, root: Path) -> None:
-    """Make an empty SQLite store, whole or not at all: MLflow cannot open one that was killed half-way."""
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore  # slow, and rarely needed
+    """Create an empty SQLite store under a temporary name: MLflow cannot open one that was not finished."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore  # takes seconds, rarely needed
 
     with replacing(database) as temporary:
         SqlAlchemyStore(f"sqlite:///{temporary}", str(root / "mlruns")).engine.dispose()
@@ -108,17 +113,17 @@ def _experiment_id(client: MlflowClient, experiment: str, uri: str, root: Path) 
     if found is not None:
         if found.lifecycle_stage != "active":
             raise UserError(
-                f"MLflow experiment {experiment!r} was deleted in {without_password(uri)}; "
+                f"MLflow experiment {experiment!r} was deleted in {hide_secrets(uri)}; "
                 "restore it or choose another"
             )
         return str(found.experiment_id)
     location = None if uri.startswith("http") else (root.resolve() / "mlartifacts").as_uri()
-    # The kind opens MLflow's page on runs and charts, not on traces of language agents.
+    # With this kind MLflow's page opens with runs and charts, not with traces of language agents.
     kind = {"mlflow.experimentKind": "custom_model_development"}
     try:
         return str(client.create_experiment(experiment, location, kind))
     except MlflowException:
-        # On a server another machine may have been faster.
+        # Another machine may have created it at the same time.
         found = client.get_experiment_by_name(experiment)
         if found is None:
             raise
@@ -126,8 +131,8 @@ def _experiment_id(client: MlflowClient, experiment: str, uri: str, root: Path) 
 
 
 def _lock_path(uri: str) -> Path:
-    """Return the lock of a store, the same for all its users on this machine: beside a file, else in /tmp."""
+    """Return the lock file of a store: beside a SQLite file, else in the folder for temporary files."""
     if database := sqlite_file(uri):
         return database.with_suffix(".lock")
-    name = hashlib.sha256(without_password(uri).encode()).hexdigest()[:16]
+    name = hashlib.sha256(hide_secrets(uri).encode()).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"timemachine-{os.getuid()}-{name}.lock"

@@ -1,4 +1,4 @@
-"""Verdicts on challengers, and what else happens to champions, as runs of an MLflow experiment of their own."""
+"""Verdicts on challengers, and rollbacks, as runs of an MLflow experiment of their own."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from timemachine.tracking.environment import git_tags, user
-from timemachine.tracking.runs import KEY, find
+from timemachine.tracking.runs import KEY, find_runs
 from timemachine.tracking.store import Store, open_store
 
 # ruff: isort: split
@@ -16,7 +16,7 @@ from mlflow.entities import Metric, RunTag
 
 @contextmanager
 def open_verdicts(root: Path, experiment: str) -> Iterator[Store]:
-    """Yield the store with the experiment that holds the verdicts on the models of an experiment.
+    """Open the store with the experiment for the verdicts on the models of an experiment.
 
     Raises:
         UserError: as `open_store`.
@@ -26,28 +26,28 @@ def open_verdicts(root: Path, experiment: str) -> Iterator[Store]:
 
 
 def find_verdict(store: Store, key: str) -> str | None:
-    """Return the last verdict under this key that was brought to its end, `promoted` for example."""
-    found = [run for run in find(store, KEY, key) if run.info.status == "FINISHED"]
+    """Return the last finished verdict with this key, for example `promoted`; None if there is none."""
+    found = [run for run in find_runs(store, KEY, key) if run.info.status == "FINISHED"]
     return found[-1].data.tags.get("timemachine.verdict") if found else None
 
 
 def record(store: Store, key: str, report: Mapping[str, Any], metrics: Mapping[str, float], root: Path) -> str:
-    """Write a report to MLflow and return the id of its run, which `finish` ends.
+    """Write a report to MLflow and return the ID of its run, which stays open until `finish`.
 
-    A run of the same key that was not finished, or of the same time, is written again: a round that was killed
-    leaves no second one. What was judged anew after all has one of its own.
+    A run with the same key is used again if it is not finished or has the same time, so that a round that was
+    killed and repeated has one run. A new judgement has a run of its own.
 
     Args:
         store: as `open_verdicts` yields it.
-        key: of what was judged.
-        report: with `verdict`, `reasons` and whatever else; logged as JSON, its simple values as tags.
-        metrics: numbers, by name.
+        key: key of the candidates.
+        report: the report with `verdict` and `reasons`; logged as JSON, its strings and numbers also as tags.
+        metrics: metrics of the run.
         root: the repository root.
     """
     client = store.client
     found = [
         run
-        for run in find(store, KEY, key)
+        for run in find_runs(store, KEY, key)
         if run.info.status != "FINISHED" or run.data.tags.get("timemachine.when") == report.get("when")
     ]
     run = found[-1] if found else client.create_run(store.experiment_id, tags={KEY: key, "mlflow.user": user()})
@@ -72,7 +72,7 @@ def record(store: Store, key: str, report: Mapping[str, Any], metrics: Mapping[s
 
 
 def finish(store: Store, run_id: str) -> None:
-    """Say that nothing of a verdict is left to be done."""
+    """Mark the run of a verdict as finished."""
     store.client.set_terminated(run_id, "FINISHED")
 
 

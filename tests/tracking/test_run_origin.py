@@ -6,7 +6,7 @@ import torch
 import yaml
 from tiny import git, run_stage, write_params
 
-from timemachine.tracking.provenance import trace_run
+from timemachine.tracking.run_origin import trace_run
 from timemachine.tracking.runs import KEY
 from timemachine.tracking.store import open_store
 
@@ -42,8 +42,8 @@ def test_a_run_is_traced_to_text_params_and_commit_and_can_be_made_again(
     assert "num_hiddens: 8" in trace["params"]
     assert trace["commit"] == [head]
     assert trace["machine"][0].startswith(f"python {platform.python_version()}, torch {torch.__version__}, ")
-    assert trace["again"] == [f"yes: `git checkout {head[:12]}`, then `dvc repro train_rnn@carried`"]
-    assert told(root, published["pipeline"])["again"] == [f"yes: `git checkout {head[:12]}`, then `dvc repro`"]
+    assert trace["reproduce"] == [f"yes: `git checkout {head[:12]}`, then `dvc repro train_rnn@carried`"]
+    assert told(root, published["pipeline"])["reproduce"] == [f"yes: `git checkout {head[:12]}`, then `dvc repro`"]
 
 
 def test_a_run_of_another_machine_and_text_says_what_is_not_here(root: Path, published: dict[str, str]) -> None:
@@ -51,14 +51,14 @@ def test_a_run_of_another_machine_and_text_says_what_is_not_here(root: Path, pub
         store.client.set_tag(published["carried"], "timemachine.torch", "1.0")
     for text in (root / "data/raw/timemachine.txt", root / "text.txt"):
         text.unlink()
-    (again,) = told(root, published["carried"])["again"]
-    assert again.startswith("yes, with internet, as the text is not at hand: `git checkout ")
-    assert again.endswith(f"; not to the byte, as this machine has torch {torch.__version__}")
+    (again,) = told(root, published["carried"])["reproduce"]
+    assert again.startswith("yes, with internet, because the text is absent: `git checkout ")
+    assert again.endswith(f"; other bytes are likely, because this machine has torch {torch.__version__}")
 
 
 def test_a_run_whose_params_or_commit_are_not_here_says_so(root: Path, published: dict[str, str]) -> None:
     (root / ".git").rename(root / "away")
-    assert told(root, published["mlp"])["again"][0].startswith("not from here: this repository has no commit")
+    assert told(root, published["mlp"])["reproduce"][0].startswith("no: this repository has no commit")
     (root / "away").rename(root / ".git")
     content = yaml.safe_load((root / "params.yaml").read_text())
     own = content["train_ar"]
@@ -68,8 +68,8 @@ def test_a_run_whose_params_or_commit_are_not_here_says_so(root: Path, published
         with open_store(root, "timemachine") as store:
             head = git(root, "rev-parse", "HEAD").strip()
             store.client.set_tag(published["mlp"], "mlflow.source.git.commit", head)
-        assert told(root, published["mlp"])["again"] == [
-            f"by hand: its params are not those of the commit (train_ar: {what}); they stand above"
+        assert told(root, published["mlp"])["reproduce"] == [
+            f"by hand: the commit has other params (train_ar: {what}); use those listed above"
         ]
 
 

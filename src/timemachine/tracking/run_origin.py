@@ -1,4 +1,4 @@
-"""From which text, params, commit and machine a run in MLflow came, and whether it can be made again now."""
+"""The text, params, commit and machine that a run in MLflow came from, and whether it can be reproduced now."""
 
 import re
 from collections.abc import Iterator
@@ -8,12 +8,12 @@ from typing import Any
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
+from timemachine.base.compute import differs_from_here
 from timemachine.base.config import parse_yaml
 from timemachine.base.errors import UserError
 from timemachine.pipeline.lock import value_at
 from timemachine.pipeline.repository import git, names_a_text, text_at_hand
-from timemachine.provenance.trace import other_machine
-from timemachine.tracking.address import without_password
+from timemachine.tracking.address import hide_secrets
 from timemachine.tracking.store import Store, open_store
 
 _KIND = ("python", "torch", "numpy", "system", "processor", "device")
@@ -21,7 +21,7 @@ _MACHINE = (*_KIND, "num_threads", "host")
 
 
 def trace_run(root: Path, experiment: str, run_id: str) -> list[str]:
-    """Return what is known of a run, one line for each thing.
+    """Return the origin of a run, one line for each property.
 
     Args:
         root: the repository root.
@@ -34,8 +34,8 @@ def trace_run(root: Path, experiment: str, run_id: str) -> list[str]:
     with open_store(root, experiment, alone=False, create=False) as store:
         run = _run(store, run_id)
         if run is None:
-            raise UserError(f"{run_id}: no such run in {without_password(store.uri)}")
-        # A model knows its own params; those of text and pipeline stand in the run of the whole state.
+            raise UserError(f"{run_id}: no such run in {hide_secrets(store.uri)}")
+        # The run of a model has the params of its recipe only; its parent has those of the whole pipeline.
         parent = _run(store, run.data.tags.get("mlflow.parentRunId", ""))
         return [_printable(line) for line in _lines(root, run, parent or run)]
 
@@ -54,36 +54,37 @@ def _lines(root: Path, run: Run, state: Run) -> Iterator[str]:
     stage = tags.get("DVC_STAGE")
     yield f"run          {run.info.run_name}, {run.info.status}" + (f", of stage {stage}" if stage else "")
     yield f"text         SHA-256 {state.data.params.get('download.sha256', 'unknown')}"
-    yield f"data         SHA-256 {tags.get('timemachine.data_sha256', 'unknown')}, of what it was trained on"
+    yield f"data         SHA-256 {tags.get('timemachine.data_sha256', 'unknown')} of the training data"
     for key, value in sorted(run.data.params.items()):
         yield f"params       {key}: {value}"
     of_state = state.data.tags
     commit = _commit(tags) or _commit(of_state)
     dirty = "true" in (tags.get("timemachine.git_dirty"), of_state.get("timemachine.git_dirty"))
-    yield f"commit       {commit or 'unknown'}" + (", with changes that were not committed" if dirty else "")
+    yield f"commit       {commit or 'unknown'}" + (", with uncommitted changes" if dirty else "")
     machine = [f"{name} {tags[f'timemachine.{name}']}" for name in _MACHINE if f"timemachine.{name}" in tags]
-    yield f"machine      {', '.join(machine) or 'unknown: the run was filled in from files'}"
-    yield f"again        {_again(root, run, commit, dirty)}"
+    yield f"machine      {', '.join(machine) or 'unknown: not recorded'}"
+    yield f"reproduce    {_again(root, run, commit, dirty)}"
 
 
 def _commit(tags: dict[str, str]) -> str | None:
-    """Return the commit that a run names, if it is one: for git a tag that begins with `-` would be an option."""
+    """Return the commit in the tags of a run, if it is a hash."""
+    # git would take a value that begins with `-` as an option.
     commit = tags.get("mlflow.source.git.commit", "")
     return commit if re.fullmatch(r"[0-9a-f]{7,64}", commit) else None
 
 
 def _printable(line: str) -> str:
-    """Return a line in which what would end it, or move the cursor, is written out."""
+    """Return a line with its control characters escaped."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
 
 
 def _again(root: Path, run: Run, commit: str | None, dirty: bool) -> str:
-    """Say whether the commit is at hand and has the params of the run."""
+    """Return whether this repository has the commit of a run, and the commit the params of the run."""
     if not commit:
         return "unknown: the run names no commit"
     content = _params_at(root, commit)
     if content is None:
-        return f"not from here: this repository has no commit {commit[:12]}; `git fetch` may bring it"
+        return f"no: this repository has no commit {commit[:12]}; try `git fetch`"
     tags = run.data.tags
     stage = tags.get("DVC_STAGE", "")
     section, _, name = stage.partition("@")
@@ -92,19 +93,20 @@ def _again(root: Path, run: Run, commit: str | None, dirty: bool) -> str:
     differing = [key for key, value in recipe.items() if run.data.params.get(key, str(value)) != str(value)]
     if differing or (name and not recipe):
         what = ", ".join(differing) or name
-        return f"by hand: its params are not those of the commit ({section}: {what}); they stand above"
-    doubt = ", if the changes that were not committed did not matter" if dirty else ""
+        return f"by hand: the commit has other params ({section}: {what}); use those listed above"
+    doubt = ", if the uncommitted changes do not matter" if dirty else ""
     wanted = content.get("download")
     if not (names_a_text(wanted) and text_at_hand(root, wanted) is not None):
-        doubt = f", with internet, as the text is not at hand{doubt}"
-    other = other_machine([{name: tags[tag] for name in _KIND if (tag := f"timemachine.{name}") in tags}])
-    but = f"; not to the byte, as this machine has {other}" if other else ""
+        doubt = f", with internet, because the text is absent{doubt}"
+    machine = {name: tags[tag] for name in _KIND if (tag := f"timemachine.{name}") in tags}
+    other = differs_from_here(machine, run.data.params.get("device", "auto"))
+    but = f"; other bytes are likely, because this machine has {other}" if other else ""
     return f"yes{doubt}: `git checkout {commit[:12]}`, then `dvc repro{f' {stage}' if stage else ''}`{but}"
 
 
 def _params_at(root: Path, commit: str) -> dict[str, Any] | None:
     try:
         content = parse_yaml(git(root, "show", f"{commit}:./params.yaml") or "")
-    except ValueError:
+    except UserError:
         return None
     return content if isinstance(content, dict) else None
