@@ -6,10 +6,10 @@ each with one series at a time:
 
 - multistep: RMSE of one forecast of the next 396 points. The seconds include fitting, the choice of
   hyperparameters, and this forecast.
-- 64 steps: RMSE of the prediction 64 steps ahead from every origin from 604 on. Parameters stay as fitted to the 604
-  points, and only the state is updated: autoregressions feed back their predictions from the last true values,
-  state-space models filter the whole series once (`results.append(…, refit=False)`), and a harmonic regression is a
-  function of time, so it does not change. The benchmark checks that both ways give the same first forecast.
+- 64 steps: RMSE of the prediction 64 steps ahead from every origin from 604 on. Parameters stay as fitted to the
+  604 points, and only the state is updated: autoregressions feed back their predictions from the last true values,
+  state-space models filter the whole series once (`results.append(…, refit=False)`), and a harmonic regression is
+  a function of time, so it does not change. The benchmark checks that both ways give the same first forecast.
 
 Sizes, lags, penalties and rolling origins are those of params.yaml (series, choose_tau, backtest). statsmodels'
 optimisers may take many more iterations than by default; a column counts the seeds for which one did not converge
