@@ -79,7 +79,7 @@ def test_a_forecast_goes_on_after_the_series_in_a_table_and_a_figure(
         (["own.csv", "--horizon", "3", "--interval", "1"], r"--interval: 1\.0 is not between 0 and 1"),
         (["none.csv", "--horizon", "3"], "none.csv: no such file"),
         (["own.csv", "--horizon", "113"], "own.csv: 120 points are too few for 113 steps"),
-        (["own.csv", "--horizon", "3", "--strategy", "best"], "own.csv: best: no such strategy; known: "),
+        (["own.csv", "--horizon", "3", "--strategy", "best"], "own.csv: best: unknown strategy; choose from "),
         (["own.csv", "--horizon", "3", "--output", "own.csv"], "own.csv: the output would overwrite"),
         (
             ["own.csv", "--horizon", "3", "--strategy", "mean", "--output", "own.csv/f.csv"],

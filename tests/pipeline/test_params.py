@@ -126,11 +126,11 @@ BAD = {
     ),
     "origins before the series": (
         changed("backtest", "num_validation", to=64),
-        ["backtest", "num_validation: 64", "below num_observed, 64"],
+        ["backtest", "num_validation: 64", "below num_observed = 64"],
     ),
     "a horizon without room before the first origin": (
         changed("backtest", "num_validation", to=55),
-        ["backtest", "horizon: 6 is above half", "= 9"],
+        ["backtest", "horizon: 6 must be at most half", "= 9"],
     ),
     "a strategy of an unknown model": (
         changed("backtest", "trained", to={"cnn": ["direct"]}),
