@@ -1,4 +1,4 @@
-# Every task of the project. `make` alone lists them; none needs root or an activated shell.
+# All tasks of the project. `make` alone lists them; none needs root or an activated environment.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
@@ -8,7 +8,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := true
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup repro test test-faults verify check format ui serve bench profile exercises lock audit clean
+.PHONY: help setup repro test test-fast test-faults verify check format ui serve bench profile exercises lock audit clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 13
@@ -22,15 +22,20 @@ $(VENV)/.installed: requirements.txt pyproject.toml
 	@# Where torch comes with CUDA, this adds the CUDA packages that its own wheel pins; elsewhere nothing.
 	pip install --quiet -c requirements.txt torch
 	pip install --quiet --no-deps --no-build-isolation --editable .
+	@# An earlier version of this package brought a dvc command of its own, which is gone with it.
+	test -x $(VENV)/bin/dvc || pip install --quiet --no-deps --force-reinstall "$$(grep '^dvc==' requirements.txt)"
 	@touch $@
 
-repro: setup ## Run the pipeline: whatever is not up to date, and publish to MLflow
-	dvc repro
+repro: setup ## Repair what a killed run has left, run what is not up to date, and publish to MLflow
+	timemachine repro
 
 test: setup ## Run the tests
 	pytest -n 2 --dist loadfile
 
-test-faults: setup ## Break the pipeline off a hundred times, and look whether it goes on and ends in the same bytes
+test-fast: setup ## Run the tests that start no DVC, no server and no MLflow: under a minute
+	pytest -n 2 --dist loadfile -m "not slow"
+
+test-faults: setup ## Kill the pipeline a hundred times, repair it, and check that it ends in the same bytes
 	pytest tests/test_faults.py --kills 100
 
 verify: setup ## Run the whole pipeline again in a clean copy, and compare every output with dvc.lock
@@ -41,11 +46,11 @@ check: setup ## Check format, lint and types
 	ruff check
 	mypy
 
-format: setup ## Format the code and mend what lint can
+format: setup ## Format the code and apply the fixes of the linter
 	ruff format
 	ruff check --fix
 
-ui: setup ## Show the runs in MLflow on http://127.0.0.1:5000
+ui: setup ## Open MLflow's page on http://127.0.0.1:5000
 	@uri="$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}"; \
 	case "$$uri" in \
 	http*) echo "the runs are at $${uri/\/\/*@/\/\/}"; exit ;; \
@@ -53,10 +58,10 @@ ui: setup ## Show the runs in MLflow on http://127.0.0.1:5000
 	esac; \
 	mlflow ui --host 127.0.0.1 --backend-store-uri "$$uri"
 
-serve: setup ## Let MLflow's model server answer with the champion on http://127.0.0.1:5001
+serve: setup ## Serve the champion by MLflow's model server on http://127.0.0.1:5001
 	timemachine serve
 
-bench: setup ## Compare speed with the plain loops of the book, forecasts with statsmodels; put the server under load
+bench: setup ## Measure speed against plain loops, forecasts against statsmodels, and the server under load
 	python benchmarks/training.py
 	python benchmarks/bptt.py
 	python benchmarks/resume.py
@@ -77,13 +82,13 @@ lock: ## Pin the newest versions that pyproject.toml allows in requirements.txt
 	$(VENV)-lock/bin/pip freeze --all --exclude timemachine --exclude pip | sed 's/+cpu$$//' > requirements.txt
 	rm -rf $(VENV)-lock
 
-audit: ## Look up whether anything in requirements.txt has a known vulnerability
+audit: ## Check requirements.txt for known vulnerabilities
 	$(PYTHON) -m venv $(VENV)-audit
 	$(VENV)-audit/bin/pip install --quiet pip-audit
-	@# Strict: a package that the database does not know, or a database that says nothing, is no good news.
+	@# Strict: fail also for a package that the database does not have, or if it cannot be reached.
 	$(VENV)-audit/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner off -r requirements.txt; code=$$?; \
 	rm -rf $(VENV)-audit; \
-	test $$code = 0 || { echo "audit: failed: above stands what is vulnerable, or why the database did not tell" >&2; exit 1; }
+	test $$code = 0 || { echo "audit: failed; the vulnerabilities, or why the database gave no answer, are listed above" >&2; exit 1; }
 
 clean: ## Remove the environment, caches and everything the pipeline made outside git; MLflow's runs stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dvc_plots build src/*.egg-info

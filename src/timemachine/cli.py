@@ -39,6 +39,33 @@ def _use_threads_of(root: Path) -> None:
     compute.set_up(one_thread if section is None else validate(ComputeParams, section, f"{path}: compute"))
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def repro(context: typer.Context) -> None:
+    """Repair the repository, check params.yaml, and run `dvc repro` with the arguments given."""
+    from timemachine.pipeline.dvc import repro as become_dvc
+
+    become_dvc(stage.repository_root(), context.args, typer.echo)
+
+
+@app.command()
+def repair() -> None:
+    """Repair what a killed DVC, a full disk or a power cut has left in this repository.
+
+    Each repair is reported in a line. While DVC runs in this repository nothing is changed.
+    """
+    from timemachine.pipeline.repair import repair as repair_all
+
+    repair_all(stage.repository_root(), typer.echo, everything=True)
+
+
+@app.command("params")
+def print_params(
+    name: Annotated[str, typer.Argument(help="A section, an entry such as train_rnn.lstm, or a recipe: lstm.")],
+) -> None:
+    """Print a section or a recipe of params.yaml with all its knobs, those with their default too."""
+    typer.echo(params.in_full(params.load(stage.repository_root() / "params.yaml"), name), nl=False)
+
+
 @app.command()
 def publish() -> None:
     """Log the results of the pipeline to MLflow. Results that MLflow has already are not logged again."""
