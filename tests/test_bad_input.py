@@ -52,7 +52,7 @@ def run_stages(folder: Path, *stages: str) -> None:
     with refusals(SystemExit):
         for stage in stages:
             run_stage(folder, *stage.split())
-    for path in (folder / "data/reports").rglob("*.json"):
+    for path in (folder / "data/results").rglob("*.json"):
         json.dumps(json.loads(path.read_text()), allow_nan=False)
     for path in [*folder.glob("data/scores/rnn/*"), *folder.glob("data/scores/dynamic/*")]:
         assert all(np.isfinite(array).all() for array in read_arrays(path).values()), path
@@ -131,7 +131,7 @@ def test_a_training_with_any_knobs_has_finite_scores_or_is_stopped(
     content["compare_models"]["mixtures"]["geometric"]["models"] = ["windowed_dynamic", "gated_dynamic"]
     shutil.copytree(finished, folder := workshop / "training", dirs_exist_ok=True)
     write_params(folder, content)
-    run_stages(folder, "train_rnn windowed", "evaluate_perplexity", "dynamic_evaluation windowed")
+    run_stages(folder, "train_rnn windowed", "evaluate_perplexity windowed", "dynamic_evaluation windowed")
 
 
 WORDS = st.sampled_from(

@@ -326,12 +326,12 @@ def test_a_full_disk_ends_in_one_line_and_leaves_what_was_there(stage: tuple[str
 
 def test_a_folder_that_may_only_be_read_ends_in_one_line(project: Path) -> None:
     before = results(project)
-    folder = project / "data/reports"
+    folder = project / "data/results"
     folder.chmod(0o555)
     (said,) = said_by(project, "learning_curves", limit=no_rights_of_root)
     folder.chmod(0o755)
     assert said.startswith("learning_curves: error: [Errno 13] Permission denied: ")
-    assert "data/reports" in said
+    assert "data/results" in said
     assert results(project) == before
     run_stage(project, "learning_curves")
     assert results(project) == before
@@ -345,7 +345,7 @@ def test_a_clock_that_jumps_back_changes_nothing(
     begin = time.time()
     monkeypatch.setattr(time, "time", lambda: begin - 3600 * next(hours))
     monkeypatch.setattr(time, "time_ns", lambda: int(1e9 * (begin - 3600 * next(hours))))
-    for stage in [("train_rnn", "windowed"), ("evaluate_perplexity",), ("publish",), ("publish",)]:
+    for stage in [("train_rnn", "windowed"), ("evaluate_perplexity", "windowed"), ("publish",), ("publish",)]:
         run_stage(project, *stage)
     assert next(hours) > 10
     assert results(project) == before
@@ -366,8 +366,8 @@ READERS = {
     "data/text/lines/vocabulary.json": ("train_rnn", "carried"),
     "data/text/lines/split.json": ("train_rnn", "carried"),
     "data/series/series.csv": ("train_ar", "linear"),
-    "data/models/rnn/carried/model.safetensors": ("evaluate_perplexity",),
-    "data/models/rnn/carried/config.json": ("evaluate_perplexity",),
+    "data/models/rnn/carried/model.safetensors": ("evaluate_perplexity", "carried"),
+    "data/models/rnn/carried/config.json": ("evaluate_perplexity", "carried"),
     "data/models/rnn/carried/history.csv": ("learning_curves",),
     "data/models/rnn/carried/environment.json": ("learning_curves",),
     "data/models/ar/mlp/model.safetensors": ("evaluate_forecast",),

@@ -47,6 +47,7 @@ def declared_outputs() -> list[str]:
     names = {
         "train_ar": ["linear", "mlp"],
         "train_rnn": ["carried", "windowed", "gated"],
+        "evaluate_perplexity": ["carried", "windowed", "gated"],
         "dynamic_evaluation": ["gated"],
     }
     graph = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -186,8 +187,9 @@ def test_other_models_are_a_param_away(changes: dict[str, Any], project: Path) -
     recipes = section(project, "train_rnn")
     change(project, "train_rnn", to=recipes | {"other": recipes["carried"] | changes})
     run_stage(project, "train_rnn", "other")
-    run_stage(project, "evaluate_perplexity")
-    assert read(project, "perplexity")["other"]["test"]["tokens"] > 0
+    run_stage(project, "evaluate_perplexity", "other")
+    scores = json.loads((project / "data/results/perplexity/other.json").read_text())["scores"]
+    assert scores["test"]["tokens"] > 0
 
 
 def corrupt(name: str, content: bytes | None) -> Callable[[Path], None]:
@@ -271,15 +273,15 @@ BAD = {
     "a CSV with text for a number": (own_series("1,2\n2,x\n"), ["series"], ["data/own/s.csv", "row 2", "'x'"]),
     "a cut checkpoint": (
         cut(f"{CARRIED}/model.safetensors"),
-        ["evaluate_perplexity"],
+        ["evaluate_perplexity", "carried"],
         ["carried/model.safetensors"],
     ),
     "a checkpoint of another vocabulary": (
         other_vocabulary,
-        ["evaluate_perplexity"],
+        ["evaluate_perplexity", "carried"],
         ["carried/config.json", "vocab"],
     ),
-    "a missing checkpoint": (corrupt(f"{CARRIED}/config.json", None), ["evaluate_perplexity"], ["no such file"]),
+    "a missing checkpoint": (corrupt(f"{CARRIED}/config.json", None), ["evaluate_perplexity", "carried"], ["no such file"]),
     "a training that diverges": (
         lambda f: change(f, "train_ar", "linear", "lr", to=1_000_000.0),
         ["train_ar", "linear"],
