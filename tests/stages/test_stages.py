@@ -281,7 +281,11 @@ BAD = {
         ["evaluate_perplexity", "carried"],
         ["carried/config.json", "vocab"],
     ),
-    "a missing checkpoint": (corrupt(f"{CARRIED}/config.json", None), ["evaluate_perplexity", "carried"], ["no such file"]),
+    "a missing checkpoint": (
+        corrupt(f"{CARRIED}/config.json", None),
+        ["evaluate_perplexity", "carried"],
+        ["no such file"],
+    ),
     "a training that diverges": (
         lambda f: change(f, "train_ar", "linear", "lr", to=1_000_000.0),
         ["train_ar", "linear"],
