@@ -27,6 +27,8 @@ from timemachine.pipeline import params
 from timemachine.retraining.inbox import Inbox
 from timemachine.tracking.front import RefusedError, check_body
 
+pytestmark = pytest.mark.slow
+
 TINY = tiny_params()
 CHECKED = config.validate(params.Params, TINY, "params.yaml")
 

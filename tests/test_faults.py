@@ -35,6 +35,8 @@ from tiny import ALL_STAGES, make_project, run_stage, tiny_params, write_params
 from timemachine.pipeline.lock import md5_of
 from timemachine.pipeline.repair import repair
 
+pytestmark = pytest.mark.slow
+
 KILLS_PER_RUN = 5
 # How long processes that were asked to end, or whose DVC is gone, may take.
 PATIENCE_S = 30

@@ -19,6 +19,8 @@ from timemachine.text.prepare import read_accepted
 from timemachine.tracking import server
 from timemachine.tracking.store import open_store
 
+pytestmark = pytest.mark.slow
+
 
 def test_no_command_of_the_graph_holds_anything_from_params() -> None:
     assert [stage["cmd"] for stage in stages().values() if "$" in stage["cmd"]] == []

@@ -7,6 +7,8 @@ import pytest
 from graph import ROOT
 from tiny import make_project, run_script, run_stage, tiny_params, tiny_text, write_params
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = ROOT / "benchmarks" / "exercises.py"
 
 

@@ -8,6 +8,8 @@ import pytest
 from graph import ROOT
 from tiny import run_script
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = ROOT / "benchmarks" / "serving.py"
 
 

@@ -5,6 +5,8 @@ import pytest
 
 from timemachine.pipeline.lock import locked_files, md5_of, read_lock
 
+pytestmark = pytest.mark.slow
+
 DAMAGES = {
     "cut": lambda content: content[:200],
     "empty": lambda content: b"",

@@ -4,10 +4,13 @@ from typing import Any
 
 import pytest
 import yaml
+from dvc.utils.hydra import apply_overrides
 from graph import ROOT
 from tiny import tiny_params, write_params
 
+from timemachine.base.errors import UserError
 from timemachine.forecasting.strategies.candidates import CANDIDATES
+from timemachine.language.models.config import RnnRecipe
 from timemachine.pipeline import params
 
 
@@ -222,6 +225,28 @@ def test_a_value_that_would_take_days_to_write_out_is_refused_in_one_short_line(
 def test_a_missing_parameter_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no such file"):
         params.load(tmp_path / "params.yaml")
+
+
+def test_a_value_that_dvc_changes_is_one_changed_line(tmp_path: Path) -> None:
+    before = (ROOT / "params.yaml").read_text()
+    path = tmp_path / "params.yaml"
+    path.write_text(before)
+    apply_overrides(path, ["train_rnn.lstm.seed=1"])  # what `dvc exp run -S` calls
+    after = path.read_text()
+    changed = [pair for pair in zip(before.splitlines(), after.splitlines(), strict=True) if pair[0] != pair[1]]
+    assert changed == [("    seed: 0", "    seed: 1")]
+
+
+@pytest.mark.parametrize("name", ["train_rnn.lstm", "lstm"])
+def test_a_recipe_is_printed_with_the_knobs_that_it_leaves_out(name: str) -> None:
+    shown = yaml.safe_load(params.in_full(params.load(ROOT / "params.yaml"), name))["train_rnn"]["lstm"]
+    assert list(shown) == list(RnnRecipe.model_fields)
+    assert (shown["num_hiddens"], shown["num_layers"]) == (512, 1)
+
+
+def test_an_entry_that_does_not_exist_is_not_printed() -> None:
+    with pytest.raises(UserError, match="'nope': no section or entry of params.yaml"):
+        params.in_full(params.load(ROOT / "params.yaml"), "nope")
 
 
 def test_every_knob_has_a_comment_where_it_stands_first() -> None:

@@ -21,6 +21,8 @@ from timemachine.pipeline import dvc as dvc_command
 from timemachine.pipeline import repair
 from timemachine.pipeline.processes import is_dvc
 
+pytestmark = pytest.mark.slow
+
 LOCK = ".dvc/tmp/rwlock"
 
 

@@ -11,6 +11,8 @@ from timemachine.base.compute import differs_from_here, environment
 from timemachine.pipeline import dvc
 from timemachine.provenance.trace import trace_output
 
+pytestmark = pytest.mark.slow
+
 
 def told(root: Path, path: str) -> dict[str, str]:
     return dict(reversed([(line[:13].strip(), line[13:]) for line in trace_output(root, path)]))

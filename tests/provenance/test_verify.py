@@ -14,6 +14,8 @@ from two_stages import ENVIRONMENT, SCRIPT
 
 from timemachine.provenance.verify import verify_pipeline
 
+pytestmark = pytest.mark.slow
+
 
 def verified(root: Path, tolerance: float = 0.01) -> tuple[bool, list[str]]:
     said: list[str] = []

@@ -21,6 +21,8 @@ from timemachine.retraining.gate import (
 from timemachine.text.corpus import Corpus
 from timemachine.text.vocabulary import Vocabulary
 
+pytestmark = pytest.mark.slow
+
 
 def limits(margin: float = 0.0) -> RetrainingParams:
     return RetrainingParams(

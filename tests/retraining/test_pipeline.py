@@ -7,6 +7,8 @@ import pytest
 
 from timemachine.retraining.pipeline import Pipeline
 
+pytestmark = pytest.mark.slow
+
 
 def test_dvcs_own_words_are_the_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"^dvc status --json: .*not inside of a DVC repository"):

@@ -15,6 +15,8 @@ from timemachine.tracking.runs import KEY
 from timemachine.tracking.store import Store
 from timemachine.tracking.verdicts import find_verdict, finish, open_verdicts, record
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def store(tmp_path: Path, empty_store: Path) -> Iterator[Store]:

@@ -22,6 +22,8 @@ from timemachine.retraining.round import BUSY, FAILED, NOTHING_NEW, PROMOTED, RE
 from timemachine.tracking import registry, verdicts
 from timemachine.tracking.store import Store
 
+pytestmark = pytest.mark.slow
+
 # Of the others a finished pipeline's files are taken.
 STAGES = ("preprocess", "train_rnn", "evaluate_perplexity", "publish")
 

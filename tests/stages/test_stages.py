@@ -18,6 +18,8 @@ from graph import ROOT
 from safetensors.numpy import load_file
 from tiny import ALL_STAGES, make_project, run_stage, write_params
 
+pytestmark = pytest.mark.slow
+
 
 def outputs(folder: Path) -> dict[str, str]:
     """The hash of every file that the stages wrote."""

@@ -16,6 +16,8 @@ from timemachine.pipeline import params
 from timemachine.tracking.compare import as_csv, as_text, compare_runs
 from timemachine.tracking.publish import publish_state
 
+pytestmark = pytest.mark.slow
+
 DEFAULT = ["val_bits_per_character", "test_bits_per_character", "val_perplexity", "test_perplexity"]
 
 

@@ -5,6 +5,8 @@ from tiny import git
 
 from timemachine.tracking.environment import git_tags
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:

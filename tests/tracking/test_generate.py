@@ -14,6 +14,8 @@ from timemachine.language.generation.config import Prefix
 from timemachine.language.generation.decoding import continue_prefix
 from timemachine.language.models.trained import LanguageModel
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def generate(finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):

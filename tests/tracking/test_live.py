@@ -23,6 +23,8 @@ from timemachine.tracking.live import Live, spool_folder
 from timemachine.tracking.sender import send_waiting
 from timemachine.tracking.store import open_store
 
+pytestmark = pytest.mark.slow
+
 CONFIG = {"family": "rnn", "name": "mine", "corpus": "whole", "data_sha256": "5" * 64, "num_epochs": 4, "lr": 0.1}
 CPU = torch.device("cpu")
 

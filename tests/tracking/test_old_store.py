@@ -17,6 +17,8 @@ from timemachine.tracking import registry, verdicts
 from timemachine.tracking.compare import compare_runs
 from timemachine.tracking.server import load_alias
 
+pytestmark = pytest.mark.slow
+
 ARCHIVE = Path(__file__).with_name("old_store.tar.xz")
 # The archive has this word in place of the absolute path of the repository, in these columns and in verdict.json.
 OLD_ROOT = "/OLD_ROOT"

@@ -21,6 +21,8 @@ from timemachine.pipeline import params
 from timemachine.tracking.live import spool_folder
 from timemachine.tracking.publish import publish_state
 
+pytestmark = pytest.mark.slow
+
 
 def publish_here(root: Path) -> dict[str, Any]:
     return publish_state(params.load(root / "params.yaml"), root, root / "data")

@@ -10,6 +10,8 @@ from server import Server
 from timemachine.tracking import registry
 from timemachine.tracking.store import Store, open_store
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def checkpoint(root: Path) -> Path:

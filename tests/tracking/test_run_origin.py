@@ -10,6 +10,8 @@ from timemachine.tracking.run_origin import trace_run
 from timemachine.tracking.runs import KEY
 from timemachine.tracking.store import open_store
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def published(root: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:

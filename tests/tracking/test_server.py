@@ -15,6 +15,8 @@ from timemachine import cli
 from timemachine.pipeline import params
 from timemachine.tracking.publish import publish_state
 
+pytestmark = pytest.mark.slow
+
 WRONG = "wrong-horse-battery"
 
 

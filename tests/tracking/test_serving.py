@@ -23,6 +23,8 @@ from timemachine.tracking import registry, serving
 from timemachine.tracking.server import serve_version
 from timemachine.tracking.store import open_store
 
+pytestmark = pytest.mark.slow
+
 ROW = {"prefix": "time", "num_preds": 5}
 
 

@@ -10,6 +10,8 @@ import pytest
 from timemachine.base.errors import UserError
 from timemachine.tracking.store import open_store
 
+pytestmark = pytest.mark.slow
+
 OPEN = """if True:
     from pathlib import Path
     from timemachine.tracking.store import open_store
