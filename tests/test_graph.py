@@ -253,7 +253,7 @@ class TestByDvc:
             ("tracking", "publish"),
             (
                 "forecasting",
-                "check|series|train_ar.*|evaluate_forecast|choose_tau|backtest|intervals|draw_forecasts",
+                r"check|series|train_ar@\w+|evaluate_forecast|choose_tau|backtest|intervals|draw_forecasts",
             ),
             (
                 "language",

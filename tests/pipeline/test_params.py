@@ -245,7 +245,7 @@ def test_a_recipe_is_printed_with_the_knobs_that_it_leaves_out(name: str) -> Non
 
 
 def test_an_entry_that_does_not_exist_is_not_printed() -> None:
-    with pytest.raises(UserError, match="'nope': no section or entry of params.yaml"):
+    with pytest.raises(UserError, match=r"'nope': no section or entry of params\.yaml"):
         params.in_full(params.load(ROOT / "params.yaml"), "nope")
 
 
