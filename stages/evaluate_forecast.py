@@ -30,7 +30,7 @@ def run(params: Params, series: Path, models: Path, report: Path, horizons: Path
             predict, observed = forecast.one_step_model(model), config.num_train + config.tau
             results[name] = forecast.forecast_with_model(predict, s.x, config.tau, observed, max(ks))
     write_json(report, {name: forecast.model_errors(result, s.x, ks) for name, result in results.items()})
-    by_horizon = {name: forecast.error_by_horizon(result, s.x) for name, result in results.items()}
+    by_horizon = {name: forecast.error_by_horizon(result) for name, result in results.items()}
     write_table(horizons, [{"model": name, **row} for name, rows in by_horizon.items() for row in rows])
     curves = {name: result.curves(ks) for name, result in results.items()}
     for name, figure in model_figures(s.time, s.x, curves, by_horizon, params.series.noise_floor).items():

@@ -20,17 +20,16 @@ from timemachine.base.files import write_table
 from timemachine.forecasting.evaluation.config import IntervalsParams
 from timemachine.forecasting.evaluation.conformal import half_widths, least_calibration
 from timemachine.forecasting.models.config import ArRecipe
+from timemachine.forecasting.models.regression import Array
 from timemachine.forecasting.series.own import future_times
 from timemachine.forecasting.series.source import Series
 from timemachine.forecasting.strategies.backtest import Backtest, backtest
 from timemachine.forecasting.strategies.baselines import last_value
-from timemachine.forecasting.strategies.candidates import CANDIDATES, CLOSED_FORM, Choice, candidates
+from timemachine.forecasting.strategies.candidates import CANDIDATES, WITHOUT_LAGS, Choice, candidates
 from timemachine.forecasting.strategies.config import BacktestParams, ChooseTauParams
 from timemachine.forecasting.strategies.lag_strategies import LAG_STRATEGIES, Forecaster
 from timemachine.plots.figure import save_figure
 from timemachine.plots.forecasting import draw_fan
-
-Array = NDArray[np.float64]
 
 # A series must have at least so many points more than the horizon, for the models at the first rolling origins.
 _LEAST_MORE_POINTS = 8
@@ -270,10 +269,8 @@ def _test(forecaster: Forecaster, x: Array, choice: Choice) -> Backtest:
 
 def _best(x: Array, choice: Choice, output_chunk_length: int) -> tuple[str, Forecaster, Backtest]:
     """Return the best of `CANDIDATES` and its backtest, without those for which the series is too short."""
-    found: dict[str, Forecaster] = {"last_value": last_value}
-    for model in ("", *CLOSED_FORM):
-        with suppress(UserError):
-            found |= candidates(x, choice, output_chunk_length, _names(model))
+    # Models in closed form are left out if every τ is too long for the series.
+    found = candidates(x, choice, output_chunk_length, CANDIDATES if choice.lags("ridge") else WITHOUT_LAGS)
     best = "last_value"
     tested = _test(last_value, x, choice)
     for name, forecaster in found.items():
@@ -282,11 +279,6 @@ def _best(x: Array, choice: Choice, output_chunk_length: int) -> tuple[str, Fore
             if other.score()[0] < tested.score()[0]:
                 best, tested = name, other
     return best, found[best], tested
-
-
-def _names(model: str) -> list[str]:
-    """Return the names of the candidates with a model of `CLOSED_FORM`, or for '' of those without one."""
-    return [name for name in CANDIDATES if name.endswith(model) and (model or not name.endswith(CLOSED_FORM))]
 
 
 def _named(name: str, x: Array, choice: Choice, output_chunk_length: int, params: ForecastingParams) -> Forecaster:
@@ -300,13 +292,10 @@ def _named(name: str, x: Array, choice: Choice, output_chunk_length: int, params
         raise UserError(f"unknown strategy; choose from {', '.join([*CANDIDATES, *trainable])}")
     # Imported here: torch takes two seconds.
     from timemachine.forecasting.training.side_by_side import trained_regressor
-    from timemachine.training.devices import choose_device
 
     strategy, entry = trainable[name]
     recipe = params.train_ar[entry].model_copy(update={"standardize": True})
-    return LAG_STRATEGIES[strategy](
-        trained_regressor(recipe, choose_device(recipe.device)), recipe.tau, output_chunk_length
-    )
+    return LAG_STRATEGIES[strategy](trained_regressor(recipe), recipe.tau, output_chunk_length)
 
 
 def _intervals(tested: Backtest, level: float, num_calibration: int, exponent: int) -> Intervals:

@@ -6,33 +6,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from timemachine.base.errors import UserError
 from timemachine.forecasting.evaluation.error_growth import finite
 from timemachine.forecasting.models.config import ArRecipe
-from timemachine.forecasting.models.regression import Regressor
+from timemachine.forecasting.models.regression import Array
 from timemachine.forecasting.strategies.backtest import Backtest, backtest
 from timemachine.forecasting.strategies.candidates import CLOSED_FORM, Choice, candidates
 from timemachine.forecasting.strategies.config import BacktestParams, ChooseTauParams
 from timemachine.forecasting.strategies.lag_strategies import LAG_STRATEGIES, FittedForecaster, Forecaster
 from timemachine.forecasting.training.side_by_side import trained_regressor
-from timemachine.training.devices import choose_device
-
-Array = NDArray[np.float64]
-
-
-def regressors_of(p: BacktestParams, recipes: Mapping[str, ArRecipe]) -> dict[str, Regressor]:
-    """Return the regressors of the entries of `train_ar` that `backtest.trained` names."""
-    return {name: trained_regressor(recipes[name], choose_device(recipes[name].device)) for name in p.trained}
 
 
 def all_forecasters(
-    x: Array,
-    p: BacktestParams,
-    choose_tau: ChooseTauParams,
-    recipes: Mapping[str, ArRecipe],
-    regressors: Mapping[str, Regressor],
+    x: Array, p: BacktestParams, choose_tau: ChooseTauParams, recipes: Mapping[str, ArRecipe]
 ) -> dict[str, Forecaster]:
     """Return all forecasters to compare by name; those without training by gradient descent come first.
 
@@ -41,20 +28,19 @@ def all_forecasters(
         p: the strategies of trained models.
         choose_tau: the lags and penalties to choose from.
         recipes: entries of `train_ar`.
-        regressors: what `regressors_of` returned.
 
     Raises:
         UserError: two forecasters have the same name.
     """
     found = candidates(x, Choice.of(p, choose_tau), p.horizon)
     for name, strategies in p.trained.items():
+        regress = trained_regressor(recipes[name])
         for strategy in strategies:
             if f"{strategy}_{name}" in found:
                 raise UserError(
                     f"trained: two forecasters have the name {strategy}_{name}; rename train_ar.{name}"
                 )
-            make = LAG_STRATEGIES[strategy]
-            found[f"{strategy}_{name}"] = make(regressors[name], recipes[name].tau, p.horizon)
+            found[f"{strategy}_{name}"] = LAG_STRATEGIES[strategy](regress, recipes[name].tau, p.horizon)
     return found
 
 

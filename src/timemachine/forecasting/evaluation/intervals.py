@@ -6,15 +6,13 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from timemachine.forecasting.evaluation.config import IntervalsParams
 from timemachine.forecasting.evaluation.conformal import coverage, half_widths
+from timemachine.forecasting.models.regression import Array
 from timemachine.forecasting.strategies.backtest import Backtest, backtest
 from timemachine.forecasting.strategies.candidates import Choice, candidates
 from timemachine.forecasting.strategies.config import BacktestParams, ChooseTauParams
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

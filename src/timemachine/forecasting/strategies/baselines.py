@@ -1,11 +1,9 @@
 """Baselines that any model should beat: the last value, the mean, the value one period ago."""
 
 import numpy as np
-from numpy.typing import NDArray
 
+from timemachine.forecasting.models.regression import Array
 from timemachine.forecasting.strategies.lag_strategies import FittedForecaster, Origins
-
-Array = NDArray[np.float64]
 
 # Peaks of the autocorrelation at multiples of the period are as high, except for noise: the first peak of at least
 # this part of the highest one is the period.

@@ -9,12 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from timemachine.base.errors import UserError
+from timemachine.forecasting.models.regression import Array
 from timemachine.forecasting.strategies.lag_strategies import FittedForecaster, Forecaster, Origins
-
-Array = NDArray[np.float64]
 
 # The smallest number of periods in a series; with fewer a sine fits almost any curve.
 _LEAST_PERIODS = 0.25
