@@ -5,14 +5,12 @@ or a given one, is then fitted to the whole series and forecasts the values afte
 rolling origins also give the width of the prediction intervals.
 """
 
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from timemachine.base.errors import UserError, about
@@ -47,23 +45,19 @@ _LARGEST_FORECAST = 1e18
 
 
 class ForecastingParams(Protocol):
-    """The sections of `params.yaml` that a forecast uses."""
+    """The sections of `params.yaml` that a forecast uses.
 
-    @property
-    def train_ar(self) -> Mapping[str, ArRecipe]:
-        """The models of trained strategies."""
+    Attributes:
+        train_ar: the models of trained strategies.
+        choose_tau: the lags and penalties to choose from.
+        backtest: the number of steps that are forecast at a time, and of harmonics.
+        intervals: the number of past errors that an interval is computed from.
+    """
 
-    @property
-    def choose_tau(self) -> ChooseTauParams:
-        """The lags and penalties to choose from."""
-
-    @property
-    def backtest(self) -> BacktestParams:
-        """The number of steps that are forecast at a time, and of harmonics."""
-
-    @property
-    def intervals(self) -> IntervalsParams:
-        """The number of past errors that an interval is computed from."""
+    train_ar: dict[str, ArRecipe]
+    choose_tau: ChooseTauParams
+    backtest: BacktestParams
+    intervals: IntervalsParams
 
 
 @dataclass(frozen=True)
@@ -122,27 +116,22 @@ class OwnForecast:
         Raises:
             UserError: the folder cannot be written to.
         """
-        columns = {"time": self.time.tolist(), "forecast": self.x.tolist()}
+        columns, bands = {"time": self.time.tolist(), "forecast": self.x.tolist()}, {}
         if self.intervals is not None:
             columns["lower"] = (self.x - self.intervals.half_widths).tolist()
             columns["upper"] = (self.x + self.intervals.half_widths).tolist()
+            bands = {self.intervals.level: self.intervals.half_widths}
         rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-        figure = self.figure(series)
-        for file, write in (
-            (figure_path(path), lambda file: save_figure(figure, file)),
-            (path, lambda file: write_table(file, rows)),
-        ):
-            try:
-                write(file)
-            except OSError as error:
-                raise UserError(f"{file}: cannot be written: {error.strerror}") from None
-
-    def figure(self, series: Series) -> Figure:
-        """Draw the end of the series and the forecast."""
         num_shown = max(4 * len(self.x), 60)
-        time, x = series.time[-num_shown:], series.x[-num_shown:]
-        bands = {} if self.intervals is None else {self.intervals.level: self.intervals.half_widths}
-        return draw_fan(np.concatenate([time, self.time]), x, [(len(x), self.x, bands)])
+        time, x = np.concatenate([series.time[-num_shown:], self.time]), series.x[-num_shown:]
+        figure = draw_fan(time, x, [(len(x), self.x, bands)])
+        file = figure_path(path)
+        try:
+            save_figure(figure, file)
+            file = path
+            write_table(file, rows)
+        except OSError as error:
+            raise UserError(f"{file}: cannot be written: {error.strerror}") from None
 
 
 def figure_path(path: Path) -> Path:

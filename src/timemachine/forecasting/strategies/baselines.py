@@ -30,11 +30,8 @@ def seasonal_naive(x: Array) -> FittedForecaster:
     periods = [find_period(one) for one in x]
 
     def forecast(x: Array, origins: Origins, horizon: int) -> Array:
-        forecasts = []
-        for one, period in zip(x, periods, strict=True):
-            ahead = np.arange(horizon) % period
-            forecasts.append(one[origins[:, None] - period + ahead])
-        return np.stack(forecasts)
+        steps = np.arange(horizon)
+        return np.stack([one[origins[:, None] - p + steps % p] for one, p in zip(x, periods, strict=True)])
 
     return forecast
 

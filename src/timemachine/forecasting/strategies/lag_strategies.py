@@ -55,7 +55,7 @@ def recursive(regress: Regressor, tau: int, output_chunk_length: int = 1) -> For
         tau: embedding dimension τ, past observations in a feature vector.
         output_chunk_length: ignored; all strategies have the same signature.
     """
-    return multi_output(regress, tau, 1)
+    return _side_by_side(regress, tau, [(1,)])
 
 
 def direct(regress: Regressor, tau: int, output_chunk_length: int) -> Forecaster:
@@ -67,11 +67,7 @@ def direct(regress: Regressor, tau: int, output_chunk_length: int) -> Forecaster
         output_chunk_length: number of models.
     """
 
-    def fit(x: Array) -> FittedForecaster:
-        predicts = regress(x, [Problem(tau, (k,)) for k in range(1, output_chunk_length + 1)])
-        return fed_back(lambda X: np.concatenate([predict(X) for predict in predicts], axis=-1), tau)
-
-    return fit
+    return _side_by_side(regress, tau, [(k,) for k in range(1, output_chunk_length + 1)])
 
 
 def multi_output(regress: Regressor, tau: int, output_chunk_length: int) -> Forecaster:
@@ -83,9 +79,13 @@ def multi_output(regress: Regressor, tau: int, output_chunk_length: int) -> Fore
         output_chunk_length: number of outputs.
     """
 
+    return _side_by_side(regress, tau, [tuple(range(1, output_chunk_length + 1))])
+
+
+def _side_by_side(regress: Regressor, tau: int, ahead: Sequence[tuple[int, ...]]) -> Forecaster:
     def fit(x: Array) -> FittedForecaster:
-        (predict,) = regress(x, [Problem(tau, tuple(range(1, output_chunk_length + 1)))])
-        return fed_back(predict, tau)
+        predicts = regress(x, [Problem(tau, steps) for steps in ahead])
+        return fed_back(lambda X: np.concatenate([predict(X) for predict in predicts], axis=-1), tau)
 
     return fit
 
