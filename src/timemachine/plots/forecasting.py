@@ -90,7 +90,8 @@ def read_rows(path: Path) -> "DataFrame":
     from pandas import DataFrame  # imported here: it takes 0.5 s, and most figures do not need it
 
     def parse(row: Mapping[str, str]) -> dict[str, str | float]:
-        return {key: text if key in _NAME_COLUMNS else float(text or "nan") for key, text in row.items()}
+        numbers = {key: "nan" if text == "" else text for key, text in row.items() if key not in _NAME_COLUMNS}
+        return {**row, **{key: float(text) for key, text in numbers.items()}}
 
     return DataFrame(read_table(path, "a table of forecasts", parse))
 

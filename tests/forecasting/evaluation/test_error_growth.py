@@ -101,3 +101,10 @@ def test_values_that_are_not_finite_are_empty_cells_that_figures_read_as_nan(tmp
     assert first == {"model": "linear", "k": 1, "measured": 1.5, "recursion": 1.5, "autoregression": 1.0}
     assert np.isnan(second["measured"])
     assert growth.summary([2])["measured"] == {"2": None}
+
+
+@pytest.mark.parametrize("damaged", ["model,k,measured\nlinear,1\n", "model,k\nlinear,one\n", "model,k\nlinear,1"])
+def test_a_damaged_table_is_not_read(tmp_path: Path, damaged: str) -> None:
+    (tmp_path / "growth.csv").write_text(damaged)
+    with pytest.raises(ValueError, match=r"growth\.csv: not a table of forecasts"):
+        read_rows(tmp_path / "growth.csv")
