@@ -35,11 +35,11 @@ from statsmodels.tsa.statespace.exponential_smoothing import ExponentialSmoothin
 from statsmodels.tsa.statespace.sarimax import SARIMAX
 from statsmodels.tsa.statespace.structural import UnobservedComponents
 
+from timemachine.forecasting.evaluation.forecast import rmse
 from timemachine.forecasting.models.regression import Affine, ridge
 from timemachine.forecasting.series.source import noisy_sine
 from timemachine.forecasting.strategies.backtest import choose_forecasters
 from timemachine.forecasting.strategies.candidates import Choice, candidates
-from timemachine.forecasting.strategies.feedback import rmse
 from timemachine.forecasting.strategies.harmonic import harmonic
 from timemachine.forecasting.strategies.lag_strategies import FittedForecaster, Forecaster, Origins, recursive
 from timemachine.pipeline import params
@@ -197,7 +197,8 @@ def run(competitor: Competitor, x: Array, num_observed: int, k: int) -> Result:
     origins = np.arange(num_observed, len(x) - k + 1)
     ahead = forecast(x[None], origins, k)[0]  # (num_origins, k)
     assert np.allclose(ahead[0], predictions[:k], rtol=1e-6, atol=1e-6)
-    return Result(rmse(predictions, x[num_observed:]), rmse(ahead[:, -1], x[origins + k - 1]), seconds, converged)
+    errors = predictions - x[num_observed:], ahead[:, -1] - x[origins + k - 1]
+    return Result(rmse(errors[0]), rmse(errors[1]), seconds, converged)
 
 
 def main() -> None:

@@ -17,11 +17,11 @@ from timemachine.pipeline.params import Params
 
 def run(params: Params, series: Path, report: Path, tables: Path) -> None:
     """Write the errors of all strategies, of the one with the lowest validation error, and their growth."""
-    p, recipes = params.backtest, params.train_ar
+    p = params.backtest
     x = replicas(Series.load(series), params.series, p.num_seeds)
     ks = [k for k in params.evaluate_forecast.k_steps if k <= p.horizon]
     with about("backtest"):
-        sections = (p, params.choose_tau, recipes, backtests.regressors_of(p, recipes))
+        sections = (p, params.choose_tau, params.train_ar)
         results = backtests.backtest_all(backtests.all_forecasters(x[:, : p.num_observed], *sections), x, p)
         growths = error_growth.measure_all_growths(x, *sections)
     summaries = {name: growth.summary(ks) for name, growth in growths.items()}

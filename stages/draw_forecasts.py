@@ -6,43 +6,28 @@ intervals of data/reports/figures/.
 Run: python stages/draw_forecasts.py
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from timemachine.base.files import read_mapping, read_table
+from timemachine.base.files import read_mapping
 from timemachine.forecasting.series.source import Series
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
 from timemachine.plots import forecasting as plots
-from timemachine.plots.figure import save_figure
+from timemachine.plots.figure import save_figures
 
 
-def rows(path: Path) -> Sequence[plots.Row]:
-    """Return the rows of a table of forecasts."""
-    return read_table(path, "a table of forecasts", plots.parse_row)
-
-
-def run(params: Params, series: Path, tau: Path, backtest: Path, intervals: Path, figures: Path) -> None:
+def run(params: Params, series: Path, tau: Path, tables: Path, figures: Path) -> None:
     """Draw errors by τ and by horizon, forecasts, and coverage and width of intervals."""
-    s, floor = Series.load(series), params.series.noise_floor
-    drawn = {
-        "tau": {"tau": plots.tau_figure(read_mapping(tau), params.backtest.horizon, floor)},
-        "backtest": plots.backtest_figures(
-            s.time,
-            s.x,
-            rows(backtest / "by_horizon.csv"),
-            rows(backtest / "multistep.csv"),
-            rows(backtest / "error_growth.csv"),
-            trained=[*params.backtest.trained],
-            noise_floor=floor,
-        ),
-        "intervals": plots.interval_figures(
-            s.time, s.x, rows(intervals / "by_horizon.csv"), rows(intervals / "fan.csv"), params.intervals.levels
-        ),
-    }
-    for folder, by_name in drawn.items():
-        for name, figure in by_name.items():
-            save_figure(figure, figures / folder / f"{name}.png")
+    s, floor, trained = Series.load(series), params.series.noise_floor, [*params.backtest.trained]
+    names = ("backtest/by_horizon", "backtest/multistep", "backtest/error_growth")
+    backtest = [plots.read_rows(tables / f"{name}.csv") for name in names]
+    intervals = [plots.read_rows(tables / f"intervals/{name}.csv") for name in ("by_horizon", "fan")]
+    by_tau = plots.tau_figure(read_mapping(tau), params.backtest.horizon, floor)
+    save_figures({"tau": by_tau}, figures / "tau")
+    drawn = plots.backtest_figures(s.time, s.x, *backtest, trained=trained, noise_floor=floor)
+    save_figures(drawn, figures / "backtest")
+    drawn = plots.interval_figures(s.time, s.x, *intervals, levels=params.intervals.levels)
+    save_figures(drawn, figures / "intervals")
 
 
 if __name__ == "__main__":
@@ -50,7 +35,6 @@ if __name__ == "__main__":
         run,
         series="data/series/series.csv",
         tau="data/results/tau.json",
-        backtest="data/forecasts/backtest",
-        intervals="data/forecasts/intervals",
+        tables="data/forecasts",
         figures="data/reports/figures",
     )

@@ -9,14 +9,13 @@ from pathlib import Path
 from timemachine.base.files import read_mapping
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
-from timemachine.plots.figure import save_figure
+from timemachine.plots.figure import save_figures
 from timemachine.plots.gradients import draw_study
 
 
 def run(_: Params, report: Path, curves: Path, figures: Path) -> None:
     """Write the figures."""
-    for name, figure in draw_study(read_mapping(report), read_mapping(curves)).items():
-        save_figure(figure, figures / f"{name}.png")
+    save_figures(draw_study(read_mapping(report), read_mapping(curves)), figures)
 
 
 if __name__ == "__main__":

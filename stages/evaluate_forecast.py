@@ -15,34 +15,26 @@ from timemachine.forecasting.models.config import ArConfig
 from timemachine.forecasting.series.source import Series
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
-from timemachine.plots.figure import save_figure
+from timemachine.plots.figure import save_figures
 from timemachine.plots.forecasting import model_figures
 from timemachine.training.checkpoints import load_checkpoint
 
 
 def run(params: Params, series: Path, models: Path, report: Path, horizons: Path, figures: Path) -> None:
     """Write errors by model and horizon, and draw the forecasts."""
-    ks, s = params.evaluate_forecast.k_steps, Series.load(series)
-    results = {}
+    ks, s, results = params.evaluate_forecast.k_steps, Series.load(series), {}
     for name in params.train_ar:
         model, config = load_checkpoint(models / name, ArConfig, build_autoregressive)
         with about(f"train_ar.{name}"):
-            predict, observed = forecast.one_step_model(model), config.num_train + config.tau
-            results[name] = forecast.forecast_with_model(predict, s.x, config.tau, observed, max(ks))
+            predict, first = forecast.one_step_model(model), config.num_train + config.tau
+            results[name] = forecast.forecast_with_model(predict, s.x, config.tau, first, max(ks))
     write_json(report, {name: forecast.model_errors(result, s.x, ks) for name, result in results.items()})
-    by_horizon = {name: forecast.error_by_horizon(result, s.x) for name, result in results.items()}
+    by_horizon = {name: forecast.error_by_horizon(result) for name, result in results.items()}
     write_table(horizons, [{"model": name, **row} for name, rows in by_horizon.items() for row in rows])
     curves = {name: result.curves(ks) for name, result in results.items()}
-    for name, figure in model_figures(s.time, s.x, curves, by_horizon, params.series.noise_floor).items():
-        save_figure(figure, figures / f"{name}.png")
+    save_figures(model_figures(s.time, s.x, curves, by_horizon, params.series.noise_floor), figures)
 
 
 if __name__ == "__main__":
-    stage.main(
-        run,
-        series="data/series/series.csv",
-        models="data/models/ar",
-        report="data/results/forecast.json",
-        horizons="data/forecasts/by_horizon.csv",
-        figures="data/reports/figures/forecast",
-    )
+    data = {"series": "data/series/series.csv", "models": "data/models/ar", "report": "data/results/forecast.json"}
+    stage.main(run, **data, horizons="data/forecasts/by_horizon.csv", figures="data/reports/figures/forecast")

@@ -8,11 +8,11 @@ from graph import ROOT
 from safetensors.torch import load_file
 
 from timemachine.base.files import read_arrays, write_arrays
+from timemachine.forecasting.evaluation.forecast import rmse
 from timemachine.forecasting.models.autoregressive import build_autoregressive
 from timemachine.forecasting.models.config import ArConfig
-from timemachine.forecasting.series.embedding import embed
+from timemachine.forecasting.models.regression import Problem
 from timemachine.forecasting.series.source import noisy_sine
-from timemachine.forecasting.strategies.feedback import rmse
 from timemachine.forecasting.training.train import history_rows, train_autoregressive
 from timemachine.language.models.build import rebuild_language_model
 from timemachine.language.models.config import RnnConfig
@@ -94,8 +94,8 @@ def test_a_standardized_model_is_loaded_with_the_unit_of_its_series(
     config = ArConfig(**recipe.model_dump(), family="ar", name=model, data_sha256="0" * 64)
     save_checkpoint(tmp_path, trained, config, history_rows(history), {"torch": "any"})
     loaded, _ = load_checkpoint(tmp_path, ArConfig, build_autoregressive)
-    X = torch.tensor(unit * embed(x, recipe.tau)[0], dtype=torch.float32)
+    X = torch.tensor(unit * Problem(recipe.tau, (1,)).pairs(x[None])[0][0], dtype=torch.float32)
     with torch.inference_mode():
         predicted = loaded(X)[0][:, 0]
         assert torch.equal(predicted, trained(X)[0][:, 0])
-    assert rmse(predicted.double().numpy() / unit, x[recipe.tau :]) < 0.3
+    assert rmse(predicted.double().numpy() / unit - x[recipe.tau :]) < 0.3

@@ -5,14 +5,12 @@ or a given one, is then fitted to the whole series and forecasts the values afte
 rolling origins also give the width of the prediction intervals.
 """
 
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from timemachine.base.errors import UserError, about
@@ -20,17 +18,16 @@ from timemachine.base.files import write_table
 from timemachine.forecasting.evaluation.config import IntervalsParams
 from timemachine.forecasting.evaluation.conformal import half_widths, least_calibration
 from timemachine.forecasting.models.config import ArRecipe
+from timemachine.forecasting.models.regression import Array
 from timemachine.forecasting.series.own import future_times
 from timemachine.forecasting.series.source import Series
 from timemachine.forecasting.strategies.backtest import Backtest, backtest
 from timemachine.forecasting.strategies.baselines import last_value
-from timemachine.forecasting.strategies.candidates import CANDIDATES, CLOSED_FORM, Choice, candidates
+from timemachine.forecasting.strategies.candidates import CANDIDATES, WITHOUT_LAGS, Choice, candidates
 from timemachine.forecasting.strategies.config import BacktestParams, ChooseTauParams
 from timemachine.forecasting.strategies.lag_strategies import LAG_STRATEGIES, Forecaster
 from timemachine.plots.figure import save_figure
 from timemachine.plots.forecasting import draw_fan
-
-Array = NDArray[np.float64]
 
 # A series must have at least so many points more than the horizon, for the models at the first rolling origins.
 _LEAST_MORE_POINTS = 8
@@ -48,23 +45,19 @@ _LARGEST_FORECAST = 1e18
 
 
 class ForecastingParams(Protocol):
-    """The sections of `params.yaml` that a forecast uses."""
+    """The sections of `params.yaml` that a forecast uses.
 
-    @property
-    def train_ar(self) -> Mapping[str, ArRecipe]:
-        """The models of trained strategies."""
+    Attributes:
+        train_ar: the models of trained strategies.
+        choose_tau: the lags and penalties to choose from.
+        backtest: the number of steps that are forecast at a time, and of harmonics.
+        intervals: the number of past errors that an interval is computed from.
+    """
 
-    @property
-    def choose_tau(self) -> ChooseTauParams:
-        """The lags and penalties to choose from."""
-
-    @property
-    def backtest(self) -> BacktestParams:
-        """The number of steps that are forecast at a time, and of harmonics."""
-
-    @property
-    def intervals(self) -> IntervalsParams:
-        """The number of past errors that an interval is computed from."""
+    train_ar: dict[str, ArRecipe]
+    choose_tau: ChooseTauParams
+    backtest: BacktestParams
+    intervals: IntervalsParams
 
 
 @dataclass(frozen=True)
@@ -123,27 +116,22 @@ class OwnForecast:
         Raises:
             UserError: the folder cannot be written to.
         """
-        columns = {"time": self.time.tolist(), "forecast": self.x.tolist()}
+        columns, bands = {"time": self.time.tolist(), "forecast": self.x.tolist()}, {}
         if self.intervals is not None:
             columns["lower"] = (self.x - self.intervals.half_widths).tolist()
             columns["upper"] = (self.x + self.intervals.half_widths).tolist()
+            bands = {self.intervals.level: self.intervals.half_widths}
         rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-        figure = self.figure(series)
-        for file, write in (
-            (figure_path(path), lambda file: save_figure(figure, file)),
-            (path, lambda file: write_table(file, rows)),
-        ):
-            try:
-                write(file)
-            except OSError as error:
-                raise UserError(f"{file}: cannot be written: {error.strerror}") from None
-
-    def figure(self, series: Series) -> Figure:
-        """Draw the end of the series and the forecast."""
         num_shown = max(4 * len(self.x), 60)
-        time, x = series.time[-num_shown:], series.x[-num_shown:]
-        bands = {} if self.intervals is None else {self.intervals.level: self.intervals.half_widths}
-        return draw_fan(np.concatenate([time, self.time]), x, [(len(x), self.x, bands)])
+        time, x = np.concatenate([series.time[-num_shown:], self.time]), series.x[-num_shown:]
+        figure = draw_fan(time, x, [(len(x), self.x, bands)])
+        file = figure_path(path)
+        try:
+            save_figure(figure, file)
+            file = path
+            write_table(file, rows)
+        except OSError as error:
+            raise UserError(f"{file}: cannot be written: {error.strerror}") from None
 
 
 def figure_path(path: Path) -> Path:
@@ -270,10 +258,8 @@ def _test(forecaster: Forecaster, x: Array, choice: Choice) -> Backtest:
 
 def _best(x: Array, choice: Choice, output_chunk_length: int) -> tuple[str, Forecaster, Backtest]:
     """Return the best of `CANDIDATES` and its backtest, without those for which the series is too short."""
-    found: dict[str, Forecaster] = {"last_value": last_value}
-    for model in ("", *CLOSED_FORM):
-        with suppress(UserError):
-            found |= candidates(x, choice, output_chunk_length, _names(model))
+    # Models in closed form are left out if every τ is too long for the series.
+    found = candidates(x, choice, output_chunk_length, CANDIDATES if choice.lags("ridge") else WITHOUT_LAGS)
     best = "last_value"
     tested = _test(last_value, x, choice)
     for name, forecaster in found.items():
@@ -282,11 +268,6 @@ def _best(x: Array, choice: Choice, output_chunk_length: int) -> tuple[str, Fore
             if other.score()[0] < tested.score()[0]:
                 best, tested = name, other
     return best, found[best], tested
-
-
-def _names(model: str) -> list[str]:
-    """Return the names of the candidates with a model of `CLOSED_FORM`, or for '' of those without one."""
-    return [name for name in CANDIDATES if name.endswith(model) and (model or not name.endswith(CLOSED_FORM))]
 
 
 def _named(name: str, x: Array, choice: Choice, output_chunk_length: int, params: ForecastingParams) -> Forecaster:
@@ -300,13 +281,10 @@ def _named(name: str, x: Array, choice: Choice, output_chunk_length: int, params
         raise UserError(f"unknown strategy; choose from {', '.join([*CANDIDATES, *trainable])}")
     # Imported here: torch takes two seconds.
     from timemachine.forecasting.training.side_by_side import trained_regressor
-    from timemachine.training.devices import choose_device
 
     strategy, entry = trainable[name]
     recipe = params.train_ar[entry].model_copy(update={"standardize": True})
-    return LAG_STRATEGIES[strategy](
-        trained_regressor(recipe, choose_device(recipe.device)), recipe.tau, output_chunk_length
-    )
+    return LAG_STRATEGIES[strategy](trained_regressor(recipe), recipe.tau, output_chunk_length)
 
 
 def _intervals(tested: Backtest, level: float, num_calibration: int, exponent: int) -> Intervals:

@@ -1,13 +1,15 @@
 """Curves, panels, and figures as files. The same values give the same bytes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from matplotlib import rcdefaults
+from matplotlib import rcdefaults, rcParams
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
 from timemachine.base.files import replacing
@@ -22,10 +24,33 @@ def save_figure(figure: Figure, path: str | Path) -> None:
         figure.savefig(temporary, format="png", dpi=100, metadata={"Software": None})
 
 
+def save_figures(figures: Mapping[str, Figure], folder: Path) -> None:
+    """Write each figure as <name>.png in a folder."""
+    for name, figure in figures.items():
+        save_figure(figure, folder / f"{name}.png")
+
+
 def new_figure(width: float, height: float, layout: Literal["constrained"] | None = None) -> Figure:
     """Return an empty figure with a size in inches. The user's matplotlibrc has no effect on it."""
     rcdefaults()
+    rcParams.update({"axes.grid": True, "grid.alpha": 0.3, "axes.titlesize": 10, "legend.fontsize": 8})
     return Figure(figsize=(width, height), layout=layout)
+
+
+def new_row(titles: Iterable[str]) -> tuple[Figure, dict[str, Axes]]:
+    """Return a figure of 7 × 3.5 inches and its axes side by side, by title."""
+    figure, titles = new_figure(7, 3.5, layout="constrained"), list(titles)
+    grid = dict(zip(titles, figure.subplots(1, len(titles), squeeze=False)[0], strict=True))
+    for title, axes in grid.items():
+        axes.set_title(title)
+    return figure, grid
+
+
+def label_logarithmic(axis: Axis, base: float = 10, subs: Sequence[float] = (1,)) -> None:
+    """Label a logarithmic axis at the multiples `subs` of powers of `base`, with plain numbers."""
+    axis.set_major_locator(LogLocator(base, subs))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_locator(NullLocator())
 
 
 def new_axes(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
@@ -35,7 +60,6 @@ def new_axes(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
     axes = figure.add_axes((0.1, 0.14, 0.87, 0.82))
     axes.set(xlabel=xlabel, ylabel=ylabel)
     axes.ticklabel_format(axis="y", scilimits=(-3, 4))  # numbers of any size fit the margin
-    axes.grid(alpha=0.3)
     return figure, axes
 
 
@@ -62,7 +86,7 @@ def draw_lines(
         axes.axhline(level, color="0.3", ls="--", lw=1, label=label)
     for axis in logarithmic:
         axes.set(**{f"{axis}scale": "log"})
-    axes.legend(fontsize=8)
+    axes.legend()
     return figure
 
 
@@ -96,16 +120,15 @@ def draw_panels(
         for label, heights in levels.items():
             for height in heights:
                 drawn[label] = axes.axhline(height, color="0.3", ls="--", lw=1)
-        axes.set_title(title, fontsize=10)
+        axes.set_title(title)
         if i % num_columns == 0:
             axes.set_ylabel(ylabel)
         if i + num_columns >= len(curves):
             axes.set_xlabel(xlabel)
             axes.tick_params(labelbottom=True)
-        axes.grid(alpha=0.3)
     for axes in grid[len(curves) :]:
         axes.axis("off")
-    figure.legend(drawn.values(), drawn, loc="outside lower center", ncols=5, fontsize=8)
+    figure.legend(drawn.values(), drawn, loc="outside lower center", ncols=5)
     values = np.concatenate(
         [np.asarray(y, dtype=np.float64) for panel in curves.values() for _, y in panel.values()]
     )

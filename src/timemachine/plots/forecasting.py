@@ -1,28 +1,33 @@
 """Figures of series and forecasts, made from plain values: arrays, rows of tables, the content of reports."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import NDArray
 
-from timemachine.plots.figure import Array, Curve, draw_lines, draw_panels, new_axes, new_figure
+from timemachine.base.files import read_table
+from timemachine.plots.figure import Array, Curve, draw_lines, draw_panels, label_logarithmic, new_axes, new_row
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 Fan = tuple[int, Array, Mapping[float, Array]]
-Row = Mapping[str, Any]
 
 _NAME_COLUMNS = ("strategy", "lag_strategy", "model", "fitted")
 
 
-def _thin_ticks(axes: Axes, t: NDArray[np.generic]) -> None:
-    """Label a time axis of dates, which are text, with six of them."""
-    if t.dtype.kind not in "iuf":
-        chosen = np.linspace(0, len(t) - 1, 6).astype(int)
-        axes.set_xticks(chosen, [str(t[i]) for i in chosen])
+def _positions(axes: Axes, t: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Return where times are on an axis: dates, which are text, one after another, with labels at six of them."""
+    if t.dtype.kind in "iuf":
+        return t
+    chosen = np.linspace(0, len(t) - 1, 6).astype(int)
+    axes.set_xticks(chosen, [str(t[i]) for i in chosen])
+    return np.arange(len(t))
 
 
 def draw_time_series(
@@ -36,15 +41,13 @@ def draw_time_series(
         observed: index of the first value that was not observed; a vertical line marks it.
     """
     figure, axes = new_axes("time", "x")
-    numeric = t.dtype.kind in "iuf"
+    where = _positions(axes, t)
     for i, (label, (begin, values)) in enumerate(curves.items()):
-        where = t[begin : begin + len(values)] if numeric else np.arange(begin, begin + len(values))
-        first = i == 0
-        axes.plot(where, values, label=label, color="0.7" if first else None, lw=0.8 if first else 1.2)
+        style = {"lw": 1.2} if i else {"color": "0.7", "lw": 0.8}
+        axes.plot(where[begin : begin + len(values)], values, label=label, **style)
     if observed is not None:
-        axes.axvline(t[observed] if numeric else observed, color="0.3", ls=":", lw=1, label="first forecast")
-    _thin_ticks(axes, t)
-    axes.legend(fontsize=8)
+        axes.axvline(where[observed], color="0.3", ls=":", lw=1, label="first forecast")
+    axes.legend()
     return figure
 
 
@@ -59,7 +62,7 @@ def draw_fan(t: NDArray[np.generic], x: Array, fans: Sequence[Fan], name: str = 
         name: label of the forecasts.
     """
     figure, axes = new_axes("time", "x")
-    where = t if t.dtype.kind in "iuf" else np.arange(len(t))
+    where = _positions(axes, t)
     axes.plot(where[: len(x)], x, label="data", color="0.6", lw=0.8)
     levels = sorted({level for _, _, bands in fans for level in bands}, reverse=True)
     shades = dict(zip(levels, np.linspace(0.8, 0.55, len(levels)), strict=True))
@@ -74,72 +77,23 @@ def draw_fan(t: NDArray[np.generic], x: Array, fans: Sequence[Fan], name: str = 
             axes.fill_between(place, middle - reach, middle + reach, color=colour, lw=0, label=label)
         axes.plot(place, middle, color="C0", lw=1.2, label=name if i == 0 else None)
         axes.axvline(where[begin], color="0.3", ls=":", lw=0.8, label="first forecast" if i == 0 else None)
-    _thin_ticks(axes, t)
-    axes.legend(fontsize=8)
+    axes.legend()
     return figure
 
 
-def draw_by_lags(panels: Mapping[str, tuple[Mapping[str, Curve], Mapping[str, float]]], ylabel: str) -> Figure:
-    """Draw labelled curves over τ, and dashed lines at levels, in a panel for each title, on logarithmic axes.
+def read_rows(path: Path) -> "DataFrame":
+    """Return a table of forecasts, in which empty numbers are NaN.
 
-    The y axis is linear if all values are 0, as the errors of a constant series are.
+    Raises:
+        UserError: the file does not exist or is damaged.
     """
-    figure = new_figure(7, 3.5, layout="constrained")
-    for axes, (title, (curves, levels)) in zip(
-        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
-    ):
-        for label, (where, values) in curves.items():
-            axes.plot(where, values, label=label, marker=".", lw=1.2)
-        for label, level in levels.items():
-            axes.axhline(level, color="0.3", ls="--", lw=1, label=label)
-        positive = any(np.max(values, initial=0) > 0 for _, values in curves.values())
-        yscale = "log" if positive else "linear"
-        axes.set(xscale="log", yscale=yscale, xlabel="embedding dimension τ", ylabel=ylabel)
-        axes.set_title(title, fontsize=10)
-        axes.xaxis.set_major_locator(LogLocator(base=2))
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize=8)
-    return figure
+    from pandas import DataFrame  # imported here: it takes 0.5 s, and most figures do not need it
 
+    def parse(row: Mapping[str, str]) -> dict[str, str | float]:
+        numbers = {key: "nan" if text == "" else text for key, text in row.items() if key not in _NAME_COLUMNS}
+        return {**row, **{key: float(text) for key, text in numbers.items()}}
 
-def draw_measured_and_predicted(
-    measured: Mapping[str, Curve],
-    predicted: Mapping[str, Mapping[str, Curve]],
-    xlabel: str,
-    ylabel: str,
-    levels: Mapping[str, float],
-) -> Figure:
-    """Draw labelled curves, and predictions of them in the same colours and another line style for each kind.
-
-    Args:
-        measured: curves by label.
-        predicted: curves by kind and label.
-        xlabel: label of the x axis.
-        ylabel: label of the y axis.
-        levels: heights of dashed lines by label.
-    """
-    figure = draw_lines(measured, xlabel, ylabel, levels)
-    axes = figure.axes[0]
-    colours = {label: line.get_color() for label, line in zip(measured, axes.lines, strict=False)}
-    for (kind, curves), style in zip(predicted.items(), (":", "-."), strict=False):
-        for label, (where, values) in curves.items():
-            axes.plot(where, values, color=colours[label], ls=style, lw=1)
-        axes.plot([], color="0.3", ls=style, lw=1, label=kind)
-    # Predictions may be much larger than the measured values.
-    finite = np.concatenate([np.asarray(values, dtype=np.float64) for _, values in measured.values()])
-    axes.set_ylim(0, 1.3 * finite[np.isfinite(finite)].max(initial=1e-300))
-    axes.legend(fontsize=8)
-    return figure
-
-
-def parse_row(row: Mapping[str, str]) -> Row:
-    """Return a row of a table of forecasts: names as text, other columns as numbers, NaN if they are empty."""
-    return {
-        column: value if column in _NAME_COLUMNS else float("nan" if value == "" else value)
-        for column, value in row.items()
-    }
+    return DataFrame(read_table(path, "a table of forecasts", parse))
 
 
 def model_figures(
@@ -192,36 +146,37 @@ def tau_figure(report: Mapping[str, Any], horizon: int, noise_floor: float | Non
         horizon: number of steps ahead that the errors are over.
         noise_floor: RMSE of the best possible forecast, if it is known.
     """
-    panels = {}
-    for noise, levels in (("with_noise", _noise(noise_floor)), ("without_noise", {})):
-        models = [*report.get(noise, {})][: None if noise == "with_noise" else 1]
-        curves = {
-            f"{model.replace('_', ' ')}, {steps}": _by_tau(report[noise][model][key])
-            for key, steps in (("one_step_rmse", "1 step"), ("rmse", f"1 … {horizon} steps"))
-            for model in models
-        }
-        if curves:
-            panels[noise.replace("_", " ")] = (curves, levels)
-    figure = draw_by_lags(panels, "RMSE")
+    models = {noise: [*report.get(noise, {})] for noise in ("with_noise", "without_noise")}
+    models["without_noise"] = models["without_noise"][:1]
+    figure, grid = new_row(noise.replace("_", " ") for noise, shown in models.items() if shown)
+    for (noise, shown), axes in zip(models.items(), grid.values(), strict=False):
+        highest = 0.0
+        for key, steps in (("one_step_rmse", "1 step"), ("rmse", f"1 … {horizon} steps")):
+            for model in shown:
+                errors = {int(tau): e for tau, e in report[noise][model][key].items() if e is not None}
+                label = f"{model.replace('_', ' ')}, {steps}"
+                axes.plot([*errors], [*errors.values()], label=label, marker=".", lw=1.2)
+                highest = max([highest, *errors.values()])
+        for label, level in (_noise(noise_floor) if noise == "with_noise" else {}).items():
+            axes.axhline(level, color="0.3", ls="--", lw=1, label=label)
+        # The errors of a constant series are 0.
+        axes.set(
+            xscale="log", yscale="log" if highest else "linear", xlabel="embedding dimension τ", ylabel="RMSE"
+        )
+        label_logarithmic(axes.xaxis, base=2)
+        axes.legend()
     axis = figure.axes[0].yaxis
     if axis.get_scale() == "log":
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.set_major_formatter("{x:g}")
-        axis.set_minor_locator(NullLocator())
+        label_logarithmic(axis, subs=(1, 2, 5))
     return figure
-
-
-def _by_tau(errors: Mapping[str, float | None]) -> Curve:
-    known = {int(tau): error for tau, error in errors.items() if error is not None}
-    return list(known), list(known.values())
 
 
 def backtest_figures(
     t: NDArray[np.generic],
     x: Array,
-    by_horizon: Sequence[Row],
-    multistep: Sequence[Row],
-    error_growth: Sequence[Row],
+    by_horizon: "DataFrame",
+    multistep: "DataFrame",
+    error_growth: "DataFrame",
     *,
     trained: Sequence[str],
     noise_floor: float | None,
@@ -241,57 +196,59 @@ def backtest_figures(
         `error_by_horizon`, `multistep` and `error_growth`.
     """
     levels = _noise(noise_floor)
-    once = [row for row in by_horizon if row["fitted"] == "once"]
-    models = [*dict.fromkeys([*trained, *(row["model"] for row in once if row["model"])])]
-    panels: dict[str, dict[str, Curve]] = {}
-    for lag_strategy in [*dict.fromkeys(row["lag_strategy"] for row in once if row["model"])]:
-        rows = [row for row in once if row["lag_strategy"] == lag_strategy]
+    once = by_horizon[by_horizon["fitted"] == "once"]
+    lagged = once[once["model"] != ""]
+    models = [*dict.fromkeys([*trained, *lagged["model"]])]
+    panels = {}
+    for lag_strategy, rows in lagged.groupby("lag_strategy", sort=False):
         curves = _curves(rows, "model", "rmse")
-        panels[lag_strategy.replace("_", "-")] = {model: curves[model] for model in models if model in curves}
-    panels["no lags"] = {**_curves([row for row in once if not row["model"]], "strategy", "rmse")}
+        panels[str(lag_strategy).replace("_", "-")] = {name: curves[name] for name in models if name in curves}
+    panels["no lags"] = _curves(once[once["model"] == ""], "strategy", "rmse")
 
-    predictions = {
-        name: np.array(values) for name, (_, values) in _curves(multistep, "strategy", "prediction").items()
-    }
-    shown = [f"recursive_{model}" for model in models if f"recursive_{model}" in predictions]
-    shown += [row["strategy"] for row in multistep if row["chosen"]]
-    first = len(x) - len(predictions[shown[0]])
     # Forecasts that left the scale of the series are not drawn from there on.
-    within = {
-        name: np.where(np.abs(values - x.mean()) <= 10 * np.ptp(x), values, np.nan)
-        for name, values in predictions.items()
+    within = (multistep["prediction"] - x.mean()).abs() <= 10 * np.ptp(x)
+    drawn = multistep.assign(prediction=multistep["prediction"].where(within))
+    predictions = {
+        name: np.asarray(values) for name, (_, values) in _curves(drawn, "strategy", "prediction").items()
     }
-    forecasts = {name.replace("_", " "): (first, within[name]) for name in shown}
+    shown = [name for name in (f"recursive_{model}" for model in models) if name in predictions]
+    shown.extend(drawn["strategy"][drawn["chosen"] == 1])
+    first = len(x) - len(predictions[shown[0]])
+    forecasts = {name.replace("_", " "): (first, predictions[name]) for name in shown}
+    noise = {label: [level] for label, level in levels.items()}
     return {
-        "error_by_horizon": draw_panels(
-            panels, "steps ahead", "RMSE", {n: [level] for n, level in levels.items()}
-        ),
+        "error_by_horizon": draw_panels(panels, "steps ahead", "RMSE", noise),
         "multistep": draw_time_series(t, {"data": (0, x)} | forecasts, first),
-        "error_growth": draw_measured_and_predicted(
-            _curves(error_growth, "model", "measured"),
-            {
-                "recursion ε̄ + cε": _curves(error_growth, "model", "recursion"),
-                "the model’s coefficients": _curves(error_growth, "model", "autoregression"),
-            },
-            "steps ahead",
-            "RMSE",
-            levels,
-        ),
+        "error_growth": _growth_figure(error_growth, levels),
     }
 
 
-def _curves(rows: Sequence[Row], label: str, column: str) -> dict[str, tuple[list[float], list[float]]]:
+def _growth_figure(rows: "DataFrame", levels: Mapping[str, float]) -> Figure:
+    """Draw measured errors, and both predictions of them in the same colours and other line styles."""
+    measured = _curves(rows, "model", "measured")
+    figure = draw_lines(measured, "steps ahead", "RMSE", levels)
+    axes = figure.axes[0]
+    colours = {label: line.get_color() for label, line in zip(measured, axes.lines, strict=False)}
+    for kind, column, style in (
+        ("recursion ε̄ + cε", "recursion", ":"),
+        ("the model’s coefficients", "autoregression", "-."),
+    ):
+        for label, (where, values) in _curves(rows, "model", column).items():
+            axes.plot(where, values, color=colours[label], ls=style, lw=1)
+        axes.plot([], color="0.3", ls=style, lw=1, label=kind)
+    # Predictions may be much larger than the measured values.
+    axes.set_ylim(0, 1.3 * np.max(rows["measured"].dropna().to_numpy(), initial=1e-300))
+    axes.legend()
+    return figure
+
+
+def _curves(rows: "DataFrame", label: str, column: str) -> dict[Any, Curve]:
     """Return for each value of `label`, in the order of the rows, `k` and a column."""
-    curves: dict[str, tuple[list[float], list[float]]] = {}
-    for row in rows:
-        steps, values = curves.setdefault(row[label], ([], []))
-        steps.append(row["k"])
-        values.append(row[column])
-    return curves
+    return {name: (one["k"], one[column]) for name, one in rows.groupby(label, sort=False)}
 
 
 def interval_figures(
-    t: NDArray[np.generic], x: Array, by_horizon: Sequence[Row], fan: Sequence[Row], levels: Sequence[float]
+    t: NDArray[np.generic], x: Array, by_horizon: "DataFrame", fan: "DataFrame", *, levels: Sequence[float]
 ) -> dict[str, Figure]:
     """Draw consecutive forecasts with their intervals, and coverage and width by horizon.
 
@@ -305,30 +262,27 @@ def interval_figures(
     Returns:
         `fan`, `coverage` and `width`.
     """
-    fans: list[Fan] = []
-    for origin in [*dict.fromkeys(int(row["origin"]) for row in fan)]:
-        rows = [row for row in fan if row["origin"] == origin]
-        reach = {level: np.array([row[str(level)] for row in rows]) for level in levels}
-        fans.append((origin, np.array([row["prediction"] for row in rows]), reach))
-    missed: dict[str, dict[str, Curve]] = {}
-    for strategy in [*dict.fromkeys(row["strategy"] for row in by_horizon)]:
-        for level in levels:
-            rows = [row for row in by_horizon if row["strategy"] == strategy and row["level"] == level]
-            points = [100 * (row["coverage"] - level) for row in rows]
-            missed.setdefault(strategy.replace("_", " "), {})[f"{100 * level:g} %"] = (
-                [row["k"] for row in rows],
-                points,
-            )
-    most = max(5.0, 1.1 * max(np.abs(y).max() for panel in missed.values() for _, y in panel.values()))
-    wide = _curves([row for row in by_horizon if row["level"] == levels[-1]], "strategy", "width")
+    fans = [
+        (
+            int(rows["origin"].iloc[0]),
+            rows["prediction"].to_numpy(),
+            {level: rows[str(level)].to_numpy() for level in levels},
+        )
+        for _, rows in fan.groupby("origin", sort=False)
+    ]
+    named = by_horizon.assign(
+        strategy=by_horizon["strategy"].str.replace("_", " "),
+        level=[f"{100 * level:g} %" for level in by_horizon["level"]],
+        missed=100 * (by_horizon["coverage"] - by_horizon["level"]),
+    )
+    missed = {str(name): _curves(rows, "level", "missed") for name, rows in named.groupby("strategy", sort=False)}
+    most = max(5.0, 1.1 * named["missed"].abs().max())
+    widest = f"{100 * levels[-1]:g} %"
+    wide = _curves(named[named["level"] == widest], "strategy", "width")
     return {
-        "fan": draw_fan(t, x, fans, fan[0]["strategy"].replace("_", " ")),
+        "fan": draw_fan(t, x, fans, fan["strategy"][0].replace("_", " ")),
         "coverage": draw_panels(
             missed, "steps ahead", "points from nominal", {"3 points": [-3, 0, 3]}, (-most, most)
         ),
-        "width": draw_lines(
-            {strategy.replace("_", " "): curve for strategy, curve in wide.items()},
-            "steps ahead",
-            f"width of {100 * levels[-1]:g} % intervals",
-        ),
+        "width": draw_lines(wide, "steps ahead", f"width of {widest} intervals"),
     }

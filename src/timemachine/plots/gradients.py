@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import LogLocator, NullLocator
 
-from timemachine.plots.figure import draw_lines, new_figure
+from timemachine.plots.figure import draw_lines, label_logarithmic, new_figure, new_row
 
 
 def draw_study(report: Mapping[str, Any], curves: Mapping[str, Any]) -> dict[str, Figure]:
@@ -35,19 +34,14 @@ def draw_study(report: Mapping[str, Any], curves: Mapping[str, Any]) -> dict[str
     rows = ("randomised", "truncated", "full")
     return {
         "strategies": draw_segments(curves["text"], {name: curves["cuts"][name] for name in rows}),
-        "gradient_norm": draw_gradient_norms(curves["norms"], curves["radii"]),
-        "estimates": draw_dots(list(compared), panels),
+        "gradient_norm": _draw_gradient_norms(curves["norms"], curves["radii"]),
+        "estimates": _draw_dots(list(compared), panels),
         "training": draw_lines(losses, "epoch", "nats per token"),
     }
 
 
-def draw_gradient_norms(norms: Mapping[str, Sequence[float]], radii: Mapping[str, float]) -> Figure:
-    """Draw norms of gradients against lag.
-
-    Args:
-        norms: by label, for each lag from 0.
-        radii: spectral radii of some of the labels. Their powers are drawn as dashed lines of the same colour.
-    """
+def _draw_gradient_norms(norms: Mapping[str, Sequence[float]], radii: Mapping[str, float]) -> Figure:
+    """Draw norms of gradients against lag, and powers of the spectral radii as dashed lines of the same colour."""
     curves = {label: (np.arange(len(values)), values) for label, values in norms.items()}
     figure = draw_lines(curves, "lag T − t", "relative norm of ∂L_T/∂h_t", logarithmic="y")
     axes = figure.axes[0]
@@ -55,7 +49,7 @@ def draw_gradient_norms(norms: Mapping[str, Sequence[float]], radii: Mapping[str
         if label in radii:
             axes.plot(lags, radii[label] ** lags, color=line.get_color(), ls="--", lw=0.8)
     axes.plot([], color="0.3", ls="--", lw=0.8, label="spectral radius to the power of the lag")
-    axes.legend(fontsize=8)
+    axes.legend()
     return figure
 
 
@@ -78,21 +72,15 @@ def draw_segments(text: str, starts: Mapping[str, Sequence[int]]) -> Figure:
     return figure
 
 
-def draw_dots(names: Sequence[str], panels: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
+def _draw_dots(names: Sequence[str], panels: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
     """Draw values by name on a logarithmic scale: a panel for each title, a marker for each label."""
-    figure = new_figure(7, 3.5, layout="constrained")
-    for axes, (title, kinds) in zip(
-        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
-    ):
+    figure, grid = new_row(panels)
+    for axes, kinds in zip(grid.values(), panels.values(), strict=True):
         for marker, (label, values) in zip("sox^", kinds.items(), strict=False):
             axes.plot(range(len(names)), values, ls="", marker=marker, label=label)
         axes.set(yscale="log", xlim=(-0.5, len(names) - 0.5))
-        axes.set_title(title, fontsize=10)
         axes.set_xticks(range(len(names)), names, fontsize=8, rotation=20, ha="right", rotation_mode="anchor")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_locator(NullLocator())
-        axes.grid(alpha=0.3)
+        label_logarithmic(axes.yaxis, subs=(1, 2, 5))
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8)
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     return figure

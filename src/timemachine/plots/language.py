@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 
-from timemachine.plots.figure import Array, draw_lines, new_axes, new_figure
+from timemachine.plots.figure import Array, draw_lines, label_logarithmic, new_axes, new_figure
 
 
 def draw_perplexity(rows: Sequence[Mapping[str, float]]) -> Figure:
@@ -16,10 +16,7 @@ def draw_perplexity(rows: Sequence[Mapping[str, float]]) -> Figure:
     epochs = [row["epoch"] for row in rows]
     curves = {label: (epochs, [row[key] for row in rows]) for label, key in labels.items() if key in rows[0]}
     figure = draw_lines(curves, "epoch", "perplexity", logarithmic="y")
-    axis = figure.axes[0].yaxis
-    axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
-    axis.set_major_formatter("{x:g}")
-    axis.set_minor_locator(NullLocator())
+    label_logarithmic(figure.axes[0].yaxis, subs=(1, 2, 3, 5, 7))
     return figure
 
 
@@ -36,7 +33,7 @@ def draw_by_order(report: Mapping[str, Any]) -> Figure:
             bits = [scores[name][part]["bits_per_character"] for name in report["reversed"]]
             axes.plot(range(1, len(bits) + 1), bits, style, color=f"C{i}", label=f"{part}, {direction}")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(fontsize=8)
+    axes.legend()
     return figure
 
 
@@ -69,11 +66,8 @@ def draw_ranking(models: Mapping[str, Any], compressors: Mapping[str, Mapping[st
         xlim=(None, 1.12 * float(highs.max())),
     )
     axes.set_yticks(places, list(rows), fontsize=8)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 7)))
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=8, loc="lower left")
+    label_logarithmic(axes.xaxis, subs=(1, 1.5, 2, 3, 4, 5, 7))
+    axes.legend(loc="lower left")
     return figure
 
 
@@ -91,5 +85,6 @@ def draw_transition_matrices(matrices: Mapping[int, Array], labels: Sequence[str
         axes.imshow(matrix, cmap="viridis", vmin=0, vmax=0.5)
         axes.set_xticks(range(len(labels)), labels, fontsize=6, parse_math=False)
         axes.set_yticks(range(len(labels)), labels, fontsize=6, parse_math=False)
-        axes.set_title(f"{k} step{'s' if k > 1 else ''}", fontsize=10)
+        axes.set_title(f"{k} step{'s' if k > 1 else ''}")
+        axes.grid(False)
     return figure

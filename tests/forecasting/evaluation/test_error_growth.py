@@ -3,12 +3,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from timemachine.base.files import read_table, write_table
+from timemachine.base.files import write_table
 from timemachine.forecasting.evaluation.error_growth import Autoregression, ErrorGrowth, Recursion, growth_rows
 from timemachine.forecasting.models.regression import Problem, ridge
 from timemachine.forecasting.strategies.backtest import backtest
 from timemachine.forecasting.strategies.lag_strategies import recursive
-from timemachine.plots.forecasting import parse_row
+from timemachine.plots.forecasting import read_rows
 
 
 def autoregression(weights: list[float], intercept: float = 0.0, noise_std: float = 1.0) -> Autoregression:
@@ -97,7 +97,14 @@ def test_values_that_are_not_finite_are_empty_cells_that_figures_read_as_nan(tmp
     growth = ErrorGrowth(measured, Recursion.fitted(measured), np.array([1.0, 2.0]), np.nan, 0.0)
     write_table(tmp_path / "growth.csv", growth_rows({"linear": growth}))
     assert (tmp_path / "growth.csv").read_text().splitlines()[2] == "linear,2,,,2.0"
-    first, second = read_table(tmp_path / "growth.csv", "a table", parse_row)
+    first, second = read_rows(tmp_path / "growth.csv").to_dict("records")
     assert first == {"model": "linear", "k": 1, "measured": 1.5, "recursion": 1.5, "autoregression": 1.0}
     assert np.isnan(second["measured"])
     assert growth.summary([2])["measured"] == {"2": None}
+
+
+@pytest.mark.parametrize("damaged", ["model,k,measured\nlinear,1\n", "model,k\nlinear,one\n", "model,k\nlinear,1"])
+def test_a_damaged_table_is_not_read(tmp_path: Path, damaged: str) -> None:
+    (tmp_path / "growth.csv").write_text(damaged)
+    with pytest.raises(ValueError, match=r"growth\.csv: not a table of forecasts"):
+        read_rows(tmp_path / "growth.csv")

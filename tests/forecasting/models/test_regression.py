@@ -44,6 +44,13 @@ def test_pairs_are_windows_and_what_comes_so_many_steps_after_them() -> None:
     assert ahead.tolist() == [[[2, 4], [3, 5], [4, 6]]]
 
 
+def test_the_book_gives_996_pairs_and_the_first_forecast_is_x_605() -> None:
+    features, labels = Problem(4, (1,)).pairs(np.arange(1, 1001.0)[None])
+    assert features.shape == (1, 996, 4)
+    assert labels.shape == (1, 996, 1)
+    assert labels[0, 599] == 604
+
+
 def test_least_squares_of_four_lags_is_the_autoregression_of_statsmodels() -> None:
     (model,) = LEAST_SQUARES(BOOK[None], [Problem(4, (1,))])
     intercept, *newest_first = AutoReg(BOOK, 4).fit().params

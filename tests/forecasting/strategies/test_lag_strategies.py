@@ -4,8 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from timemachine.forecasting.models.regression import Problem, ridge
-from timemachine.forecasting.strategies.feedback import multistep
-from timemachine.forecasting.strategies.lag_strategies import LAG_STRATEGIES, by_series, recursive
+from timemachine.forecasting.strategies.lag_strategies import LAG_STRATEGIES, by_series, fed_back, recursive
 
 WALKS = np.random.default_rng(0).normal(size=(3, 90)).cumsum(1)
 ORIGINS = np.arange(60, 90)
@@ -34,9 +33,36 @@ def test_every_strategy_forecasts_one_step_as_the_recursive_one(
 
 def test_the_recursive_forecast_is_the_books_multistep_prediction() -> None:
     (model,) = ridge(0.0)(WALKS[:1, :60], [Problem(4, (1,))])
-    expected = multistep(lambda features: model(features[None])[0, :, 0], WALKS[0, :60], 4, 20)
+    expected = [*WALKS[0, :60]]
+    for _ in range(20):
+        expected.append(model(np.array([[expected[-4:]]])).item())
     predictions = recursive(ridge(0.0), 4)(WALKS[:1, :60])(WALKS[:1], np.array([60]), 20)
-    assert predictions[0, 0] == pytest.approx(expected)
+    assert predictions[0, 0] == pytest.approx(np.array(expected[60:]))
+
+
+def mean_of_window(windows: np.ndarray) -> np.ndarray:
+    return windows.mean(-1, keepdims=True)
+
+
+def test_a_prediction_made_at_t_for_k_steps_ahead_stands_at_t_plus_k() -> None:
+    ramp = np.arange(20.0)[None]
+    predictions = fed_back(lambda windows: windows[..., -1:], 1)(ramp, np.arange(5, 17), 4)
+    assert (ramp[0, 8:] - predictions[0, :, 3] == 4).all()
+
+
+def test_the_first_of_many_steps_is_one_step_and_one_origin_is_forecast_as_among_many() -> None:
+    forecast = fed_back(mean_of_window, 4)
+    predictions = forecast(WALKS, ORIGINS, 30)
+    assert np.array_equal(forecast(WALKS, ORIGINS, 1), predictions[..., :1])
+    assert np.array_equal(forecast(WALKS[:, :60], ORIGINS[:1], 30), predictions[:, :1])
+
+
+@given(st.integers(60, 89), st.floats(-9, 9))
+def test_changing_the_future_never_changes_a_forecast(changed: int, by: float) -> None:
+    other = WALKS.copy()
+    other[:, changed:] += by
+    before, after = (fed_back(mean_of_window, 2)(x, ORIGINS, 8) for x in (WALKS, other))
+    assert np.array_equal(before[:, : changed - 60 + 1], after[:, : changed - 60 + 1])
 
 
 def test_a_direct_forecast_k_steps_ahead_is_the_regression_on_what_came_k_steps_after() -> None:

@@ -21,7 +21,7 @@ SINES = np.stack([noisy_sine(304, 0.01, 0.2, seed).x for seed in range(3)])
 
 
 def recipe(name: str, **changes: object) -> params.ArRecipe:
-    return RECIPES[name].model_copy(update={"num_epochs": 2, **changes})
+    return RECIPES[name].model_copy(update={"num_epochs": 2, "device": "cpu", **changes})
 
 
 def alone(one: params.ArRecipe, x: np.ndarray, tau: int, windows: np.ndarray) -> np.ndarray:
@@ -38,7 +38,7 @@ def alone(one: params.ArRecipe, x: np.ndarray, tau: int, windows: np.ndarray) ->
 def test_models_trained_side_by_side_are_those_trained_one_by_one(name: str, standardize: bool, loss: str) -> None:
     one = recipe(name, loss=loss, standardize=standardize, seed=5, lr=0.005)
     problem = Problem(4, (1,))
-    (predict,) = trained_regressor(one, CPU)(SINES, [problem])
+    (predict,) = trained_regressor(one)(SINES, [problem])
     windows, _ = problem.pairs(SINES)
     predicted = predict(windows)[..., 0]
     for i, x in enumerate(SINES):
@@ -49,7 +49,7 @@ def test_models_trained_side_by_side_are_those_trained_one_by_one(name: str, sta
 @pytest.mark.parametrize("name", ["linear", "mlp", "rnn"])
 def test_the_first_of_ever_wider_problems_is_trained_as_alone(name: str) -> None:
     one, x = recipe(name), SINES[:1]
-    predict, *_ = trained_regressor(one, CPU)(x, [Problem(width, (1,)) for width in (4, 5, 7)])
+    predict, *_ = trained_regressor(one)(x, [Problem(width, (1,)) for width in (4, 5, 7)])
     windows, _ = Problem(4, (1,)).pairs(x)
     assert predict(windows)[0, :, 0] == pytest.approx(alone(one, x[0], 4, windows[0]), abs=1e-4)
 
@@ -59,7 +59,7 @@ def test_problems_of_any_width_take_the_same_step_of_gradient_descent_as_alone(n
     # A minibatch of everything, because each number of pairs is shuffled in its own way.
     one, x = recipe(name, batch_size=1000, num_epochs=1, optimizer="sgd", lr=0.01, loss="half_mean"), SINES[:1]
     problems = [Problem(width, (1,)) for width in (4, 5, 7)]
-    predicts = trained_regressor(one, CPU)(x, problems)
+    predicts = trained_regressor(one)(x, problems)
     for problem, predict in zip(problems, predicts, strict=True):
         windows, _ = problem.pairs(x)
         expected = alone(one, x[0], problem.width, windows[0])
@@ -90,7 +90,7 @@ def test_nothing_flows_from_features_beyond_the_width_of_a_problem(name: str) ->
 def test_every_strategy_of_a_trained_model_forecasts_one_step_as_the_recursive_one(
     name: str, strategy: str
 ) -> None:
-    regress = trained_regressor(recipe(name), CPU)
+    regress = trained_regressor(recipe(name))
     num_outputs = 1 if strategy == "multi_output" else 5
     one_step = [
         backtest(LAG_STRATEGIES[each](regress, 4, num_outputs), SINES, 250, 1).predictions
@@ -100,7 +100,7 @@ def test_every_strategy_of_a_trained_model_forecasts_one_step_as_the_recursive_o
 
 
 def test_a_standardized_model_forecasts_alike_in_every_unit_and_from_every_zero() -> None:
-    forecaster = LAG_STRATEGIES["direct"](trained_regressor(recipe("mlp", standardize=True), CPU), 4, 3)
+    forecaster = LAG_STRATEGIES["direct"](trained_regressor(recipe("mlp", standardize=True)), 4, 3)
     expected = backtest(forecaster, SINES, 250, 6).predictions
     for unit, zero in ((1e6, 0.0), (1e-6, 1.0), (1.0, -1e6)):
         moved = backtest(forecaster, unit * SINES + zero, 250, 6).predictions
@@ -110,7 +110,7 @@ def test_a_standardized_model_forecasts_alike_in_every_unit_and_from_every_zero(
 @pytest.mark.parametrize("name", ["linear", "rnn"])
 def test_forecasts_of_trained_models_never_see_the_future(name: str) -> None:
     strategy = LAG_STRATEGIES["multi_output"](
-        trained_regressor(recipe(name, num_epochs=1, standardize=True), CPU), 4, 3
+        trained_regressor(recipe(name, num_epochs=1, standardize=True)), 4, 3
     )
     predictions = partial(backtest, strategy, first=250, horizon=6, num_folds=3)
     before = predictions(SINES).predictions
@@ -122,10 +122,10 @@ def test_forecasts_of_trained_models_never_see_the_future(name: str) -> None:
 
 def test_a_constant_is_trained_on_and_stays() -> None:
     x = np.full((1, 100), 0.1)
-    forecaster = LAG_STRATEGIES["recursive"](trained_regressor(recipe("linear", standardize=True), CPU), 4, 1)
+    forecaster = LAG_STRATEGIES["recursive"](trained_regressor(recipe("linear", standardize=True)), 4, 1)
     assert backtest(forecaster, x, 90, 5).predictions == pytest.approx(0.1)
 
 
 def test_training_that_diverges_is_an_error() -> None:
     with pytest.raises(ValueError, match="the training diverged in epoch 1"):
-        trained_regressor(recipe("linear", lr=1000.0), CPU)(1e6 * SINES, [Problem(4, (1,))])
+        trained_regressor(recipe("linear", lr=1000.0))(1e6 * SINES, [Problem(4, (1,))])

@@ -6,33 +6,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from timemachine.base.errors import UserError
 from timemachine.forecasting.evaluation.error_growth import finite
 from timemachine.forecasting.models.config import ArRecipe
-from timemachine.forecasting.models.regression import Regressor
+from timemachine.forecasting.models.regression import Array
 from timemachine.forecasting.strategies.backtest import Backtest, backtest
 from timemachine.forecasting.strategies.candidates import CLOSED_FORM, Choice, candidates
 from timemachine.forecasting.strategies.config import BacktestParams, ChooseTauParams
 from timemachine.forecasting.strategies.lag_strategies import LAG_STRATEGIES, FittedForecaster, Forecaster
 from timemachine.forecasting.training.side_by_side import trained_regressor
-from timemachine.training.devices import choose_device
-
-Array = NDArray[np.float64]
-
-
-def regressors_of(p: BacktestParams, recipes: Mapping[str, ArRecipe]) -> dict[str, Regressor]:
-    """Return the regressors of the entries of `train_ar` that `backtest.trained` names."""
-    return {name: trained_regressor(recipes[name], choose_device(recipes[name].device)) for name in p.trained}
 
 
 def all_forecasters(
-    x: Array,
-    p: BacktestParams,
-    choose_tau: ChooseTauParams,
-    recipes: Mapping[str, ArRecipe],
-    regressors: Mapping[str, Regressor],
+    x: Array, p: BacktestParams, choose_tau: ChooseTauParams, recipes: Mapping[str, ArRecipe]
 ) -> dict[str, Forecaster]:
     """Return all forecasters to compare by name; those without training by gradient descent come first.
 
@@ -41,20 +28,19 @@ def all_forecasters(
         p: the strategies of trained models.
         choose_tau: the lags and penalties to choose from.
         recipes: entries of `train_ar`.
-        regressors: what `regressors_of` returned.
 
     Raises:
         UserError: two forecasters have the same name.
     """
     found = candidates(x, Choice.of(p, choose_tau), p.horizon)
     for name, strategies in p.trained.items():
+        regress = trained_regressor(recipes[name])
         for strategy in strategies:
             if f"{strategy}_{name}" in found:
                 raise UserError(
                     f"trained: two forecasters have the name {strategy}_{name}; rename train_ar.{name}"
                 )
-            make = LAG_STRATEGIES[strategy]
-            found[f"{strategy}_{name}"] = make(regressors[name], recipes[name].tau, p.horizon)
+            found[f"{strategy}_{name}"] = LAG_STRATEGIES[strategy](regress, recipes[name].tau, p.horizon)
     return found
 
 
@@ -143,21 +129,24 @@ def _errors(result: BacktestResult, x: Array, ks: Sequence[int]) -> dict[str, An
     with np.errstate(over="ignore", invalid="ignore"):
         multistep = result.multistep - x[:, result.fitted_once.first :]
         rmse, mae = np.sqrt(np.square(multistep).mean(1)), np.abs(multistep).mean(1)
-        once, refitted = result.fitted_once, result.refitted
-        by_k = {
-            "k_step_rmse": once.rmse().mean(0),
-            "k_step_rmse_std": once.rmse().std(0),
-            "k_step_origins_std": once.spread().mean(0),
-            "k_step_mae": once.mae().mean(0),
-            "k_step_rmse_refitted": refitted.rmse().mean(0),
-        }
-        return {
+        report: dict[str, Any] = {
             "validation_rmse": finite(result.validation.mean()),
             "multistep_rmse": finite(rmse.mean()),
             "multistep_rmse_std": finite(rmse.std()),
             "multistep_mae": finite(mae.mean()),
-            **{name: {str(k): finite(values[k - 1]) for k in ks} for name, values in by_k.items()},
         }
+    once = _over_series(result.fitted_once)
+    by_k = {f"k_step_{name}": once[name] for name in ("rmse", "rmse_std", "origins_std", "mae")}
+    by_k["k_step_rmse_refitted"] = _over_series(result.refitted)["rmse"]
+    return report | {name: {str(k): finite(values[k - 1]) for k in ks} for name, values in by_k.items()}
+
+
+def _over_series(test: Backtest) -> dict[str, Array]:
+    """Return means and standard deviations over series by horizon: (horizon,) each."""
+    rmse, mae, spread = test.rmse(), test.mae(), test.spread()
+    with np.errstate(invalid="ignore"):
+        means = {"rmse": rmse.mean(0), "rmse_std": rmse.std(0), "mae": mae.mean(0), "mae_std": mae.std(0)}
+        return means | {"origins_std": spread.mean(0)}
 
 
 def errors_by_horizon(results: Mapping[str, BacktestResult], p: BacktestParams) -> list[dict[str, object]]:
@@ -172,14 +161,7 @@ def errors_by_horizon(results: Mapping[str, BacktestResult], p: BacktestParams) 
     for name, result in results.items():
         names = dict(zip(("strategy", "lag_strategy", "model"), (name, *parts.get(name, ("", ""))), strict=True))
         for fitted, test in (("once", result.fitted_once), ("anew", result.refitted)):
-            with np.errstate(invalid="ignore"):
-                columns = {
-                    "rmse": test.rmse().mean(0),
-                    "rmse_std": test.rmse().std(0),
-                    "mae": test.mae().mean(0),
-                    "mae_std": test.mae().std(0),
-                    "origins_std": test.spread().mean(0),
-                }
+            columns = _over_series(test)
             for k in range(test.errors.shape[2]):
                 values = {column: _text(value[k]) for column, value in columns.items()}
                 rows.append({**names, "fitted": fitted, "k": k + 1, **values})

@@ -9,9 +9,8 @@ al., 2002; Lei et al., 2018.
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from timemachine.forecasting.models.regression import Array
 
 
 def least_calibration(level: float) -> int:

@@ -12,16 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from timemachine.forecasting.models.config import ArRecipe
-from timemachine.forecasting.models.regression import Affine, Problem, Regressor, affine, ridge
+from timemachine.forecasting.models.regression import Affine, Array, Problem, Regressor, affine, ridge
 from timemachine.forecasting.strategies.backtest import backtest
 from timemachine.forecasting.strategies.candidates import Choice
 from timemachine.forecasting.strategies.config import BacktestParams, ChooseTauParams
 from timemachine.forecasting.strategies.lag_strategies import recursive
-
-Array = NDArray[np.float64]
+from timemachine.forecasting.training.side_by_side import trained_regressor
 
 
 @dataclass(frozen=True)
@@ -173,27 +171,22 @@ def measure_growth(regress: Regressor, tau: int, x: Array, p: BacktestParams) ->
 
 
 def measure_all_growths(
-    x: Array,
-    p: BacktestParams,
-    choose_tau: ChooseTauParams,
-    recipes: Mapping[str, ArRecipe],
-    regressors: Mapping[str, Regressor],
+    x: Array, p: BacktestParams, choose_tau: ChooseTauParams, recipes: Mapping[str, ArRecipe]
 ) -> dict[str, ErrorGrowth]:
     """Measure the growth of errors of linear models, trained and in closed form.
 
     Args:
         x: (num_series, T).
-        p: the rolling origins.
+        p: the rolling origins, and the names of trained models.
         choose_tau: gives the largest τ of the models in closed form.
         recipes: entries of `train_ar`.
-        regressors: regressors of entries of `train_ar`, by name.
 
     Returns:
         By name: the trained linear models, and least squares with each τ of these and with the largest τ.
     """
-    linear = [name for name in regressors if recipes[name].model == "linear"]
-    found = {name: measure_growth(regressors[name], recipes[name].tau, x, p) for name in linear}
-    taus = {recipes[name].tau for name in linear} | {max(tau for tau, _ in Choice.of(p, choose_tau).lags("ridge"))}
+    linear = {name: recipes[name] for name in p.trained if recipes[name].model == "linear"}
+    found = {name: measure_growth(trained_regressor(one), one.tau, x, p) for name, one in linear.items()}
+    taus = {one.tau for one in linear.values()} | {max(tau for tau, _ in Choice.of(p, choose_tau).lags("ridge"))}
     return found | {f"least_squares_{tau}": measure_growth(ridge(0), tau, x, p) for tau in sorted(taus)}
 
 

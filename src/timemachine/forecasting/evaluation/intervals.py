@@ -6,15 +6,13 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from timemachine.forecasting.evaluation.config import IntervalsParams
 from timemachine.forecasting.evaluation.conformal import coverage, half_widths
+from timemachine.forecasting.models.regression import Array
 from timemachine.forecasting.strategies.backtest import Backtest, backtest
 from timemachine.forecasting.strategies.candidates import Choice, candidates
 from timemachine.forecasting.strategies.config import BacktestParams, ChooseTauParams
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -71,22 +69,19 @@ def intervals_report(
 
     `largest_miss` is the largest difference between coverage and level over all horizons.
     """
-    summaries = {name: _summary(one, levels, ks) for name, one in calibrated.items()}
-    return {"drawn": best_calibrated(calibrated), "strategies": summaries}
-
-
-def _summary(one: CalibratedForecasts, levels: Sequence[float], ks: Sequence[int]) -> dict[str, Any]:
-    covered, width = one.coverage, one.width
-    return {
-        str(level): {
-            "coverage": float(covered[:, j].mean()),
-            "largest_miss": float(np.abs(covered[:, j] - level).max()),
-            "width": float(width[:, j].mean()),
-            "k_step_coverage": {str(k): float(covered[k - 1, j]) for k in ks},
-            "k_step_width": {str(k): float(width[k - 1, j]) for k in ks},
+    report: dict[str, Any] = {"drawn": best_calibrated(calibrated), "strategies": {}}
+    for name, one in calibrated.items():
+        report["strategies"][name] = {
+            str(level): {
+                "coverage": float(covered.mean()),
+                "largest_miss": float(np.abs(covered - level).max()),
+                "width": float(width.mean()),
+                "k_step_coverage": {str(k): float(covered[k - 1]) for k in ks},
+                "k_step_width": {str(k): float(width[k - 1]) for k in ks},
+            }
+            for level, covered, width in zip(levels, one.coverage.T, one.width.T, strict=True)
         }
-        for j, level in enumerate(levels)
-    }
+    return report
 
 
 def intervals_by_horizon(
@@ -95,9 +90,11 @@ def intervals_by_horizon(
     """Return a row of coverage and width for each strategy, level and horizon."""
     rows: list[dict[str, object]] = []
     for name, one in calibrated.items():
-        for j, level in enumerate(levels):
-            for k, (covered, width) in enumerate(zip(one.coverage[:, j], one.width[:, j], strict=True), 1):
-                rows.append({"strategy": name, "level": level, "k": k, "coverage": covered, "width": width})
+        for level, covered, width in zip(levels, one.coverage.T, one.width.T, strict=True):
+            rows += [
+                {"strategy": name, "level": level, "k": k + 1, "coverage": covered[k], "width": width[k]}
+                for k in range(len(covered))
+            ]
     return rows
 
 

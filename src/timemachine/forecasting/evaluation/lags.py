@@ -7,15 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from timemachine.forecasting.models.regression import Problem, affine, ridge
+from timemachine.forecasting.models.regression import Array, Problem, affine, ridge
 from timemachine.forecasting.series.config import SeriesParams
 from timemachine.forecasting.series.source import Series, noisy_sine, replicas
 from timemachine.forecasting.strategies.candidates import CLOSED_FORM, Choice, Lags
 from timemachine.forecasting.strategies.config import BacktestParams, ChooseTauParams
-
-Array = NDArray[np.float64]
 
 
 def errors_by_tau(

@@ -33,9 +33,6 @@ class MLPAR(nn.Module):
         return self.output(self.hidden(X).relu()), None
 
 
-_RNN_PARAMETERS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")  # as torch names them
-
-
 class RNNAR(nn.Module):
     """A recurrent network that reads the τ observations one after another (the exercise)."""
 
@@ -48,8 +45,9 @@ class RNNAR(nn.Module):
         """Map features (batch, tau) to predictions (batch, num_outputs)."""
         # vmap does not support torch's own recurrence, so it is written out. `getattr`, because under vmap
         # `functional_call` replaces the parameters by plain tensors, which `get_parameter` refuses.
-        W_xh, W_hh, *biases = (getattr(self.rnn, f"{name}_l0") for name in _RNN_PARAMETERS)
-        b_h = biases[0] + biases[1]  # (num_hiddens,)
+        names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+        W_xh, W_hh, b_ih, b_hh = (getattr(self.rnn, name) for name in names)
+        b_h = b_ih + b_hh  # (num_hiddens,)
         H = torch.tanh(X[:, :1] @ W_xh.T + b_h)  # (batch, num_hiddens)
         for t in range(1, X.shape[1]):
             H = torch.tanh(X[:, t : t + 1] @ W_xh.T + H @ W_hh.T + b_h)

@@ -75,28 +75,31 @@ def _times(column: "pd.Series[str]", path: str | Path) -> NDArray[np.generic]:
     """Return the times; they must increase in equal steps."""
     where = f"{path}: column {str(column.name)!r}"
     times = _numbers(column)
-    if np.isfinite(times).all():
+    numeric = bool(np.isfinite(times).all())
+    if numeric:
         if column.str.fullmatch(r"(19|20)[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])").all():
             raise UserError(f"{where}: {column.iloc[0]!r} is a number; write dates with hyphens, as 2024-01-31")
         steps = np.diff(times).astype(np.float64)
+        falls, typical = steps <= 0, float(np.median(steps))
         # The rounding of times far from zero is not a gap.
         rounding = 4 * np.finfo(np.float64).eps * float(np.abs(times).max()) if times.dtype.kind == "f" else 0.0
-        if (row := _first(steps <= 0)) is not None:
-            raise UserError(f"{where}, row {row + 2}: {column.iloc[row + 1]!r} does not rise")
-        typical = float(np.median(steps))
-        if (row := _first(np.abs(steps - typical) > 1e-6 * typical + rounding)) is not None:
-            found = f"{column.iloc[row]!r} to {column.iloc[row + 1]!r}"
-            raise UserError(f"{where}, row {row + 2}: a gap: {found}, where the step is {typical:g}")
-        return times
-    dates = _dates(column)
-    if (row := _first(dates.isna().to_numpy())) is not None:
-        raise UserError(f"{where}, row {row + 1}: {column.iloc[row]!r} is neither a number nor an ISO 8601 date")
-    if (row := _first(dates.diff().iloc[1:].to_numpy() <= np.timedelta64(0))) is not None:
+        gap, expected = (
+            _first(np.abs(steps - typical) > 1e-6 * typical + rounding),
+            f", where the step is {typical:g}",
+        )
+    else:
+        dates = _dates(column)
+        if (row := _first(dates.isna().to_numpy())) is not None:
+            found = column.iloc[row]
+            raise UserError(f"{where}, row {row + 1}: {found!r} is neither a number nor an ISO 8601 date")
+        falls = dates.diff().iloc[1:].to_numpy() <= np.timedelta64(0)
+        gap, expected = _step(dates)[1], "; the dates must rise in equal steps"
+    if (row := _first(falls)) is not None:
         raise UserError(f"{where}, row {row + 2}: {column.iloc[row + 1]!r} does not rise")
-    if (row := _step(dates)[1]) is not None:
-        found = f"{column.iloc[row]!r} to {column.iloc[row + 1]!r}"
-        raise UserError(f"{where}, row {row + 2}: a gap: {found}; the dates must rise in equal steps")
-    return column.to_numpy(dtype=str)
+    if gap is not None:
+        found = f"{column.iloc[gap]!r} to {column.iloc[gap + 1]!r}"
+        raise UserError(f"{where}, row {gap + 2}: a gap: {found}{expected}")
+    return times if numeric else column.to_numpy(dtype=str)
 
 
 def _dates(column: "pd.Series[str]") -> "pd.Series[pd.Timestamp]":
@@ -141,12 +144,9 @@ def future_times(series: Series, num_steps: int) -> NDArray[np.generic]:
     Raises:
         UserError: a time is beyond 64-bit numbers or the year 9999 (2262 for dates with nanoseconds).
     """
-    if series.time.dtype.kind in "iuf":
-        return _future_numbers(series.time, num_steps)
-    return _future_dates(series.time, num_steps)
-
-
-def _future_numbers(time: NDArray[np.generic], num_steps: int) -> NDArray[np.number]:
+    time = series.time
+    if time.dtype.kind not in "iuf":
+        return _future_dates(time, num_steps)
     first, last, num_gaps = time[0].item(), time[-1].item(), len(time) - 1
     future: NDArray[np.number]
     if time.dtype.kind in "iu":

@@ -6,12 +6,11 @@ from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from timemachine.base.errors import UserError
+from timemachine.forecasting.models.regression import Array
 from timemachine.forecasting.strategies.lag_strategies import Forecaster
 
-Array = NDArray[np.float64]
 K = TypeVar("K")
 
 

@@ -1,11 +1,9 @@
 """Baselines that any model should beat: the last value, the mean, the value one period ago."""
 
 import numpy as np
-from numpy.typing import NDArray
 
+from timemachine.forecasting.models.regression import Array
 from timemachine.forecasting.strategies.lag_strategies import FittedForecaster, Origins
-
-Array = NDArray[np.float64]
 
 # Peaks of the autocorrelation at multiples of the period are as high, except for noise: the first peak of at least
 # this part of the highest one is the period.
@@ -32,11 +30,8 @@ def seasonal_naive(x: Array) -> FittedForecaster:
     periods = [find_period(one) for one in x]
 
     def forecast(x: Array, origins: Origins, horizon: int) -> Array:
-        forecasts = []
-        for one, period in zip(x, periods, strict=True):
-            ahead = np.arange(horizon) % period
-            forecasts.append(one[origins[:, None] - period + ahead])
-        return np.stack(forecasts)
+        steps = np.arange(horizon)
+        return np.stack([one[origins[:, None] - p + steps % p] for one, p in zip(x, periods, strict=True)])
 
     return forecast
 

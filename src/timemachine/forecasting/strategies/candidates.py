@@ -4,25 +4,21 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from timemachine.base.errors import UserError
-from timemachine.forecasting.models.regression import ridge
+from timemachine.forecasting.models.regression import Array, ridge
 from timemachine.forecasting.strategies.backtest import choose_forecasters
 from timemachine.forecasting.strategies.baselines import last_value, mean, seasonal_naive
 from timemachine.forecasting.strategies.config import BacktestParams, ChooseTauParams
 from timemachine.forecasting.strategies.harmonic import harmonic
 from timemachine.forecasting.strategies.lag_strategies import LAG_STRATEGIES, Forecaster, by_series, recursive
 
-Array = NDArray[np.float64]
 Lags = tuple[int, float]
 
 CLOSED_FORM = ("least_squares", "ridge")
+WITHOUT_LAGS = ("last_value", "mean", "seasonal_naive", "harmonic")
 CANDIDATES = (
-    "last_value",
-    "mean",
-    "seasonal_naive",
-    "harmonic",
+    *WITHOUT_LAGS,
     *(f"{strategy}_{model}" for model in CLOSED_FORM for strategy in LAG_STRATEGIES),
 )
 
@@ -90,13 +86,9 @@ def candidates(
     Raises:
         UserError: a model has lags, and every τ is too long for the series.
     """
-    plain = {
-        "last_value": last_value,
-        "mean": mean,
-        "seasonal_naive": seasonal_naive,
-        "harmonic": harmonic(choice.max_harmonics),
-    }
-    found = {name: forecaster for name, forecaster in plain.items() if name in names}
+    found = dict(
+        zip(WITHOUT_LAGS, (last_value, mean, seasonal_naive, harmonic(choice.max_harmonics)), strict=True)
+    )
     for model in CLOSED_FORM:
         wanted = [strategy for strategy in LAG_STRATEGIES if f"{strategy}_{model}" in names]
         if wanted:
@@ -107,4 +99,4 @@ def candidates(
                 make = LAG_STRATEGIES[strategy]
                 forecasters = [make(ridge(penalty), tau, output_chunk_length) for tau, penalty in distinct]
                 found[f"{strategy}_{model}"] = by_series(forecasters, index)
-    return {name: found[name] for name in CANDIDATES if name in found}
+    return {name: found[name] for name in CANDIDATES if name in names}

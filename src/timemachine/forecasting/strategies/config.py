@@ -27,10 +27,6 @@ class BacktestParams(Section):
                 f"num_validation: {self.num_validation} must be at least horizon = {self.horizon} and below "
                 f"num_observed = {self.num_observed}"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _room_for_direct_strategies(self) -> Self:
         if 2 * self.horizon > self.first_validation:
             raise ValueError(
                 f"horizon: {self.horizon} must be at most half of num_observed − num_validation = "

@@ -5,16 +5,13 @@ observations of a sine of period 628. The model has no trend; use a strategy wit
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from timemachine.base.errors import UserError
+from timemachine.forecasting.models.regression import Array
 from timemachine.forecasting.strategies.lag_strategies import FittedForecaster, Forecaster, Origins
-
-Array = NDArray[np.float64]
 
 # The smallest number of periods in a series; with fewer a sine fits almost any curve.
 _LEAST_PERIODS = 0.25
@@ -150,13 +147,6 @@ def _solve(x: Array, basis: Array) -> tuple[Array, Array]:
     return coefficients[..., 0], np.square(residual).sum(-1)
 
 
-def _blocks(num_items: int, size: int) -> Iterator[slice]:
-    """Yield slices of items of `size` numbers each, such that a block has at most `_MOST_NUMBERS` numbers."""
-    step = max(1, _MOST_NUMBERS // size)
-    for begin in range(0, num_items, step):
-        yield slice(begin, begin + step)
-
-
 def _few_periods(x: Array, terms: HarmonicTerms) -> tuple[Array, Array]:
     """Return the best frequency (num_series,) of at most 3 periods in a series, and the grid spacing there."""
     n = x.shape[1]
@@ -164,7 +154,9 @@ def _few_periods(x: Array, terms: HarmonicTerms) -> tuple[Array, Array]:
     frequencies = np.geomspace(2 * np.pi * _LEAST_PERIODS / n, highest, _NUM_FEW)
     t = np.arange(n, dtype=np.float64)
     explained = np.empty((len(x), _NUM_FEW))
-    for block in _blocks(_NUM_FEW, n * (2 * terms.num_harmonics + 1)):
+    block_size = max(1, _MOST_NUMBERS // (n * (2 * terms.num_harmonics + 1)))
+    for begin in range(0, _NUM_FEW, block_size):
+        block = slice(begin, begin + block_size)
         Q = np.linalg.qr(terms.basis(frequencies[block], t))[0]  # (block, n, p)
         explained[:, block] = np.square(np.einsum("gnp,sn->sgp", Q, x, optimize=True)).sum(-1)
     best = explained.argmax(1)

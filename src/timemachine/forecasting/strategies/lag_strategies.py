@@ -14,14 +14,37 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from timemachine.forecasting.models.regression import Predict, Problem, Regressor
-from timemachine.forecasting.strategies.feedback import feed_back
+from timemachine.forecasting.models.regression import Array, Predict, Problem, Regressor
 
-Array = NDArray[np.float64]
 Origins = NDArray[np.int64]
 FittedForecaster = Callable[[Array, Origins, int], Array]
 Forecaster = Callable[[Array], FittedForecaster]
 Strategy = Callable[[Regressor, int, int], Forecaster]
+
+
+def fed_back(predict: Predict, tau: int) -> FittedForecaster:
+    """Return the forecaster that feeds the predictions of a fitted model back.
+
+    Args:
+        predict: maps the last τ values (…, τ) to predictions of the next one or more (…, m).
+        tau: embedding dimension τ; every origin has at least so many values before it.
+
+    Returns:
+        The forecaster. Its predictions are infinite or NaN where they grow without bound.
+    """
+
+    def forecast(x: Array, origins: Origins, horizon: int) -> Array:
+        buffer = np.empty((len(x), len(origins), tau + horizon))
+        buffer[..., :tau] = x[:, origins[:, None] + np.arange(-tau, 0)]
+        k = 0
+        with np.errstate(over="ignore", invalid="ignore"):
+            while k < horizon:
+                predicted = predict(buffer[..., k : k + tau])[..., : horizon - k]
+                buffer[..., tau + k : tau + k + predicted.shape[-1]] = predicted
+                k += predicted.shape[-1]
+        return buffer[..., tau:]
+
+    return forecast
 
 
 def recursive(regress: Regressor, tau: int, output_chunk_length: int = 1) -> Forecaster:
@@ -32,7 +55,7 @@ def recursive(regress: Regressor, tau: int, output_chunk_length: int = 1) -> For
         tau: embedding dimension τ, past observations in a feature vector.
         output_chunk_length: ignored; all strategies have the same signature.
     """
-    return multi_output(regress, tau, 1)
+    return _side_by_side(regress, tau, [(1,)])
 
 
 def direct(regress: Regressor, tau: int, output_chunk_length: int) -> Forecaster:
@@ -44,15 +67,7 @@ def direct(regress: Regressor, tau: int, output_chunk_length: int) -> Forecaster
         output_chunk_length: number of models.
     """
 
-    def fit(x: Array) -> FittedForecaster:
-        predicts = regress(x, [Problem(tau, (k,)) for k in range(1, output_chunk_length + 1)])
-
-        def chunk(histories: Array) -> Array:
-            return np.concatenate([predict(histories) for predict in predicts], axis=-1)
-
-        return _fitted(chunk, tau)
-
-    return fit
+    return _side_by_side(regress, tau, [(k,) for k in range(1, output_chunk_length + 1)])
 
 
 def multi_output(regress: Regressor, tau: int, output_chunk_length: int) -> Forecaster:
@@ -64,9 +79,13 @@ def multi_output(regress: Regressor, tau: int, output_chunk_length: int) -> Fore
         output_chunk_length: number of outputs.
     """
 
+    return _side_by_side(regress, tau, [tuple(range(1, output_chunk_length + 1))])
+
+
+def _side_by_side(regress: Regressor, tau: int, ahead: Sequence[tuple[int, ...]]) -> Forecaster:
     def fit(x: Array) -> FittedForecaster:
-        (predict,) = regress(x, [Problem(tau, tuple(range(1, output_chunk_length + 1)))])
-        return _fitted(predict, tau)
+        predicts = regress(x, [Problem(tau, steps) for steps in ahead])
+        return fed_back(lambda X: np.concatenate([predict(X) for predict in predicts], axis=-1), tau)
 
     return fit
 
@@ -91,7 +110,7 @@ def direct_recursive(regress: Regressor, tau: int, output_chunk_length: int) -> 
                 histories = np.concatenate([histories, predict(histories)], axis=-1)
             return histories[..., tau:]
 
-        return _fitted(chunk, tau)
+        return fed_back(chunk, tau)
 
     return fit
 
@@ -120,11 +139,3 @@ def by_series(forecasters: Sequence[Forecaster], chosen: NDArray[np.int64]) -> F
         return forecast
 
     return fit
-
-
-def _fitted(chunk: Predict, tau: int) -> FittedForecaster:
-    def forecast(x: Array, origins: Origins, horizon: int) -> Array:
-        histories = x[:, origins[:, None] + np.arange(-tau, 0)]  # (num_series, num_origins, tau)
-        return feed_back(chunk, histories, horizon)
-
-    return forecast

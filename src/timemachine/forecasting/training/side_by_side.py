@@ -16,11 +16,12 @@ from timemachine.forecasting.models.autoregressive import Autoregressive, build_
 from timemachine.forecasting.models.config import ArRecipe
 from timemachine.forecasting.models.regression import Array, Predict, Problem, Regressor
 from timemachine.forecasting.training.train import hinting_at_standardize, location_and_scale
+from timemachine.training.devices import choose_device
 from timemachine.training.loop import Loss, fit, make_optimizer
 from timemachine.training.state import State
 
 
-def trained_regressor(recipe: ArRecipe, device: torch.device) -> Regressor:
+def trained_regressor(recipe: ArRecipe) -> Regressor:
     """Return the regressor that trains a recipe's model by gradient descent, as `train_autoregressive` does.
 
     The models of series i have the initial weights and the minibatches of seed `recipe.seed` + i. The problem with
@@ -29,9 +30,12 @@ def trained_regressor(recipe: ArRecipe, device: torch.device) -> Regressor:
     series are used.
 
     Args:
-        recipe: an entry of `train_ar`.
-        device: where to train.
+        recipe: an entry of `train_ar`; its device is chosen at once.
+
+    Raises:
+        UserError: this machine does not have that device.
     """
+    device = choose_device(recipe.device)
 
     def fit_all(x: Array, problems: Sequence[Problem]) -> list[Predict]:
         # Windows are padded with zeros, which change nothing in a linear layer, but a recurrent model reads them.

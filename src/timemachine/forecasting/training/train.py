@@ -3,35 +3,18 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
 from timemachine.base.errors import UserError
 from timemachine.forecasting.models.autoregressive import Standardized, build_bare
 from timemachine.forecasting.models.config import ArRecipe
-from timemachine.forecasting.series.embedding import embed
+from timemachine.forecasting.models.regression import Array, Problem
 from timemachine.training.loop import Callback, DivergenceError, Epoch, Loss, fit, make_optimizer
 from timemachine.training.resume import Resumable
 
 
-def half_mean_squared(predicted: Tensor, y: Tensor) -> Loss:
-    """Minimise the mean of ½ squared error (second edition)."""
-    squared = (predicted - y).square()
-    return Loss(squared.mean() / 2, squared.detach().sum())
-
-
-def summed_squared(predicted: Tensor, y: Tensor) -> Loss:
-    """Minimise the summed squared error (first edition)."""
-    total = (predicted - y).square().sum()
-    return Loss(total, total.detach())
-
-
-LOSSES = {"half_mean": half_mean_squared, "sum": summed_squared}
-
-
-def location_and_scale(x: NDArray[np.float64]) -> tuple[float, float]:
+def location_and_scale(x: Array) -> tuple[float, float]:
     """Return the mean and the standard deviation of a series; the latter is 1 if the series is constant."""
     return float(x.mean()), float(x.std()) or 1.0
 
@@ -48,7 +31,7 @@ def hinting_at_standardize(recipe: ArRecipe) -> Iterator[None]:
 
 def train_autoregressive(
     recipe: ArRecipe,
-    x: NDArray[np.float64],
+    x: Array,
     device: torch.device,
     callback: Callback | None = None,
     resumable: Resumable | None = None,
@@ -75,15 +58,20 @@ def train_autoregressive(
             f"num_train: {recipe.num_train} + tau {recipe.tau} exceed the {len(x)} points of the series"
         )
     mean, std = location_and_scale(x[:num_observed]) if recipe.standardize else (0.0, 1.0)
-    features, labels = embed((x[:num_observed] - mean) / std, recipe.tau)
-    X = torch.tensor(features, dtype=torch.float32, device=device)  # (num_train, tau)
-    y = torch.tensor(labels[:, None], dtype=torch.float32, device=device)  # (num_train, 1)
+    features, labels = Problem(recipe.tau, (1,)).pairs((x[None, :num_observed] - mean) / std)
+    X = torch.tensor(features[0], dtype=torch.float32, device=device)  # (num_train, tau)
+    y = torch.tensor(labels[0], dtype=torch.float32, device=device)  # (num_train, 1)
     generator = Generator().manual_seed(recipe.seed)
     model = build_bare(recipe, generator).to(device)
 
     def minibatches() -> list[tuple[Tensor, Tensor]]:
         order = torch.randperm(len(X), generator=generator).to(device)
         return [(X[chosen], y[chosen]) for chosen in order.split(recipe.batch_size)]
+
+    def loss(predicted: Tensor, y: Tensor) -> Loss:
+        squared = (predicted - y).square()
+        total = squared.sum()  # minimised in the first edition; the second one minimises the mean of ½ squares
+        return Loss(total if recipe.loss == "sum" else squared.mean() / 2, total.detach())
 
     @torch.inference_mode()
     def evaluate() -> dict[str, float]:
@@ -93,7 +81,7 @@ def train_autoregressive(
         history = fit(
             model,
             minibatches,
-            LOSSES[recipe.loss],
+            loss,
             make_optimizer(recipe.optimizer, model.parameters(), recipe.lr),
             recipe.num_epochs,
             evaluate=evaluate,
