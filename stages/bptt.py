@@ -25,9 +25,8 @@ def run(params: Params, text: Path, models: Path, report: Path, curves: Path) ->
     corpus = Corpus.load(text / p.corpus)
     model, config = load_checkpoint(models / p.model, RnnConfig, rebuild, corpus.vocabulary.sha256)
     assert isinstance(model, RNNScratch)  # by a rule of `Params`
-    begin, end = config.train_range
     with about("bptt"):
-        results, drawable = study_gradients(p, corpus, model, (begin, end))
+        results, drawable = study_gradients(p, corpus, model, config.train_range)
     write_json(report, results)
     write_json(curves, drawable)
 
