@@ -12,20 +12,18 @@ from pathlib import Path
 from timemachine.base.errors import about
 from timemachine.base.files import write_arrays, write_json, write_text
 from timemachine.language.generation.decoding import continue_prefix
-from timemachine.language.models.build import rebuild_language_model as rebuild
-from timemachine.language.models.config import RnnConfig
+from timemachine.language.models.trained import load_module
 from timemachine.language.scoring.reading import held_out_arrays, read_parts, score_readings, uniform_scores
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
 from timemachine.text.corpus import Corpus
-from timemachine.training.checkpoints import load_checkpoint
 
 
 def run(params: Params, name: str, text: Path, models: Path, out: Path, generated: Path, report: Path) -> None:
     """Write the arrays, the generated text and the report of one model."""
     p, recipe = params.evaluate_perplexity, stage.entry(params.train_rnn, name, "train_rnn")
     corpus = Corpus.load(text / recipe.corpus)
-    model, config = load_checkpoint(models / name, RnnConfig, rebuild, corpus.vocabulary.sha256)
+    model, config = load_module(models / name, corpus.vocabulary)
     with about(f"train_rnn.{name}"):
         train_range = config.train_range[0], config.train_range[1]
         readings = read_parts(model, corpus, train_range, p.num_warmup, p.num_streams)
