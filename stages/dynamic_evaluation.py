@@ -14,7 +14,7 @@ from timemachine.base.errors import about
 from timemachine.base.files import write_arrays
 from timemachine.language.models.trained import load_module
 from timemachine.language.scoring.dynamic import read_and_learn
-from timemachine.language.scoring.reading import held_out_arrays, split_reading
+from timemachine.language.scoring.score import held_out_arrays, split_reading
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
 from timemachine.text.corpus import Corpus

@@ -49,7 +49,7 @@ def lstm_step(lstm: nn.LSTM, inputs: Tensor, state: tuple[State, ...]) -> tuple[
         The states of the last layer (1, batch, num_hiddens), and the new state.
     """
     H, hidden, cell = inputs[0], [], []
-    for weights, *previous in zip(lstm.all_weights, *state, strict=True):
+    for weights, previous in zip(lstm.all_weights, zip(*state, strict=True), strict=True):
         H, C = torch.lstm_cell(H, previous, *weights)
         hidden.append(H)
         cell.append(C)
