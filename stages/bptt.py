@@ -10,24 +10,21 @@ from pathlib import Path
 from timemachine.base.errors import about
 from timemachine.base.files import write_json
 from timemachine.gradients.study import study_gradients
-from timemachine.language.models.build import rebuild_language_model as rebuild
-from timemachine.language.models.config import RnnConfig
 from timemachine.language.models.rnn_scratch import RNNScratch
+from timemachine.language.models.trained import load_module
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
 from timemachine.text.corpus import Corpus
-from timemachine.training.checkpoints import load_checkpoint
 
 
 def run(params: Params, text: Path, models: Path, report: Path, curves: Path) -> None:
     """Write the report and the curves."""
     p = params.bptt
     corpus = Corpus.load(text / p.corpus)
-    model, config = load_checkpoint(models / p.model, RnnConfig, rebuild, corpus.vocabulary.sha256)
+    model, config = load_module(models / p.model, corpus.vocabulary)
     assert isinstance(model, RNNScratch)  # by a rule of `Params`
-    begin, end = config.train_range
     with about("bptt"):
-        results, drawable = study_gradients(p, corpus, model, (begin, end))
+        results, drawable = study_gradients(p, corpus, model, config.train_range)
     write_json(report, results)
     write_json(curves, drawable)
 

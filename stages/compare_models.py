@@ -7,8 +7,6 @@ Run: python stages/compare_models.py
 
 from pathlib import Path
 
-import numpy as np
-
 from timemachine.base.files import write_json
 from timemachine.language.comparison.compression import compressed_bits_per_character
 from timemachine.language.comparison.held_out import mix, read_models
@@ -27,7 +25,7 @@ def run(params: Params, text: Path, scores: Path, report: Path) -> None:
     weights = {}
     for name, mixture in p.mixtures.items():
         models[name], weights[name] = mix(mixture, models, corpus)
-    ranked = rank(models, corpus, p.block_length, p.num_samples, np.random.default_rng(p.seed))
+    ranked = rank(models, corpus, p)
     content = {
         "models": ranked,
         "mixtures": {n: dict(zip(m.models, weights[n], strict=True)) for n, m in p.mixtures.items()},

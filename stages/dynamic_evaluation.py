@@ -12,21 +12,19 @@ import torch
 
 from timemachine.base.errors import about
 from timemachine.base.files import write_arrays
-from timemachine.language.models.build import rebuild_language_model as rebuild
-from timemachine.language.models.config import RnnConfig
+from timemachine.language.models.trained import load_module
 from timemachine.language.scoring.dynamic import read_and_learn
-from timemachine.language.scoring.reading import held_out_arrays, split_reading
+from timemachine.language.scoring.score import held_out_arrays, split_reading
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
 from timemachine.text.corpus import Corpus
-from timemachine.training.checkpoints import load_checkpoint
 
 
 def run(params: Params, name: str, text: Path, models: Path, out: Path) -> None:
     """Write the nats and distributions of the validation and the test part."""
     p = params.dynamic_evaluation
     corpus = Corpus.load(text / params.compare_models.corpus)
-    model, _ = load_checkpoint(models / name, RnnConfig, rebuild, corpus.vocabulary.sha256)
+    model, _ = load_module(models / name, corpus.vocabulary)
     first = corpus.split["val"][0]
     begin = max(first - p.num_rms - params.evaluate_perplexity.num_warmup, 0)
     tokens = torch.from_numpy(corpus.tokens[begin:].astype("int64"))

@@ -7,8 +7,6 @@ Run: python stages/ngram_models.py
 
 from pathlib import Path
 
-import numpy as np
-
 from timemachine.base.files import write_arrays, write_json
 from timemachine.language.ngrams.evaluation import describe_ngram_models, score_ngram_models
 from timemachine.pipeline import stage
@@ -25,8 +23,7 @@ def run(params: Params, text: Path, report: Path, scores: Path, figures: Path) -
     for name, max_order in p.corpora.items():
         corpus = Corpus.load(text / name)
         models = score_ngram_models(corpus, max_order)
-        generator = np.random.default_rng(p.seed)  # the same for each corpus, so that none changes another
-        content[name] = describe_ngram_models(models, corpus, p.block_length, p.num_samples, generator)
+        content[name] = describe_ngram_models(models, corpus, p)
         arrays = {f"{m}.{part}": nats for m, by_part in models.forward.items() for part, nats in by_part.items()}
         write_arrays(scores / f"{name}.safetensors", arrays)
         save_figure(draw_by_order(content[name]), figures / f"{name}.png")

@@ -20,9 +20,8 @@ from timemachine.language.models.rnn_scratch import RNNScratch
 VOCAB_SIZE, BATCH = 7, 3
 
 
-def text(num_steps: int) -> tuple[Tensor, Tensor]:
-    tokens = torch.randint(VOCAB_SIZE, (BATCH, num_steps + 1), generator=torch.Generator().manual_seed(1))
-    return tokens[:, :-1], tokens[:, 1:]
+def text(num_steps: int) -> Tensor:
+    return torch.randint(VOCAB_SIZE, (BATCH, num_steps + 1), generator=torch.Generator().manual_seed(1))
 
 
 def linear(radius: float, num_hiddens: int = 16) -> RNNScratch:
@@ -34,7 +33,7 @@ def tanh_window(num_steps: int = 8) -> tuple[RNNScratch, Window]:
     with torch.no_grad():
         for p in model.parameters():
             p.mul_(40)
-    return model, read_window(model, *text(num_steps))
+    return model, read_window(model, text(num_steps))
 
 
 @pytest.mark.parametrize("radius", [0.0, 1e300])
@@ -43,7 +42,7 @@ def test_gradients_that_vanish_at_once_or_explode_have_nothing_to_compare(radius
     with torch.no_grad():
         model.W_hh.mul_(radius)
         model.W_hq.mul_(radius)
-    window = read_window(model, *text(8))
+    window = read_window(model, text(8))
     for compare in (norms_by_lag, lambda window: estimate_gradients(window, torch.ones(8, 1))):
         with pytest.raises(ValueError, match="the gradient is 0 or not finite"):
             compare(window)
@@ -53,19 +52,19 @@ def test_an_orthogonal_network_keeps_the_gradients_norm() -> None:
     model = linear(1.0)
     with torch.no_grad():
         model.W_hh.copy_(torch.linalg.qr(model.W_hh)[0])
-    torch.testing.assert_close(norms_by_lag(read_window(model, *text(40))), torch.ones(40, dtype=torch.float64))
+    torch.testing.assert_close(norms_by_lag(read_window(model, text(40))), torch.ones(40, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("radius", [0.8, 1.2])
 def test_other_networks_lose_or_gain_their_spectral_radius_at_each_step(radius: float) -> None:
-    norms = norms_by_lag(read_window(linear(radius), *text(200)))
+    norms = norms_by_lag(read_window(linear(radius), text(200)))
     assert rate_by_step(norms) == pytest.approx(radius, rel=0.01)
     assert (norms[-1] < 1e-6) == (radius < 1)
 
 
 def test_norms_are_those_that_autograd_finds() -> None:
     model, window = tanh_window()
-    X, Y = text(8)
+    X, Y = text(8)[:, :-1], text(8)[:, 1:]
     H = [torch.zeros(BATCH, 5, dtype=torch.float64)]
     for X_t in F.one_hot(X.T, VOCAB_SIZE).double():
         H.append(torch.tanh(X_t @ model.W_xh + H[-1] @ model.W_hh + model.b_h))
@@ -77,7 +76,7 @@ def test_norms_are_those_that_autograd_finds() -> None:
 
 def test_bias_variance_and_cosine_are_those_of_the_gradients_themselves() -> None:
     model, window = tanh_window()
-    X, Y = text(8)
+    X, Y = text(8)[:, :-1], text(8)[:, 1:]
     generator = torch.Generator().manual_seed(2)
     gates = torch.stack([randomised_gates(8, 3, generator) for _ in range(60)], 1)  # more than one chunk
 

@@ -44,15 +44,15 @@ class Window:
         return torch.autograd.grad(loss, self.H, retain_graph=True)[0][1:]
 
 
-def read_window(model: RNNScratch, X: Tensor, Y: Tensor, state: Tensor | None = None) -> Window:
+def read_window(model: RNNScratch, tokens: Tensor, state: Tensor | None = None) -> Window:
     """Run the forward pass over a minibatch.
 
     Args:
         model: the network.
-        X: (batch, num_steps) indices.
-        Y: (batch, num_steps) indices of the tokens that follow.
+        tokens: (batch, num_steps + 1) indices; each but the last is an input, each but the first is predicted.
         state: (batch, num_hiddens) before the first step, zeros if None.
     """
+    X, Y = tokens[:, :-1], tokens[:, 1:]  # (batch, num_steps)
     with torch.no_grad():
         states = model.hidden_states(X, state)
         inputs, W_hh = model.inputs(X), model.W_hh.detach()
@@ -113,27 +113,19 @@ class GradientEstimate:
     cosine: float
     projections: Tensor
 
-    def report(self) -> dict[str, float]:
-        """Return the entry of the report: numbers over all draws."""
-        return {
-            "bias": self.bias,
-            "variance": self.variance,
-            "cosine": self.cosine,
-            "projection": float(self.projections.mean()),
-        }
+    def report(self, with_sampling_error: bool) -> dict[str, float | list[float]]:
+        """Return the entry of the report: numbers over all draws.
 
-    def sampling_error(self) -> dict[str, float | list[float]]:
-        """Return the sampling error of randomly drawn gates.
-
-        `chance` is the bias that is expected of an unbiased ĝ with this variance and number of draws.
-        `projection_interval` is the mean projection ± 1.96 standard errors.
+        The sampling error is that of randomly drawn gates: `chance` is the bias that is expected of an unbiased ĝ
+        with this variance and number of draws, `projection_interval` the mean projection ± 1.96 standard errors.
         """
         num_draws, mean = len(self.projections), float(self.projections.mean())
+        row = {"bias": self.bias, "variance": self.variance, "cosine": self.cosine, "projection": mean}
+        if not with_sampling_error:
+            return {**row}
         error = 1.96 * float(self.projections.std()) / math.sqrt(num_draws)
-        return {
-            "chance": math.sqrt(self.variance / num_draws),
-            "projection_interval": [mean - error, mean + error],
-        }
+        chance = math.sqrt(self.variance / num_draws)
+        return {**row, "chance": chance, "projection_interval": [mean - error, mean + error]}
 
 
 def estimate_gradients(window: Window, gates: Tensor) -> dict[str, GradientEstimate]:

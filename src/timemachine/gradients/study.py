@@ -1,5 +1,6 @@
 """The study of gradients through time: a trained network and linear ones, each with three truncations."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,24 +8,15 @@ import torch
 from torch import Generator, Tensor
 
 from timemachine.base.errors import UserError, about
-from timemachine.gradients.analysis import (
-    estimate_gradients,
-    linear_rnn,
-    norms_by_lag,
-    rate_by_step,
-    read_window,
-    truncation_cost,
-)
+from timemachine.gradients import analysis
 from timemachine.gradients.config import BpttParams
 from timemachine.gradients.truncation import TRUNCATIONS, randomised_gates, train_truncated, truncated_gates
 from timemachine.language.models.rnn_scratch import RNNScratch
 from timemachine.text.corpus import Corpus
 
-Comparison = dict[str, dict[str, dict[str, Any]]]
-
 
 def study_gradients(
-    params: BpttParams, corpus: Corpus, model: RNNScratch, train_range: tuple[int, int]
+    params: BpttParams, corpus: Corpus, model: RNNScratch, train_range: Sequence[int]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Measure norms, bias, variance, cost and learning.
 
@@ -52,12 +44,12 @@ def study_gradients(
     generator = Generator().manual_seed(p.seed)
     radii = {f"linear_{radius}": radius for radius in p.radii}
     for name, radius in radii.items():
-        networks[name] = (linear_rnn(len(corpus.vocabulary), p.num_hiddens, radius, generator), None)
+        networks[name] = (analysis.linear_rnn(len(corpus.vocabulary), p.num_hiddens, radius, generator), None)
     drawn = torch.stack([randomised_gates(p.num_steps, p.tau, generator) for _ in range(p.num_draws)], 1)
     norms, compared = {}, {}
     for name, (network, state) in networks.items():
         with about(name):
-            norms[name] = norms_by_lag(read_window(network, *_pair(rows, p.num_lags + 1), state))
+            norms[name] = analysis.norms_by_lag(analysis.read_window(network, rows[:, : p.num_lags + 2], state))
             compared[name] = _compare_truncations(p, network, rows, state, drawn)
     gates = {
         "full": torch.ones(p.num_steps, 1),
@@ -65,13 +57,14 @@ def study_gradients(
         "randomised": drawn,
     }
     training = _training_curves(p, corpus)
+    lags = [2**i for i in range(p.num_lags.bit_length())]
     report = {
         "gradient_norm": {
-            name: {"rate": rate_by_step(n), "by_lag": {str(k): float(n[k]) for k in _powers_of_two(p.num_lags)}}
+            name: {"rate": analysis.rate_by_step(n), "by_lag": {str(k): float(n[k]) for k in lags}}
             for name, n in norms.items()
         },
         "estimates": compared,
-        "cost": {name: truncation_cost(g, state_bytes) for name, g in gates.items()},
+        "cost": {name: analysis.truncation_cost(g, state_bytes) for name, g in gates.items()},
         "training": {name: {"nats": curve[-1]} for name, curve in training.items()},
     }
     curves = {
@@ -84,7 +77,7 @@ def study_gradients(
     return report, curves
 
 
-def _rows_of_text(params: BpttParams, corpus: Corpus, train_range: tuple[int, int]) -> Tensor:
+def _rows_of_text(params: BpttParams, corpus: Corpus, train_range: Sequence[int]) -> Tensor:
     """Return indices (batch_size, length), evenly spread over a range: a warm-up, then the longest window.
 
     Raises:
@@ -101,26 +94,23 @@ def _rows_of_text(params: BpttParams, corpus: Corpus, train_range: tuple[int, in
 
 def _compare_truncations(
     params: BpttParams, network: RNNScratch, rows: Tensor, state: Tensor | None, drawn: Tensor
-) -> Comparison:
+) -> dict[str, Any]:
     """Return bias and variance of the truncated gradients of one window, by weights and truncation.
 
     `truncated` cuts at multiples of tau. `truncated_anywhere` averages over the tau possible offsets of the cuts,
     and `randomised` over the drawn gates (num_steps, draws).
     """
-    window = read_window(network, *_pair(rows, params.num_steps), state)
+    window = analysis.read_window(network, rows[:, : params.num_steps + 1], state)
     offsets = torch.stack([truncated_gates(params.num_steps, params.tau, i) for i in range(params.tau)], 1)
     found = {
-        "truncated": estimate_gradients(window, offsets[:, :1]),
-        "truncated_anywhere": estimate_gradients(window, offsets),
-        "randomised": estimate_gradients(window, drawn),
+        "truncated": analysis.estimate_gradients(window, offsets[:, :1]),
+        "truncated_anywhere": analysis.estimate_gradients(window, offsets),
+        "randomised": analysis.estimate_gradients(window, drawn),
     }
-    report: Comparison = {}
-    for truncation, by_weights in found.items():
-        for weights, estimate in by_weights.items():
-            report.setdefault(weights, {})[truncation] = estimate.report()
-    for weights, estimate in found["randomised"].items():
-        report[weights]["randomised"] |= estimate.sampling_error()
-    return report
+    return {
+        weights: {name: found[name][weights].report(with_sampling_error=name == "randomised") for name in found}
+        for weights in found["randomised"]
+    }
 
 
 def _training_curves(params: BpttParams, corpus: Corpus) -> dict[str, list[float]]:
@@ -138,11 +128,3 @@ def _training_curves(params: BpttParams, corpus: Corpus) -> dict[str, list[float
         runs = [train_truncated(params, truncation, tokens, len(corpus.vocabulary), seed) for seed in p.seeds]
         curves[truncation] = np.mean(runs, axis=0).tolist()
     return curves
-
-
-def _pair(rows: Tensor, num_steps: int) -> tuple[Tensor, Tensor]:
-    return rows[:, :num_steps], rows[:, 1 : num_steps + 1]
-
-
-def _powers_of_two(largest: int) -> list[int]:
-    return [2**i for i in range(largest.bit_length()) if 2**i <= largest]

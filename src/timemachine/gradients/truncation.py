@@ -4,14 +4,13 @@ from collections.abc import Callable
 from typing import Literal, get_args
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from timemachine.gradients.config import BpttParams
 from timemachine.language.models.rnn_scratch import RNNScratch
 from timemachine.language.training.train import cross_entropy
 from timemachine.text.minibatches import sequential_partitioning
 from timemachine.training.loop import fit, make_optimizer
-from timemachine.training.state import State
 
 Truncation = Literal["full", "truncated", "randomised"]
 TRUNCATIONS: tuple[Truncation, ...] = get_args(Truncation)
@@ -29,24 +28,6 @@ def randomised_gates(num_steps: int, tau: float, generator: Generator) -> Tensor
     """
     pi = 1 - 1 / tau
     return torch.bernoulli(torch.full((num_steps,), pi, dtype=torch.float64), generator=generator) / pi
-
-
-class Gated(nn.Module):
-    """A network for training whose gradients pass through gates that are drawn again at each call.
-
-    Args:
-        model: the network.
-        draw: returns gates (num_steps,), or None for full backpropagation.
-    """
-
-    def __init__(self, model: RNNScratch, draw: Callable[[], Tensor | None]) -> None:
-        super().__init__()
-        self.model = model
-        self.draw = draw
-
-    def forward(self, X: Tensor, state: State = None) -> tuple[Tensor, State]:
-        """Map indices (batch, num_steps) to logits (batch, num_steps, vocab)."""
-        return self.model(X, state, self.draw())
 
 
 def train_truncated(
@@ -75,7 +56,8 @@ def train_truncated(
         "truncated": lambda: truncated_gates(T, params.tau),
         "randomised": lambda: randomised_gates(T, params.tau, cuts),
     }
-    model = Gated(RNNScratch(vocab_size, p.num_hiddens, generator=weights), draw[truncation])
+    model = RNNScratch(vocab_size, p.num_hiddens, generator=weights)
+    model.register_forward_pre_hook(lambda _, X_and_state: (*X_and_state, draw[truncation]()))  # at each call
     history = fit(
         model,
         lambda: sequential_partitioning(tokens, p.batch_size, T, order),

@@ -6,13 +6,14 @@ from cycle import CORPUS
 from tiny import tiny_params
 
 from timemachine.language.comparison.compression import compressed_bits_per_character
-from timemachine.language.comparison.config import MixtureRecipe
-from timemachine.language.comparison.held_out import HeldOut
+from timemachine.language.comparison.config import CompareModelsParams, MixtureRecipe
 from timemachine.language.comparison.ranking import over_seeds, rank
 from timemachine.language.models.config import RnnRecipe
+from timemachine.language.scoring.score import Reading
 from timemachine.text.corpus import HELD_OUT, Corpus
 
 VOCAB_SIZE = 4
+PARAMS = CompareModelsParams(corpus="random", mixtures={}, block_length=10, num_samples=200)
 RANDOM = Corpus(
     np.random.default_rng(0).integers(1, VOCAB_SIZE, 1200).astype(np.uint8),
     CORPUS.vocabulary,
@@ -24,8 +25,8 @@ RANDOM = Corpus(
 
 def test_models_are_ranked_by_their_test_score_and_one_with_probability_0_is_last() -> None:
     nats = {"fair": 1.0, "impossible": np.inf, "perfect": 0.0, "good": 0.5}
-    models = {name: HeldOut({part: np.full(200, n) for part in HELD_OUT}, {}) for name, n in nats.items()}
-    ranked = rank(models, RANDOM, 10, 20, np.random.default_rng(0))
+    models = {name: {part: Reading(np.full(200, n)) for part in HELD_OUT} for name, n in nats.items()}
+    ranked = rank(models, RANDOM, PARAMS)
     assert list(ranked) == ["perfect", "good", "fair", "impossible"]
     assert ranked["good"]["test"]["low"] == pytest.approx(ranked["good"]["test"]["high"])
     assert ranked["impossible"]["test"]["nats"] is None
@@ -34,18 +35,18 @@ def test_models_are_ranked_by_their_test_score_and_one_with_probability_0_is_las
 def test_how_far_a_model_is_behind_the_best_has_an_interval_of_its_own() -> None:
     rng = np.random.default_rng(0)
     hard = rng.exponential(2.0, 200)  # what both find hard makes their own intervals wide
-    models = {name: HeldOut(dict.fromkeys(HELD_OUT, hard + ahead), {}) for name, ahead in [("a", 0), ("b", 0.1)]}
-    row = rank(models, RANDOM, 10, 200, rng)["b"]["test"]
+    models = {name: dict.fromkeys(HELD_OUT, Reading(hard + ahead)) for name, ahead in [("a", 0), ("b", 0.1)]}
+    row = rank(models, RANDOM, PARAMS)["b"]["test"]
     assert row["behind"]["low"] == pytest.approx(row["behind"]["bits_per_character"]) == row["behind"]["high"]
     assert row["high"] - row["low"] > 0.5
 
 
 def test_another_model_changes_no_score_and_no_interval() -> None:
     rng = np.random.default_rng(0)
-    models = {name: HeldOut({part: rng.exponential(2.0, 200) for part in HELD_OUT}, {}) for name in "abc"}
-    worst = HeldOut({part: np.full(200, 9.0) for part in HELD_OUT}, {})
-    before = rank(models, RANDOM, 10, 50, np.random.default_rng(0))
-    after = rank({"first": worst} | models | {"last": worst}, RANDOM, 10, 50, np.random.default_rng(0))
+    models = {name: {part: Reading(rng.exponential(2.0, 200)) for part in HELD_OUT} for name in "abc"}
+    worst = dict.fromkeys(HELD_OUT, Reading(np.full(200, 9.0)))
+    before = rank(models, RANDOM, PARAMS)
+    after = rank({"first": worst} | models | {"last": worst}, RANDOM, PARAMS)
     assert {name: after[name] for name in before} == before
 
 

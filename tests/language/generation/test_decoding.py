@@ -33,7 +33,7 @@ def probabilities(sampling: Sampling) -> list[float]:
 
 
 def test_greedy_feeds_each_argmax_back() -> None:
-    assert continue_texts(Cycle(5.0), CORPUS.tokenizer, ["ab"], 7) == ["ab" + "cabcabc"]
+    assert continue_texts(Cycle(5.0), CORPUS.tokenizer, ["ab"], [7]) == ["ab" + "cabcabc"]
 
 
 def test_greedy_with_state_is_the_argmax_of_full_forward_passes() -> None:
@@ -42,19 +42,19 @@ def test_greedy_with_state_is_the_argmax_of_full_forward_passes() -> None:
     for _ in range(12):
         with torch.inference_mode():
             indices.append(int(model(torch.tensor([indices]))[0][0, -1].argmax()))
-    assert continue_texts(model, CORPUS.tokenizer, ["abc"], 12) == [CORPUS.tokenizer.decode(indices)]
+    assert continue_texts(model, CORPUS.tokenizer, ["abc"], [12]) == [CORPUS.tokenizer.decode(indices)]
 
 
 def test_prefixes_of_different_length_side_by_side_are_continued_as_each_alone() -> None:
     model, prefixes = network(), ["a", "abcabcab", "cb"]
-    alone = [continue_texts(model, CORPUS.tokenizer, [prefix], 9)[0] for prefix in prefixes]
-    assert continue_texts(model, CORPUS.tokenizer, prefixes, 9) == alone
+    alone = [continue_texts(model, CORPUS.tokenizer, [prefix], [9])[0] for prefix in prefixes]
+    assert continue_texts(model, CORPUS.tokenizer, prefixes, [9] * 3) == alone
 
 
 def test_the_same_seed_writes_the_same_text_whatever_the_rows_beside_it() -> None:
     model = network()
     texts = [
-        continue_texts(model, CORPUS.tokenizer, ["ab", *others], 30, Sampling(), generator(seed))[0]
+        continue_texts(model, CORPUS.tokenizer, ["ab", *others], [30] * (1 + len(others)), Sampling(), seed)[0]
         for seed, others in [(1, []), (1, ["c", "abca"]), (2, [])]
     ]
     assert texts[0] == texts[1] != texts[2]
@@ -86,7 +86,7 @@ def test_tokens_are_drawn_as_often_as_they_are_probable(sampling: Sampling) -> N
 
 
 def test_unknown_characters_are_read_as_unk() -> None:
-    assert continue_texts(Cycle(5.0), CORPUS.tokenizer, ["Z"], 3) == ["<unk>abc"]
+    assert continue_texts(Cycle(5.0), CORPUS.tokenizer, ["Z"], [3]) == ["<unk>abc"]
 
 
 def test_no_rows_or_nothing_to_predict_is_no_error() -> None:
@@ -99,16 +99,11 @@ def test_the_sharpest_alpha_is_greedy() -> None:
     assert choose_tokens(LOGITS, Sampling(alpha=1e39), u) == choose_tokens(LOGITS, GREEDY, u) == 0
 
 
-@pytest.mark.parametrize(
-    ("prefixes", "options", "reason"),
-    [
-        (["a", ""], {}, "the prefix '' holds no token"),
-        (["a"], {"sampling": Sampling()}, "sampling needs a generator"),
-    ],
-)
-def test_what_cannot_be_continued_says_why(prefixes: list[str], options: dict[str, object], reason: str) -> None:
-    with pytest.raises(ValueError, match=reason):
-        continue_texts(network(), CORPUS.tokenizer, prefixes, 3, **options)  # type: ignore[arg-type]
+def test_what_cannot_be_continued_says_why() -> None:
+    with pytest.raises(ValueError, match="the prefix '' holds no token"):
+        continue_texts(network(), CORPUS.tokenizer, ["a", ""], [3, 3])
+    with pytest.raises(ValueError, match="sampling needs a generator"):
+        continue_sequences(network(), [[1]], 3, Sampling())
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from timemachine.language.ngrams.config import NgramModelsParams
 from timemachine.language.ngrams.evaluation import HELD_OUT, describe_ngram_models, score_ngram_models
 from timemachine.text.corpus import Corpus
 from timemachine.text.vocabulary import Vocabulary
@@ -13,6 +14,7 @@ def corpus(tokens: np.ndarray) -> Corpus:
     return Corpus(tokens.astype(np.uint8), VOCABULARY, "char", 0.0, SPLIT)
 
 
+PARAMS = NgramModelsParams(corpora={"random": 2}, block_length=10, num_samples=200)
 RANDOM = np.random.default_rng(0).integers(1, 4, 1000)
 
 
@@ -42,7 +44,7 @@ def test_contexts_reach_across_the_borders_of_parts() -> None:
 
 def test_the_interval_of_the_arrow_holds_the_difference() -> None:
     models = score_ngram_models(corpus(RANDOM), 2)
-    content = describe_ngram_models(models, corpus(RANDOM), 10, 200, np.random.default_rng(0))
+    content = describe_ngram_models(models, corpus(RANDOM), PARAMS)
     for part in HELD_OUT:
         forward, backward = (
             content[k]["kneser_ney_2"][part]["bits_per_character"] for k in ("models", "reversed")
@@ -54,9 +56,7 @@ def test_the_interval_of_the_arrow_holds_the_difference() -> None:
 
 def test_another_order_changes_no_interval() -> None:
     few, more = (
-        describe_ngram_models(
-            score_ngram_models(corpus(RANDOM), order), corpus(RANDOM), 10, 50, np.random.default_rng(0)
-        )["arrow"]
+        describe_ngram_models(score_ngram_models(corpus(RANDOM), order), corpus(RANDOM), PARAMS)["arrow"]
         for order in (2, 3)
     )
     assert {name: more[name] for name in few} == few

@@ -3,25 +3,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from timemachine.language.ngrams.markov import k_step, mean_nats, transition_matrix
+from timemachine.language.ngrams.markov import mean_nats, transition_matrix
 
 
 def test_two_steps_sum_over_all_ways_between() -> None:
-    P = transition_matrix(np.array([0, 1, 2, 0, 1, 0, 2, 1, 0, 1]), 3)
+    tokens = np.array([0, 1, 2, 0, 1, 0, 2, 1, 0, 1])
+    P = transition_matrix(tokens, 3)
     by_hand = [[sum(P[a, b] * P[b, c] for b in range(3)) for c in range(3)] for a in range(3)]
-    assert k_step(P, 2) == pytest.approx(np.array(by_hand))
+    assert transition_matrix(tokens, 3, 2) == pytest.approx(np.array(by_hand))
 
 
 @given(st.lists(st.integers(0, 4), min_size=2, max_size=60), st.integers(1, 9))
 def test_rows_are_distributions_after_any_number_of_steps(tokens: list[int], k: int) -> None:
-    matrix = k_step(transition_matrix(np.array(tokens, dtype=np.uint8), 6), k)
+    matrix = transition_matrix(np.array(tokens, dtype=np.uint8), 6, k)
     assert (matrix >= 0).all()
     assert matrix.sum(1) == pytest.approx(np.ones(6))
 
 
 def test_a_cycle_is_predicted_without_doubt() -> None:
     tokens = np.tile([0, 1, 2], 20)
-    assert mean_nats(k_step(transition_matrix(tokens, 3), 2), tokens, 2) == 0
+    assert mean_nats(transition_matrix(tokens, 3, 2), tokens, 2) == 0
 
 
 def test_what_the_chain_excludes_is_an_error_not_infinity() -> None:

@@ -5,7 +5,8 @@ from cycle import CORPUS
 
 from timemachine.language.models.rnn import RNN
 from timemachine.language.scoring.dynamic import read_and_learn
-from timemachine.language.scoring.reading import read_streams, split_reading
+from timemachine.language.scoring.reading import read_streams
+from timemachine.language.scoring.score import split_reading
 
 TOKENS = torch.from_numpy(CORPUS.tokens.astype("int64"))
 

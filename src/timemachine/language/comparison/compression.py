@@ -3,23 +3,17 @@
 import bz2
 import lzma
 from collections.abc import Callable
+from functools import partial
+
+import pyppmd
 
 from timemachine.text.corpus import HELD_OUT, Corpus
 
-# Length of PPMd's contexts in characters, and its memory, which is more than a book needs.
-_PPMD_ORDER, _PPMD_MEMORY_BYTES = 6, 64 * 2**20
-
-
-def _ppmd(content: bytes) -> bytes:
-    import pyppmd
-
-    return pyppmd.compress(content, max_order=_PPMD_ORDER, mem_size=_PPMD_MEMORY_BYTES, variant="I")
-
-
 COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
-    "bz2": lambda content: bz2.compress(content, 9),
-    "xz": lambda content: lzma.compress(content, preset=9 | lzma.PRESET_EXTREME),
-    "ppmd": _ppmd,
+    "bz2": bz2.compress,
+    "xz": partial(lzma.compress, preset=9 | lzma.PRESET_EXTREME),
+    # Contexts of 6 characters; the memory is more than a book needs.
+    "ppmd": partial(pyppmd.compress, max_order=6, mem_size=64 * 2**20, variant="I"),
 }
 
 

@@ -1,26 +1,19 @@
 """The ranking of all language models of a corpus, with confidence intervals, and means over seeds."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from timemachine.language.comparison.config import MixtureRecipe
-from timemachine.language.comparison.held_out import DYNAMIC, HeldOut
+from timemachine.language.comparison.config import CompareModelsParams, MixtureRecipe
+from timemachine.language.comparison.held_out import DYNAMIC, Readings
 from timemachine.language.models.config import RnnRecipe
-from timemachine.language.scoring.bootstrap import BlockBootstrap
+from timemachine.language.scoring.bootstrap import bootstraps_by_part
 from timemachine.language.scoring.score import Score
 from timemachine.text.corpus import HELD_OUT, Corpus
 
 
-def rank(
-    models: Mapping[str, HeldOut],
-    corpus: Corpus,
-    block_length: int,
-    num_samples: int,
-    generator: np.random.Generator,
-) -> dict[str, Any]:
+def rank(models: Mapping[str, Readings], corpus: Corpus, p: CompareModelsParams) -> dict[str, Any]:
     """Return the scores of all models on both parts, the best on the test part first.
 
     `low` and `high` are the ends of the 95 % interval of the bits per character. All models are scored on the same
@@ -30,32 +23,21 @@ def rank(
     Args:
         models: predictions by name.
         corpus: the corpus that they predict.
-        block_length: tokens per block of the bootstrap; see `BlockBootstrap`.
-        num_samples: number of resampled texts.
-        generator: source of the random blocks, which are the same for all models of a part.
+        p: the knobs of the bootstrap. All models of a part share its random blocks.
     """
-    characters = {part: corpus.characters(corpus.part(part)) for part in HELD_OUT}
-    bootstraps = {
-        part: BlockBootstrap(characters[part], block_length, num_samples, generator) for part in HELD_OUT
-    }
-    best = min(models.values(), key=lambda model: model.nats["test"].sum()).nats["test"]
-    rows: dict[str, Any] = {}
-    for name, model in models.items():
-        rows[name] = {}
-        for part in HELD_OUT:
-            nats = model.nats[part]
-            row: dict[str, Any] = Score(float(nats.sum()), len(nats), float(characters[part].sum())).report()
+    bootstraps = bootstraps_by_part(corpus, p.block_length, p.num_samples, p.seed)
+    names = sorted(models, key=lambda name: models[name]["test"].nats.sum())  # infinity, of P = 0, is last
+    best = models[names[0]]["test"].nats
+    rows: dict[str, Any] = {name: {} for name in names}
+    for name, row in rows.items():
+        for part, bootstrap in bootstraps.items():
+            nats = models[name][part].nats
+            row[part] = Score.of(nats, corpus, corpus.split[part][1]).report()
             if np.isfinite(nats).all():
-                row |= bootstraps[part].bits(nats)
+                row[part] |= bootstrap.bits(nats)
                 if part == "test":
-                    row["behind"] = bootstraps[part].bits(nats - best)
-            rows[name][part] = row
-
-    def test_nats(item: tuple[str, Any]) -> float:
-        nats = item[1]["test"]["nats"]
-        return math.inf if nats is None else nats
-
-    return dict(sorted(rows.items(), key=test_nats))
+                    row[part]["behind"] = bootstrap.bits(nats - best)
+    return rows
 
 
 def over_seeds(

@@ -3,10 +3,8 @@
 import re
 from collections.abc import Sequence
 
-from torch import Generator
-
 from timemachine.base.errors import UserError
-from timemachine.language.generation.decoding import GREEDY, Sampling, continue_sequences
+from timemachine.language.generation.decoding import GREEDY, Sampling, continue_texts
 from timemachine.language.models.trained import LanguageModel
 from timemachine.text.clean import clean_whole
 
@@ -59,24 +57,17 @@ def sampling_of(
 def write(
     model: LanguageModel, prefixes: Sequence[str], num_preds: Sequence[int], sampling: Sampling, seed: int = 0
 ) -> list[str]:
-    """Return each prefix, cleaned, and its continuation, all computed in one batch.
-
-    Tokens that are not in the vocabulary are read, and returned, as `<unk>`.
+    """Return each prefix, cleaned, and its continuation, as `continue_texts` does.
 
     Args:
         model: the language model.
         prefixes: user input, at least one.
         num_preds: number of tokens to generate for each prefix, at least 1.
         sampling: how each token is chosen.
-        seed: seed of the random generator. The same arguments give the same texts.
+        seed: seed of the random generator.
 
     Raises:
         UserError: a prefix has no letter A-Z.
     """
-    indices = [model.tokenizer.encode(clean_prefix(prefix)) for prefix in prefixes]
-    generator = Generator().manual_seed(seed)
-    continued = continue_sequences(model.module, indices, max(num_preds), sampling, generator)
-    return [
-        model.tokenizer.decode([*prefix, *rest[:wanted]])
-        for prefix, rest, wanted in zip(indices, continued, num_preds, strict=True)
-    ]
+    cleaned = [clean_prefix(prefix) for prefix in prefixes]
+    return continue_texts(model.module, model.tokenizer, cleaned, num_preds, sampling, seed)

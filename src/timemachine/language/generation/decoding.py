@@ -50,8 +50,7 @@ def continue_prefix(model: nn.Module, tokenizer: Tokenizer, wanted: Prefix) -> s
     """
     alpha = float("inf") if wanted.alpha is None else wanted.alpha
     sampling = Sampling(alpha, wanted.top_k, wanted.top_p)
-    generator = Generator().manual_seed(wanted.seed)
-    return continue_texts(model, tokenizer, [wanted.prefix], wanted.num_preds, sampling, generator)[0]
+    return continue_texts(model, tokenizer, [wanted.prefix], [wanted.num_preds], sampling, wanted.seed)[0]
 
 
 def sampled_distribution(logits: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
@@ -158,11 +157,11 @@ def continue_texts(
     model: nn.Module,
     tokenizer: Tokenizer,
     prefixes: Sequence[str],
-    num_preds: int,
+    num_preds: Sequence[int],
     sampling: Sampling = GREEDY,
-    generator: Generator | None = None,
+    seed: int = 0,
 ) -> list[str]:
-    """Return each prefix and its continuation by a model, as text.
+    """Return each prefix and its continuation by a model, all computed in one batch, as text.
 
     Characters or words that are not in the vocabulary are read, and returned, as `<unk>`.
 
@@ -172,7 +171,7 @@ def continue_texts(
         prefixes: texts of at least one token each.
         num_preds: number of tokens to generate for each prefix.
         sampling: how each token is chosen.
-        generator: source of randomness; required unless `sampling` is greedy.
+        seed: seed of the random generator. The same arguments give the same texts.
 
     Raises:
         UserError: a prefix has no token.
@@ -180,5 +179,8 @@ def continue_texts(
     indices = [tokenizer.encode(prefix) for prefix in prefixes]
     if not all(indices):
         raise UserError(f"the prefix {prefixes[indices.index([])]!r} holds no token")
-    continued = continue_sequences(model, indices, num_preds, sampling, generator)
-    return [tokenizer.decode([*prefix, *rest]) for prefix, rest in zip(indices, continued, strict=True)]
+    continued = continue_sequences(model, indices, max(num_preds), sampling, Generator().manual_seed(seed))
+    return [
+        tokenizer.decode([*prefix, *rest[:wanted]])
+        for prefix, rest, wanted in zip(indices, continued, num_preds, strict=True)
+    ]

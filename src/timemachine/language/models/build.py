@@ -18,18 +18,9 @@ def build_language_model(recipe: RnnRecipe, vocab_size: int, generator: Generato
     r = recipe
     if r.implementation == "scratch":
         return RNNScratch(vocab_size, r.num_hiddens, r.activation, r.embedding_dim, generator)
-    return RNN(
-        vocab_size,
-        r.num_hiddens,
-        cell=r.cell,
-        activation=r.activation,
-        embedding_dim=r.embedding_dim,
-        num_layers=r.num_layers,
-        embedding_dropout=r.embedding_dropout,
-        weight_dropout=r.weight_dropout,
-        dropout=r.dropout,
-        generator=generator,
-    )
+    architecture = {"num_hiddens", "cell", "activation", "embedding_dim", "num_layers"}
+    dropouts = {"embedding_dropout", "weight_dropout", "dropout"}
+    return RNN(vocab_size, generator=generator, **r.model_dump(include=architecture | dropouts))
 
 
 def rebuild_language_model(config: RnnConfig) -> nn.Module:

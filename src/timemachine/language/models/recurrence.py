@@ -103,10 +103,7 @@ def run_layers(rnn: nn.RNN, inputs: Tensor, state: State) -> tuple[Tensor, State
         The states of the last layer (num_steps, batch, num_hiddens), and the new state.
     """
     H, last = inputs, []
-    for layer in range(rnn.num_layers):
-        W_ih, W_hh, b_ih, b_hh = (
-            getattr(rnn, f"{name}_l{layer}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        )
+    for layer, (W_ih, W_hh, b_ih, b_hh) in enumerate(rnn.all_weights):
         Z = F.linear(H, W_ih, b_ih + b_hh)
         H_0 = Z.new_zeros(Z.shape[1:]) if state is None else state[layer]
         H = Recurrence.apply(Z, H_0, W_hh.T, rnn.nonlinearity)

@@ -13,6 +13,15 @@ from timemachine.text.vocabulary import Tokenizer, Vocabulary
 from timemachine.training.checkpoints import load_checkpoint
 
 
+def load_module(folder: Path, vocabulary: Vocabulary) -> tuple[nn.Module, RnnConfig]:
+    """Return the module of a checkpoint folder on the CPU, ready to be evaluated, and its config.
+
+    Raises:
+        UserError: a file is absent or damaged, or the model was trained with another vocabulary.
+    """
+    return load_checkpoint(folder, RnnConfig, rebuild_language_model, vocabulary.sha256)
+
+
 @dataclass(frozen=True)
 class LanguageModel:
     """A trained language model with its config and tokenizer.
@@ -38,5 +47,5 @@ class LanguageModel:
         if not isinstance(content, dict) or content.get("family") != "rnn":
             raise UserError(f"{folder}: not a language model according to its config.json")
         vocabulary = Vocabulary.load(folder / "vocabulary.json")
-        module, config = load_checkpoint(folder, RnnConfig, rebuild_language_model, vocabulary.sha256)
+        module, config = load_module(folder, vocabulary)
         return cls(module, config, Tokenizer(vocabulary, config.level))

@@ -32,11 +32,6 @@ class NgramCounts:
     ngrams: NDArray[np.integer]
     counts: NDArray[np.int64]
 
-    @property
-    def total(self) -> int:
-        """Number of n-grams in the sequence, with repetitions."""
-        return int(self.counts.sum())
-
 
 def pack(columns: NDArray[np.integer], vocab_size: int) -> NDArray[np.int64]:
     """Return an integer key for each row of token indices (num_rows, n); distinct rows have distinct keys.
@@ -82,12 +77,11 @@ def count_ngrams(tokens: NDArray[np.integer], n: int, vocab_size: int) -> NgramC
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         while begin < num_ngrams:
             end = min(begin + max(_STRETCH, 2 * sum(len(part.keys) for part in parts)), num_ngrams)
-            blocks = [
-                (start, tokens[start : min(start + _BLOCK, end) + n - 1]) for start in range(begin, end, _BLOCK)
-            ]
-            dealt = pool.map(lambda block: _distribute(block[0], block[1], n, vocab_size), blocks)
+            starts = range(begin, end, _BLOCK)
+            blocks = [tokens[start : min(start + _BLOCK, end) + n - 1] for start in starts]
+            dealt = pool.map(lambda start, block: _distribute(start, block, n, vocab_size), starts, blocks)
             arrived = zip(*dealt, strict=True)  # by part, then by block
-            list(pool.map(lambda part, pieces: part.count(pieces), parts, arrived))
+            list(pool.map(_Part.count, parts, arrived))
             begin = end
     first, counts = _by_count(parts, num_ngrams)
     # Column by column, because gathering short rows is slow.
@@ -99,11 +93,7 @@ def _distribute(
 ) -> list[tuple[Integers, Positions]]:
     """Return the keys of the n-grams of a block and the positions where they begin in the text, for each part.
 
-    Args:
-        start: position of the block in the text.
-        tokens: tokens of the block, and the n − 1 tokens after it.
-        n: tokens of an n-gram.
-        vocab_size: number of indices.
+    The block begins at position `start` of the text; `tokens` also has the n − 1 tokens after it.
     """
     keys = pack(np.lib.stride_tricks.sliding_window_view(tokens, n), vocab_size)
     # Fibonacci hashing: the top byte of a product modulo 2⁶⁴ depends on all of the key.

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from timemachine.language.ngrams.config import NgramModelsParams
 from timemachine.language.ngrams.kneser_ney import KneserNey
 from timemachine.language.ngrams.smoothing import SmoothedNgrams, choose_epsilon
-from timemachine.language.scoring.bootstrap import BlockBootstrap
+from timemachine.language.scoring.bootstrap import bootstraps_by_part
 from timemachine.language.scoring.score import Score
 from timemachine.text.corpus import HELD_OUT, Corpus, Part
 
@@ -46,24 +47,23 @@ def score_ngram_models(corpus: Corpus, max_order: int) -> NgramModels:
         ("additive", additive, 3),
         ("kneser_ney", kneser_ney, max_order),
     ]
+    ranges = {part: corpus.split[part] for part in HELD_OUT}
+    forward: Nats = {
+        f"{name}_{n}": {
+            part: -model.log_probabilities(tokens[:end], n, begin) for part, (begin, end) in ranges.items()
+        }
+        for name, model, last in models
+        for n in range(1, last + 1)
+    }
     reverse = KneserNey(train[::-1], vocab_size, max_order)
-    forward: Nats = {f"{name}_{n}": {} for name, _, last in models for n in range(1, last + 1)}
     backward: Nats = {f"kneser_ney_{n}": {} for n in range(1, max_order + 1)}
-    for part in HELD_OUT:
-        begin, end = corpus.split[part]
-        for name, model, last in models:
-            for n in range(1, last + 1):
-                forward[f"{name}_{n}"][part] = -model.log_probabilities(tokens[:end], n, begin)
-        behind = tokens[begin:][::-1]  # the text as read from the end
-        for n in range(1, max_order + 1):
-            nats = -reverse.log_probabilities(behind, n, len(tokens) - end)
-            backward[f"kneser_ney_{n}"][part] = nats[::-1]
+    for n, nats in enumerate(backward.values(), 1):
+        for part, (begin, end) in ranges.items():  # the text as read from the end
+            nats[part] = -reverse.log_probabilities(tokens[begin:][::-1], n, len(tokens) - end)[::-1]
     return NgramModels(epsilon, kneser_ney, forward, backward)
 
 
-def describe_ngram_models(
-    models: NgramModels, corpus: Corpus, block_length: int, num_samples: int, generator: np.random.Generator
-) -> dict[str, Any]:
+def describe_ngram_models(models: NgramModels, corpus: Corpus, p: NgramModelsParams) -> dict[str, Any]:
     """Return the report of a corpus: scores, chosen ε, estimated discounts, and the arrow of time.
 
     `arrow` is the bits per character forward minus backward, with the ends of its 95 % interval. The n-grams of a
@@ -73,16 +73,12 @@ def describe_ngram_models(
     Args:
         models: what `score_ngram_models` returned.
         corpus: the corpus of the models.
-        block_length: tokens per block of the bootstrap; see `BlockBootstrap`.
-        num_samples: number of resampled texts.
-        generator: source of the random blocks, which are the same for all orders of a part.
+        p: the knobs of the bootstrap. All orders of a part share its random blocks.
     """
     orders = range(1, models.kneser_ney.max_order + 1)
     discounts = {n: models.kneser_ney.discounts(n) for n in orders}
     arrow: dict[str, Any] = {name: {} for name in models.backward}
-    for part in HELD_OUT:
-        characters = corpus.characters(corpus.part(part))
-        bootstrap = BlockBootstrap(characters, block_length, num_samples, generator)
+    for part, bootstrap in bootstraps_by_part(corpus, p.block_length, p.num_samples, p.seed).items():
         for name, backward in models.backward.items():
             arrow[name][part] = bootstrap.bits(models.forward[name][part] - backward[part])
     return {
@@ -98,8 +94,7 @@ def describe_ngram_models(
 
 
 def _scores(nats: Nats, corpus: Corpus) -> dict[str, dict[str, Any]]:
-    characters = {part: corpus.num_characters(corpus.part(part)) for part in HELD_OUT}
     return {
-        name: {part: Score(float(n.sum()), len(n), characters[part]).report() for part, n in by_part.items()}
+        name: {part: Score.of(n, corpus, corpus.split[part][1]).report() for part, n in by_part.items()}
         for name, by_part in nats.items()
     }

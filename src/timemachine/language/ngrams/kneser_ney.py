@@ -57,10 +57,8 @@ class KneserNey:
         self._keys: list[Ids] = []
         self._counted: list[_Level] = []
         self._continued: list[_Level] = []
-        ids, num_contexts = (
-            np.zeros(len(tokens) + 1, dtype=np.int64),
-            1,
-        )  # the empty k-gram occurs at every position
+        ids = np.zeros(len(tokens) + 1, dtype=np.int64)  # the empty k-gram occurs at every position
+        num_contexts = 1
         for k in range(1, max_order + 1):
             shorter = ids  # (num_tokens − k + 2,) by position
             keys, ids, counts = np.unique(
@@ -76,16 +74,18 @@ class KneserNey:
             self._keys.append(keys)
             self._counted.append(_level(counts, keys // vocab_size, num_contexts))
 
-    def probabilities(self, ngrams: NDArray[np.integer]) -> Probabilities:
-        """Return P of the last token of each row given the tokens before it, under the model of order n.
-
-        Args:
-            ngrams: (num_rows, n) token indices.
+    def probabilities(self, tokens: NDArray[np.integer], order: int) -> Probabilities:
+        """Return P of each of the tokens (…, length) after the first order − 1, (…, length − order + 1).
 
         Raises:
-            ValueError: n is not within 1 to `max_order`. The methods below raise it for their order.
+            ValueError: the order is not within 1 to `max_order`. The methods below raise it too.
         """
-        return self._score(ngrams, ngrams.shape[1])[:, 0]
+        levels, ids = self._levels(order), self._ids(tokens, order)
+        P = np.asarray(1 / self.vocab_size)
+        for k, level in enumerate(levels, 1):
+            begin = order - k
+            P = level.value[ids[k][..., begin:]] + level.gamma[ids[k - 1][..., begin:-1]] * P
+        return P
 
     def log_probabilities(self, tokens: NDArray[np.integer], order: int, first: int = 0) -> Probabilities:
         """Return log P of tokens[first:], each given the order − 1 tokens before it, in nats.
@@ -97,10 +97,10 @@ class KneserNey:
             order: order of the model.
             first: index of the first token to score; the tokens before it are only context.
         """
-        parts = [self._score(tokens[: n + 1], n + 1) for n in range(first, min(order - 1, len(tokens)))]
+        parts = [self.probabilities(tokens[: n + 1], n + 1) for n in range(first, min(order - 1, len(tokens)))]
         begin = max(first - order + 1, 0)
         if len(tokens) - begin >= order:
-            parts.append(self._score(tokens[begin:], order))
+            parts.append(self.probabilities(tokens[begin:], order))
         return np.log(np.concatenate([np.empty(0), *parts]))
 
     def distributions(self, contexts: NDArray[np.integer]) -> Probabilities:
@@ -126,15 +126,6 @@ class KneserNey:
         if not 1 <= order <= self.max_order:
             raise ValueError(f"order {order} is not within 1 to {self.max_order}")
         return [*self._continued[: order - 1], self._counted[order - 1]]
-
-    def _score(self, tokens: NDArray[np.integer], order: int) -> Probabilities:
-        """Return P of each of the tokens (…, length) after the first order − 1, (…, length − order + 1)."""
-        levels, ids = self._levels(order), self._ids(tokens, order)
-        P = np.asarray(1 / self.vocab_size)
-        for k, level in enumerate(levels, 1):
-            begin = order - k
-            P = level.value[ids[k][..., begin:]] + level.gamma[ids[k - 1][..., begin:-1]] * P
-        return P
 
     def _ids(self, tokens: NDArray[np.integer], max_length: int) -> list[Ids]:
         """Return the ids of the k-grams in tokens (…, length) by position, for k = 0 … max_length."""

@@ -8,20 +8,16 @@ from timemachine.base.errors import UserError
 Matrix = NDArray[np.float64]
 
 
-def transition_matrix(tokens: NDArray[np.integer], vocab_size: int) -> Matrix:
-    """Return P(x' | x) by maximum likelihood, (vocab_size, vocab_size), rows by x.
+def transition_matrix(tokens: NDArray[np.integer], vocab_size: int, k: int = 1) -> Matrix:
+    """Return P(x_{t+k} | x_t), rows by x_t: the k-th power of the maximum-likelihood estimate of P(x_{t+1} | x_t).
 
-    A token that is never followed by another has probability 1 of staying, so that every row is a distribution.
+    The shape is (vocab_size, vocab_size). A token that is never followed by another has probability 1 of staying,
+    so that every row is a distribution.
     """
     pairs = tokens[:-1].astype(np.int64) * vocab_size + tokens[1:]
     counts = np.bincount(pairs, minlength=vocab_size**2).reshape(vocab_size, vocab_size).astype(np.float64)
     counts[counts.sum(1) == 0] = np.eye(vocab_size)[counts.sum(1) == 0]
-    return counts / counts.sum(1, keepdims=True)
-
-
-def k_step(transitions: Matrix, k: int) -> Matrix:
-    """Return P(x_{t+k} | x_t), the sum over all paths: the k-th power of the transition matrix."""
-    return np.linalg.matrix_power(transitions, k)
+    return np.linalg.matrix_power(counts / counts.sum(1, keepdims=True), k)
 
 
 def mean_nats(transitions: Matrix, tokens: NDArray[np.integer], k: int) -> float:

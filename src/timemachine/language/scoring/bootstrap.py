@@ -8,6 +8,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from timemachine.text.corpus import HELD_OUT, Corpus, Part
+
 Array = NDArray[np.float64]
 
 
@@ -62,3 +64,12 @@ class BlockBootstrap:
         of_blocks = upto[length:] - upto[:-length]  # (n,) by the token at which a block begins
         sums: Array = of_blocks[self._starts].sum(1)
         return sums
+
+
+def bootstraps_by_part(
+    corpus: Corpus, block_length: int, num_samples: int, seed: int
+) -> dict[Part, BlockBootstrap]:
+    """Return the bootstraps of the held-out parts of a corpus; the weights are numbers of characters."""
+    generator = np.random.default_rng(seed)
+    characters = {part: corpus.characters(corpus.part(part)) for part in HELD_OUT}
+    return {p: BlockBootstrap(n, block_length, num_samples, generator) for p, n in characters.items()}

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from timemachine.base.errors import UserError
-from timemachine.language.scoring.reading import Reading
+from timemachine.language.scoring.score import Reading
 from timemachine.training.state import State, detach
 
 
@@ -54,7 +54,8 @@ def read_and_learn(
             for parameter, gradient, size in zip(parameters, gradients, sizes, strict=True):
                 parameter.addcdiv_(gradient, size, value=-lr)
     log_P = torch.cat(scored)  # (num_tokens − first, vocab)
-    return Reading(-log_P.gather(-1, tokens[first:, None])[:, 0].double().numpy(), log_P.numpy())
+    nats = -log_P.gather(-1, tokens[first:, None])[:, 0].double()
+    return Reading(nats.numpy(), log_P.numpy()).checked()
 
 
 def _segments(

@@ -2,42 +2,19 @@
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from timemachine.base.errors import UserError
-from timemachine.language.scoring.score import Score
+from timemachine.language.scoring.score import Reading, Score
 from timemachine.text.corpus import HELD_OUT, Corpus, Part
 from timemachine.training.state import State
 
 _CHUNK_STEPS = 1024
-
-
-@dataclass(frozen=True)
-class Reading:
-    """The predictions of a model on a stretch of text.
-
-    Attributes:
-        nats: (num_tokens,) −log P of each token given all before it.
-        log_P: (num_tokens, vocab) log P of every token of the vocabulary at each place, in float32; None if not
-            requested.
-
-    Raises:
-        UserError: a value is not finite, because the training of the model diverged.
-    """
-
-    nats: NDArray[np.float64]
-    log_P: NDArray[np.float32] | None = None
-
-    def __post_init__(self) -> None:
-        if not all(np.isfinite(values).all() for values in (self.nats, self.log_P) if values is not None):
-            raise UserError("the model diverged: a log P is not finite; lower lr")
 
 
 @torch.inference_mode()
@@ -77,12 +54,12 @@ def read_streams(
     for row, (stream, first) in enumerate(zip(streams, num_warmup, strict=True)):
         scored = slice(first - 1, len(stream) - 1)
         log_P = distributions[row][scored].numpy() if row in distributions else None
-        readings.append(Reading(all_nats[row, scored].numpy(), log_P))
+        readings.append(Reading(all_nats[row, scored].numpy(), log_P).checked())
     return readings
 
 
 def read_parts(
-    model: nn.Module, corpus: Corpus, train_range: tuple[int, int], num_warmup: int, num_streams: int
+    model: nn.Module, corpus: Corpus, train_range: Sequence[int], num_warmup: int, num_streams: int
 ) -> dict[Part, Reading]:
     """Return the predictions of a model on the tokens that it was trained on, the validation and the test part.
 
@@ -100,7 +77,7 @@ def read_parts(
     Raises:
         UserError: `train_range` is not within the train part, or a log P is not finite.
     """
-    ranges = corpus.split | {"train": train_range}
+    ranges = corpus.split | {"train": (train_range[0], train_range[1])}
     if not 0 <= train_range[0] < train_range[1] <= corpus.split["train"][1]:
         raise UserError(f"train_range: {list(train_range)} is not within the train part {corpus.split['train']}")
     tokens = torch.from_numpy(corpus.tokens.astype("int64"))
@@ -125,33 +102,18 @@ def read_parts(
     return joined
 
 
-def split_reading(reading: Reading, corpus: Corpus) -> dict[Part, Reading]:
-    """Split a reading of the validation and the test part in one sequence into the two parts."""
-    cut = corpus.split["val"][1] - corpus.split["val"][0]
-    log_P = (None, None) if reading.log_P is None else (reading.log_P[:cut], reading.log_P[cut:])
-    return {"val": Reading(reading.nats[:cut], log_P[0]), "test": Reading(reading.nats[cut:], log_P[1])}
+def score_report(readings: Mapping[Part, Reading], corpus: Corpus, train_range: Sequence[int]) -> dict[str, Any]:
+    """Return the report of what `read_parts` returned: its scores, and those of the uniform distribution."""
+    scores = {"scores": score_readings(readings, corpus, train_range), "uniform": uniform_scores(corpus)}
+    return {key: {part: s.report() for part, s in by_part.items()} for key, by_part in scores.items()}
 
 
 def score_readings(
-    readings: Mapping[Part, Reading], corpus: Corpus, train_range: tuple[int, int]
+    readings: Mapping[Part, Reading], corpus: Corpus, train_range: Sequence[int]
 ) -> dict[Part, Score]:
     """Return the score of each reading that `read_parts` returned."""
-    scores = {}
-    for part, (_, end) in (corpus.split | {"train": train_range}).items():
-        nats = readings[part].nats
-        tokens = corpus.tokens[end - len(nats) : end]
-        scores[part] = Score(float(nats.sum()), len(tokens), corpus.num_characters(tokens))
-    return scores
-
-
-def held_out_arrays(readings: Mapping[Part, Reading]) -> dict[str, NDArray[Any]]:
-    """Return the arrays to store for the held-out parts: nats as `<part>`, log P, if any, as `<part>.log_P`."""
-    arrays: dict[str, NDArray[Any]] = {}
-    for part in HELD_OUT:
-        arrays[part] = readings[part].nats
-        if (log_P := readings[part].log_P) is not None:
-            arrays[f"{part}.log_P"] = log_P
-    return arrays
+    ends = {part: end for part, (_, end) in corpus.split.items()} | {"train": train_range[1]}
+    return {part: Score.of(readings[part].nats, corpus, end) for part, end in ends.items()}
 
 
 def uniform_scores(corpus: Corpus) -> dict[Part, Score]:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from timemachine.base.errors import UserError
 from timemachine.base.files import read_table
 
 
@@ -22,10 +21,6 @@ def kept(rows: Sequence[dict[str, float]], early_stopping: bool) -> dict[str, fl
 
 
 def _numbers(row: Mapping[str, str]) -> dict[str, float]:
-    return {"epoch": _number(row["epoch"])} | {key: _number(value) for key, value in row.items()}
-
-
-def _number(text: str | None) -> float:
-    if text is None:
-        raise UserError("a row is too short")
-    return int(text) if text.isdigit() else float(text)
+    # A value of a row that is too short is None: float() raises a TypeError.
+    numbers = {key: int(text) if (text or "").isdigit() else float(text) for key, text in row.items()}
+    return {"epoch": numbers["epoch"]} | numbers

@@ -12,17 +12,7 @@ from timemachine.language.models.config import RnnRecipe
 from timemachine.text.corpus import Corpus
 from timemachine.text.minibatches import Minibatches, random_sampling, sequential_partitioning, windows
 from timemachine.text.perplexity import perplexity
-from timemachine.training.loop import (
-    Callback,
-    EarlyStopping,
-    Epoch,
-    Loss,
-    StateFlow,
-    constant,
-    fit,
-    make_optimizer,
-    warmup_cosine,
-)
+from timemachine.training import loop
 from timemachine.training.resume import Resumable
 from timemachine.training.state import State
 
@@ -81,7 +71,7 @@ def describe(recipe: RnnRecipe, name: str, corpus: Corpus) -> dict[str, Any]:
     }
 
 
-def cross_entropy(logits: Tensor, Y: Tensor) -> Loss:
+def cross_entropy(logits: Tensor, Y: Tensor) -> loop.Loss:
     """Return the cross-entropy: the mean over all tokens for the optimiser, the sum for the history.
 
     Args:
@@ -89,16 +79,16 @@ def cross_entropy(logits: Tensor, Y: Tensor) -> Loss:
         Y: (batch, num_steps) indices.
     """
     total = F.cross_entropy(logits.flatten(0, 1), Y.flatten(), reduction="sum")
-    return Loss(total / Y.numel(), total.detach())
+    return loop.Loss(total / Y.numel(), total.detach())
 
 
 def train_language_model(
     recipe: RnnRecipe,
     corpus: Corpus,
     device: torch.device,
-    callback: Callback | None = None,
+    callback: loop.Callback | None = None,
     resumable: Resumable | None = None,
-) -> tuple[nn.Module, list[Epoch]]:
+) -> tuple[nn.Module, list[loop.Epoch]]:
     """Train the model of a recipe on a corpus.
 
     Args:
@@ -117,7 +107,8 @@ def train_language_model(
     begin, end = training_range(recipe, corpus)
     val_begin, val_end = validation_range(recipe, corpus)
     # Weights and minibatches have separate generators, so that a change of one does not change the other.
-    weights, order = (Generator().manual_seed(seed) for seed in _two_seeds(recipe.seed))
+    seeds = torch.randint(2**62, (2,), generator=Generator().manual_seed(recipe.seed)).tolist()
+    weights, order = (Generator().manual_seed(seed) for seed in seeds)
     model = build_language_model(recipe, len(corpus.vocabulary), weights).to(device)
     tokens = torch.from_numpy(corpus.tokens[begin:val_end].astype("int64")).to(device)
     train, val = tokens[: end - begin], tokens[val_begin - begin :]
@@ -126,23 +117,20 @@ def train_language_model(
         sample = {"sequential": sequential_partitioning, "random": random_sampling, "windows": windows}
         return sample[recipe.sampling](train, recipe.batch_size, recipe.num_steps, order)
 
-    def validate() -> dict[str, float]:
-        return {"val_nats": validation_nats(model, val, recipe)}
-
-    flow: StateFlow = "fresh"
+    flow: loop.StateFlow = "fresh"
     if recipe.sampling == "sequential":
         flow = "detached" if recipe.detach else "attached"
-    history = fit(
+    history = loop.fit(
         model,
         minibatches,
         cross_entropy,
-        make_optimizer(recipe.optimizer, model.parameters(), recipe.lr, recipe.weight_decay),
+        loop.make_optimizer(recipe.optimizer, model.parameters(), recipe.lr, recipe.weight_decay),
         recipe.num_epochs,
         state_flow=flow,
-        schedule=constant if recipe.warmup is None else warmup_cosine(recipe.warmup),
+        schedule=loop.constant if recipe.warmup is None else loop.warmup_cosine(recipe.warmup),
         clip_norm=recipe.clip_norm,
-        evaluate=validate if val_begin < val_end else None,
-        early_stopping=EarlyStopping("val_nats", recipe.patience) if recipe.patience else None,
+        evaluate=(lambda: {"val_nats": validation_nats(model, val, recipe)}) if len(val) else None,
+        early_stopping=loop.EarlyStopping("val_nats", recipe.patience) if recipe.patience else None,
         callback=callback,
         generators={"weights": weights, "order": order},
         resumable=resumable,
@@ -173,23 +161,11 @@ def validation_nats(model: nn.Module, tokens: Tensor, recipe: RnnRecipe) -> floa
     return float(total) / count
 
 
-def history_rows(history: list[Epoch]) -> list[dict[str, float]]:
+def history_rows(history: list[loop.Epoch]) -> list[dict[str, float]]:
     """Return the history of a language model as the rows of `history.csv`; perplexity is exp(nats per token)."""
-    rows = []
-    for epoch in history:
-        row = {
-            "epoch": epoch.epoch,
-            "tokens": epoch.num_labels,
-            "nats": epoch.loss,
-            "perplexity": perplexity(epoch.loss),
-        }
-        if "val_nats" in epoch.metrics:
-            row |= epoch.metrics | {"val_perplexity": perplexity(epoch.metrics["val_nats"])}
-        rows.append(row)
+    rows: list[dict[str, float]] = []
+    for e in history:
+        rows.append({"epoch": e.epoch, "tokens": e.num_labels, "nats": e.loss, "perplexity": perplexity(e.loss)})
+        if e.metrics:
+            rows[-1] |= e.metrics | {"val_perplexity": perplexity(e.metrics["val_nats"])}
     return rows
-
-
-def _two_seeds(seed: int) -> tuple[int, int]:
-    generator = Generator().manual_seed(seed)
-    first, second = torch.randint(2**62, (2,), generator=generator).tolist()
-    return first, second
