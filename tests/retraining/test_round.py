@@ -85,7 +85,7 @@ class Rounds(Repository):
         return json.loads(self.told.read_text())
 
     def verdict(self) -> Any:
-        return json.loads(one_round.verdict_path(self.folder).read_text())
+        return json.loads((self.folder / one_round.VERDICT).read_text())
 
     def store(self) -> Any:
         return verdicts.open_verdicts(self.folder, "timemachine")
@@ -166,7 +166,7 @@ class TestInOrder:
         assert done.returncode == NOTHING_NEW
 
     def test_a_second_process_is_busy_and_a_lock_of_the_dead_is_taken_over(self, rounds: Rounds) -> None:
-        code = "from pathlib import Path; from timemachine.retraining.lock import one_at_a_time\n"
+        code = "from pathlib import Path; from timemachine.retraining.pipeline import one_at_a_time\n"
         code += "with one_at_a_time(Path()): print('held', flush=True); input()"
         pipe = subprocess.PIPE
         holder = subprocess.Popen([sys.executable, "-c", code], cwd=rounds.folder, stdin=pipe, stdout=pipe)
@@ -227,7 +227,7 @@ class TestInOrder:
     def test_a_useless_note_of_a_promotion_is_one_warning_and_removed(
         self, rounds: Rounds, capfd: pytest.CaptureFixture[str]
     ) -> None:
-        pending = one_round.pending_path(rounds.folder)
+        pending = rounds.folder / one_round.PENDING
         whole = rounds.verdict()
         for content in ("{}", "[]", "xx", "", json.dumps({**whole, "challenger": {"version": "1"}})):
             pending.write_text(content)
@@ -321,6 +321,22 @@ class TestInOrder:
         assert rounds.report()["error"] in err
         assert "train_rnn.carried.lr" in err
         assert rounds.aliases() == before
+
+    def test_a_round_ends_by_its_time_limit_if_dvc_does_not(self, rounds: Rounds) -> None:
+        rounds.change(lambda content: content["train_rnn"]["carried"].update(lr=0.01))
+        rounds.change(lambda content: content["retraining"].update(max_hours=1e-6))
+        code, err = rounds.call("retrain")
+        assert code == FAILED
+        assert len(err.splitlines()) == 1
+        assert "dvc status --json did not end within 1e-06 hours (retraining.max_hours)" in err
+        assert rounds.report()["error"] in err
+
+
+@pytest.mark.parametrize("command", [one_round.run_round, one_round.dry_run])
+def test_a_duplicate_key_is_named_with_its_line(command: Any, tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("compute: {}\ncompute: {}\n")
+    with pytest.raises(ValueError, match=r"params\.yaml: line 2: duplicate key 'compute', first in line 1$"):
+        command(tmp_path)
 
 
 def test_the_help_lists_the_exit_codes() -> None:

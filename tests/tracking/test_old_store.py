@@ -43,7 +43,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         database.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (OLD_ROOT, str(root)))
     database.commit()
     database.close()
-    verdict = one_round.verdict_path(root)
+    verdict = root / one_round.VERDICT
     verdict.write_text(verdict.read_text().replace(OLD_ROOT, str(root)))
     return root
 
@@ -91,7 +91,7 @@ def test_runs_are_compared(root: Path) -> None:
 
 
 def test_models_are_judged_with_the_same_scores(root: Path) -> None:
-    then = json.loads(one_round.verdict_path(root).read_text())
+    then = json.loads((root / one_round.VERDICT).read_text())
     receipt = json.loads((root / "data/published.json").read_text())
     known = params.load(root / "params.yaml")
     with verdicts.open_verdicts(root, "timemachine") as store:

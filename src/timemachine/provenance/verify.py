@@ -1,17 +1,12 @@
 """Run the whole pipeline again in a clean copy, and compare every output with `dvc.lock`."""
 
-import ctypes
 import json
 import math
 import os
 import shutil
-import signal
 import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,8 +18,6 @@ from timemachine.pipeline.repository import RAW, text_at_hand
 from timemachine.provenance.differences import difference, distance, numbers
 
 _ENVIRONMENT = "data/results/environment.json"
-# After this time a run that was asked to end is killed.
-_PATIENCE_S = 15.0
 # Numbers that differ by less than this agree: a number near zero may consist of rounding errors only.
 _ROUNDING = 1e-9
 # Largest number of lines about numbers that do not agree; a report may have thousands.
@@ -55,7 +48,7 @@ def verify_pipeline(root: Path, tolerance: float, say: Callable[[str], None]) ->
     """Run the pipeline in a clean copy of a repository and report what differs.
 
     Args:
-        root: the repository root; nothing in it is changed.
+        root: the repository root; nothing in it is changed, except for what `timemachine repair` mends.
         tolerance: largest relative distance of a number in a report on another kind of machine.
         say: called with each line of the report.
 
@@ -63,8 +56,9 @@ def verify_pipeline(root: Path, tolerance: float, say: Callable[[str], None]) ->
         Whether all outputs have the same bytes or, on another kind of machine, all numbers agree.
 
     Raises:
-        UserError: `dvc.lock` or git is absent, or the pipeline fails.
+        UserError: `dvc.lock` or git is absent, the params are wrong, or the pipeline fails.
     """
+    dvc.prepare(root, say)
     stages = read_lock(root / "dvc.lock")
     if changed := changed_since(root, stages, list(stages)):
         say(f"this working tree differs from dvc.lock: {in_short(changed)} changed, so results may differ")
@@ -118,39 +112,8 @@ def _reproduce(copy: Path) -> None:
     """Run all stages, without the caller's environment variables for DVC, MLflow and this package."""
     foreign = ("DVC_", "MLFLOW_", "TIMEMACHINE_")
     inherited = {key: value for key, value in dvc.environment().items() if not key.startswith(foreign)}
-    own = inherited | {"PYTHONPATH": str(copy / "src")}
-    sys.stdout.flush()
-    # In a session of its own, so that all of its processes can be ended together.
-    run = subprocess.Popen(  # noqa: S603 - no shell
-        dvc.command("repro"), cwd=copy, env=own, start_new_session=True, preexec_fn=_end_with_parent
-    )
-    try:
-        failed = run.wait()
-    except BaseException:
-        _end(run)
-        raise
-    if failed:
+    if dvc.run(copy, "repro", env=inherited | {"PYTHONPATH": str(copy / "src")}).returncode:
         raise UserError("the second run failed; its messages are above")
-
-
-def _end_with_parent() -> None:
-    """Have the kernel end this process when its parent ends, even by SIGKILL."""
-    if sys.platform == "linux":
-        set_signal_of_parents_death = 1
-        ctypes.CDLL(None).prctl(set_signal_of_parents_death, signal.SIGTERM)
-
-
-def _end(run: "subprocess.Popen[bytes]") -> None:
-    """End a process with its process group, and wait for it."""
-    deadline_s = time.monotonic() + _PATIENCE_S
-    with suppress(ProcessLookupError):
-        os.killpg(run.pid, signal.SIGTERM)
-        while time.monotonic() < deadline_s:
-            run.poll()
-            os.killpg(run.pid, 0)
-            time.sleep(0.1)
-        os.killpg(run.pid, signal.SIGKILL)
-    run.wait()
 
 
 def compare_outputs(root: Path, copy: Path, tolerance: float) -> SecondRun:
