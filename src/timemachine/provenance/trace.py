@@ -52,14 +52,19 @@ def trace_output(root: Path, target: str) -> Iterator[str]:
     files = files_of(root, out) if at_hand == md5 else cached_files(root, out, md5)
     if files and not any(overlap(path, file) for file in files):
         raise UserError(f"{path}: not among the {len(files)} files that {name} wrote below {out}")
-    commit = commit_of(root, name, stages[name])
+    commit = _commit_of(root, name, stages[name])
     yield f"output       {out}, MD5 {md5}: {_state(md5, at_hand, bool(files))}"
     yield f"stage        {name}, after {', '.join(lineage[:-1]) or 'none'}"
     yield from _inputs(stages, lineage)
     for key, value in locked_params(stages, lineage).items():
         shown = yaml.safe_dump(value, default_flow_style=True, width=10**9, sort_keys=False)
         yield f"params       {key}: {' '.join(shown.removesuffix('...').split()).removesuffix(' ...')}"
-    yield f"commit       {commit[1] if commit else _no_commit(root)}"
+    if commit is None:
+        in_git = git(root, "log", "-1", "--format=%H", "--", "dvc.lock")
+        reason = (
+            "the last commit of dvc.lock has another run of this stage" if in_git else "dvc.lock is not in git"
+        )
+    yield f"commit       {commit[1] if commit else f'none: {reason}'}"
     recorded = _recorded(root, stages, lineage)
     yield from _machines(stages, lineage, recorded)
     yield from _again(root, stages, lineage, commit[0] if commit else None, recorded)
@@ -108,11 +113,7 @@ def _recorded(root: Path, stages: Mapping[str, LockedStage], lineage: Sequence[s
     recorded = {}
     for stage in lineage:
         for out, md5 in stages[stage].outs.items():
-            if (
-                out.startswith(_MODELS)
-                and out.endswith("/environment.json")
-                and (files := locked_files(root, out, md5))
-            ):
+            if Path(out).match(f"{_MODELS}*/*/environment.json") and (files := locked_files(root, out, md5)):
                 recorded[stage] = read_mapping(files[out])
     return recorded
 
@@ -132,7 +133,7 @@ def _machines(
         yield f"machine      not recorded: {lacking}"
 
 
-def commit_of(root: Path, name: str, stage: LockedStage) -> tuple[str, str] | None:
+def _commit_of(root: Path, name: str, stage: LockedStage) -> tuple[str, str] | None:
     """Return hash and log line of the commit that brought a stage into `dvc.lock` as it is now, if any."""
     found = None
     for line in (git(root, "log", "--format=%H %h %cs %s", "--", "dvc.lock") or "").splitlines():
@@ -145,12 +146,6 @@ def commit_of(root: Path, name: str, stage: LockedStage) -> tuple[str, str] | No
             break
         found = commit, shown
     return found
-
-
-def _no_commit(root: Path) -> str:
-    if git(root, "log", "-1", "--format=%H", "--", "dvc.lock"):
-        return "none: the last commit of dvc.lock has another run of this stage"
-    return "none: dvc.lock is not in git"
 
 
 def _then(root: Path, stages: Mapping[str, LockedStage], lineage: Sequence[str], commit: str) -> str:

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -132,25 +132,22 @@ def compare_outputs(root: Path, copy: Path, tolerance: float) -> SecondRun:
     others = {out for stage in read_lock(copy / "dvc.lock").values() for out in stage.outs} - wanted.keys()
     for out in sorted(others):
         result.differing[out] = [f"{out}: not an output in dvc.lock"]
-    if result.differing:
-        before = _json(root, wanted, _ENVIRONMENT)
-        result.other_machine = None if before is None else before != _found(copy, _ENVIRONMENT)
-        for out in wanted:
-            # data/reports has copies of data/results.
-            compared = out.endswith(".json") and out != _ENVIRONMENT and not out.startswith("data/reports/")
-            if compared and (expected := _json(root, wanted, out)) is not None:
-                found = dict(numbers(_found(copy, out)))
-                _compare_numbers(result, out, dict(numbers(expected)), found, tolerance)
+    for out, md5 in wanted.items() if result.differing else ():
+        # data/reports has copies of data/results.
+        compared = out.endswith(".json") and not out.startswith("data/reports/")
+        if not compared or (files := locked_files(root, out, md5)) is None:
+            continue
+        before = json.loads(files[out].read_bytes())
+        now = read_json(copy / out) if (copy / out).is_file() else None
+        if out == _ENVIRONMENT:
+            result.other_machine = before != now
+            continue
+        found = dict(numbers(now))
+        for key, value in numbers(before):
+            result.num_numbers += 1
+            if not math.isclose(value, found.get(key, math.nan), rel_tol=tolerance, abs_tol=_ROUNDING):
+                result.apart[f"{out}: {key}"] = distance(value, found[key]) if key in found else math.inf
     return result
-
-
-def _found(copy: Path, out: str) -> object:
-    return read_json(copy / out) if (copy / out).is_file() else None
-
-
-def _json(root: Path, wanted: Mapping[str, str], out: str) -> object:
-    files = locked_files(root, out, wanted[out]) if out in wanted else None
-    return json.loads(files[out].read_bytes()) if files else None
 
 
 def _differences(root: Path, copy: Path, out: str, md5: str) -> Iterator[str]:
@@ -167,18 +164,6 @@ def _differences(root: Path, copy: Path, out: str, md5: str) -> Iterator[str]:
             yield f"{name}: only in the second run"
         elif md5_of(expected[name]) != md5_of(found[name]):
             yield f"{name}: {difference(expected[name], found[name])}"
-
-
-def _compare_numbers(
-    result: SecondRun, out: str, expected: Mapping[str, float], found: Mapping[str, float], tolerance: float
-) -> None:
-    for key, value in expected.items():
-        result.num_numbers += 1
-        other = found.get(key)
-        if other is None:
-            result.apart[f"{out}: {key}"] = math.inf
-        elif not math.isclose(value, other, rel_tol=tolerance, abs_tol=_ROUNDING):
-            result.apart[f"{out}: {key}"] = distance(value, other)
 
 
 def _lines(result: SecondRun, tolerance: float) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Judging the challenger of a published state, promoting it, and rolling back."""
 
+import filecmp
 import hashlib
 import json
 import math
@@ -11,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from timemachine.base.errors import UserError
-from timemachine.base.files import sha256_of
 from timemachine.pipeline.params import Params
 from timemachine.retraining.gate import (
     Baseline,
@@ -126,38 +126,26 @@ def judge_candidates(store: Store, candidates: Candidates, params: Params, data:
             except UserError as error:
                 # Without the advice after the semicolon, which is about files of the pipeline.
                 reason = " ".join(str(error).replace(f"{champion_folder}/", "").split(";")[0].split())
-                champion, note = _unread(candidates.champion, champion_folder, scores, reason)
-                notes.append(note)
+                fault = (
+                    f"the champion, version {candidates.champion.number}, cannot be read by this code ({reason})"
+                )
+                if "own_val" not in scores:
+                    raise UserError(
+                        f"{fault} and has no stored score on this held-out text; remove the alias `champion` in "
+                        "MLflow to start again, or run `timemachine rollback`"
+                    ) from None
+                champion = Figures(scores["own_val"], math.nan, size_of(champion_folder), math.nan)
+                notes.append(f"{fault}; its score at its promotion is used")
             else:
-                if _same_model(champion_folder, challenger_folder):
+                # The scores of one model are equal, but its files may differ in their history.
+                files = ["model.safetensors", "vocabulary.json"]
+                if filecmp.cmpfiles(champion_folder, challenger_folder, files, shallow=False)[0] == files:
                     return None
     baseline = kneser_ney_baseline(corpus, params.ngram_models.corpora[params.compare_models.corpus])
     rolled_back = _ROLLED_BACK in registry.version_tags(store, candidates.challenger)
     verdict = judge(challenger, champion, baseline, params.retraining, best_val=best_val, rolled_back=rolled_back)
     verdict = replace(verdict, reasons=[*verdict.reasons, *notes])
     return Judged(verdict, challenger, champion, baseline, best_val, sha256)
-
-
-def _same_model(one: Path, other: Path) -> bool:
-    return all(
-        sha256_of(one / file) == sha256_of(other / file) for file in ("model.safetensors", "vocabulary.json")
-    )
-
-
-def _unread(version: Version, folder: Path, scores: Mapping[str, float], reason: str) -> tuple[Figures, str]:
-    """Return the stored score of a champion that cannot be read, and a sentence about it.
-
-    Raises:
-        UserError: there is no stored score.
-    """
-    fault = f"the champion, version {version.number}, cannot be read by this code ({reason})"
-    if "own_val" not in scores:
-        raise UserError(
-            f"{fault} and has no stored score on this held-out text; remove the alias `champion` in MLflow to "
-            "start again, or run `timemachine rollback`"
-        )
-    figures = Figures(scores["own_val"], math.nan, size_of(folder), math.nan)
-    return figures, f"{fault}; its score at its promotion is used"
 
 
 def report_of(candidates: Candidates, judged: Judged, params: Params) -> dict[str, Any]:
