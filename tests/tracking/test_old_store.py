@@ -99,10 +99,9 @@ def test_models_are_judged_with_the_same_scores(root: Path) -> None:
         assert promotion.judge_candidates(store, published, known, root / "data") is None  # it is champion already
         previous = registry.aliased(store, "previous")
         who = promotion.Candidates(published.state, published.challenger, previous)
-        judged = promotion.judge_candidates(store, who, known, root / "data")
-    assert judged
-    assert judged.verdict.promote
-    report = promotion.report_of(who, judged, known)
+        report = promotion.judge_candidates(store, who, known, root / "data")
+    assert report
+    assert report["verdict"] == "promoted"
     for model in ("challenger", "champion", "baseline"):
         figures = {name for name, value in then[model].items() if isinstance(value, int | float)}
         for name in figures - {"characters_per_s"}:
@@ -134,4 +133,4 @@ def test_the_champion_is_rolled_back_and_not_promoted_again(root: Path) -> None:
         known = params.load(root / "params.yaml")
         judged = promotion.judge_candidates(store, who, known, root / "data")
     assert judged
-    assert judged.verdict.reasons == ["this version was champion and has been rolled back"]
+    assert judged["reasons"] == ["this version was champion and has been rolled back"]

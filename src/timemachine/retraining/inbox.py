@@ -86,15 +86,10 @@ class Inbox:
         Raises:
             UserError: the book is not available, or an accepted text cannot be read.
         """
-        try:
-            found = sorted(self.folder.iterdir(), key=lambda path: os.fsencode(path.name))
-        except FileNotFoundError:
-            return
-        entries = [
-            path
-            for path in found
-            if not path.name.startswith(".") and path.name != "README.md" and path != self.rejected
-        ]
+        found = sorted(
+            self.folder.iterdir() if self.folder.exists() else [], key=lambda path: os.fsencode(path.name)
+        )
+        entries = [path for path in found if path.name[0] != "." and path.name not in ("README.md", "rejected")]
         library = self._library() if any(map(_is_text, entries)) else None
         for path in entries:
             if library is None or not _is_text(path):

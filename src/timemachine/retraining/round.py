@@ -197,26 +197,26 @@ class _Round:
         receipt = publish_state(self.params, self.root, self.root / "data")
         with verdicts.open_verdicts(self.root, self.params.publish.experiment) as store:
             candidates = promotion.read_candidates(store, receipt)
-            earlier, judged = verdicts.find_verdict(store, candidates.key), None
+            earlier, report = verdicts.find_verdict(store, candidates.key), None
             if candidates.champion == candidates.challenger:
                 reason = "is champion already"
             # Without a champion, the alias was removed after an earlier promotion, so it is judged again.
             elif earlier == "rejected" or (earlier and candidates.champion):
                 reason = "was judged already"
             else:
-                judged = promotion.judge_candidates(store, candidates, self.params, self.root / "data")
+                report = promotion.judge_candidates(store, candidates, self.params, self.root / "data")
                 reason = "is the champion again"
             address = {"store": store_address(self.root)}
-            if judged is None:
+            if report is None:
                 reason = f"version {candidates.challenger.number} {reason}"
                 self.say(f"nothing to promote: {reason}")
                 verdict = {"verdict": "nothing new", "reasons": [reason], "state": candidates.state}
                 write_json(self.root / VERDICT, verdict | address)
                 return NOTHING_NEW
-            report = address | promotion.report_of(candidates, judged, self.params)
-            if judged.verdict.promote:
+            report = address | report
+            if report["verdict"] == "promoted":
                 write_json(self.root / PENDING, report)
-                promotion.promote(store, candidates, judged)
+                promotion.promote(store, candidates, report)
         return self._finish(report)
 
     def _finish_pending(self) -> int | None:
