@@ -22,7 +22,7 @@ def finished_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / ".gitignore").write_text("/data/checked.txt\n/data/folder\n")
     git(root, "init", "--quiet")
     for command in ("init", "repro"):
-        dvc.run(root, command, "--quiet", check=True)
+        dvc.run(root, command, "--quiet").check_returncode()
     commit(root, "all")
     return root
 

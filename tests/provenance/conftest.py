@@ -19,11 +19,12 @@ def finished_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_project(root)
     (root / "work.py").write_text(SCRIPT)
     (root / "dvc.yaml").write_text(yaml.safe_dump(GRAPH))
-    (root / ".gitignore").write_text("/data/checked.txt\n/data/folder\n")
+    (root / ".gitignore").write_text("/data/checked.txt\n/data/folder\n/.timemachine\n")
     git(root, "init", "--quiet")
     for command in ("init", "repro"):
-        dvc.run(root, command, "--quiet", check=True)
+        dvc.run(root, command, "--quiet").check_returncode()
     commit(root, "all")
+    dvc.prepare(root, pytest.fail)
     return root
 
 

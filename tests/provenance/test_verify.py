@@ -111,6 +111,22 @@ def test_a_damaged_list_in_the_cache_is_as_good_as_none(
     )
 
 
+def test_a_duplicate_key_is_named_with_its_line_before_anything_runs(repository: Path) -> None:
+    with (repository / "params.yaml").open("a") as file:
+        file.write("compute: {}\n")
+    with pytest.raises(ValueError, match=r"params\.yaml: line \d+: duplicate key 'compute', first in line 1$"):
+        verified(repository)
+
+
+def test_what_a_killed_dvc_left_is_repaired_first(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (repository / "dvc.lock").write_bytes(b"")
+    expected = ["dvc.lock was cut off; put back the copy kept aside", "4 of 4 outputs have the bytes of dvc.lock"]
+    assert verified(repository) == (True, expected)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_what_ends_it_ends_the_second_run_too(number: signal.Signals, repository: Path, tmp_path: Path) -> None:
     (tmp_path / "temporary").mkdir()

@@ -2,13 +2,13 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from registered import moves
 
 from timemachine.retraining import promotion
-from timemachine.retraining.gate import Baseline, Figures, Verdict
-from timemachine.retraining.promotion import Candidates, Judged, promote, restore_previous
+from timemachine.retraining.promotion import Candidates, promote, restore_previous
 from timemachine.tracking import registry
 from timemachine.tracking.registry import Version
 from timemachine.tracking.runs import KEY
@@ -30,10 +30,14 @@ def version(store: Store, name: str) -> Version:
     return registry.ensure_version(store, run.info.run_id, name)
 
 
-def judged(val: float, champion: float | None = None, best: float | None = None) -> Judged:
-    rival = None if champion is None else Figures(champion, 2.0, 1, 1.0)
-    verdict = Verdict(True, ["good"])
-    return Judged(verdict, Figures(val, 2.0, 1, 1.0), rival, Baseline(3, 3.0, 3.0), best, "text")
+def judged(val: float, champion: float | None = None, best: float | None = None) -> dict[str, Any]:
+    scores = {"challenger": val, "champion": champion, "baseline": 3.0}
+    return {
+        **{model: score and {"val_bits_per_character": score} for model, score in scores.items()},
+        "reasons": ["good"],
+        "best_val": best,
+        "held_out_sha256": "text",
+    }
 
 
 def names(store: Store) -> dict[str, str]:

@@ -87,7 +87,7 @@ class Rounds(Repository):
         return json.loads(self.told.read_text())
 
     def verdict(self) -> Any:
-        return json.loads(one_round.verdict_path(self.folder).read_text())
+        return json.loads((self.folder / one_round.VERDICT).read_text())
 
     def store(self) -> Any:
         return verdicts.open_verdicts(self.folder, "timemachine")
@@ -168,7 +168,7 @@ class TestInOrder:
         assert done.returncode == NOTHING_NEW
 
     def test_a_second_process_is_busy_and_a_lock_of_the_dead_is_taken_over(self, rounds: Rounds) -> None:
-        code = "from pathlib import Path; from timemachine.retraining.lock import one_at_a_time\n"
+        code = "from pathlib import Path; from timemachine.retraining.pipeline import one_at_a_time\n"
         code += "with one_at_a_time(Path()): print('held', flush=True); input()"
         pipe = subprocess.PIPE
         holder = subprocess.Popen([sys.executable, "-c", code], cwd=rounds.folder, stdin=pipe, stdout=pipe)
@@ -229,7 +229,7 @@ class TestInOrder:
     def test_a_useless_note_of_a_promotion_is_one_warning_and_removed(
         self, rounds: Rounds, capfd: pytest.CaptureFixture[str]
     ) -> None:
-        pending = one_round.pending_path(rounds.folder)
+        pending = rounds.folder / one_round.PENDING
         whole = rounds.verdict()
         for content in ("{}", "[]", "xx", "", json.dumps({**whole, "challenger": {"version": "1"}})):
             pending.write_text(content)
@@ -256,7 +256,7 @@ class TestInOrder:
             known = params.load(rounds.folder / "params.yaml")
             judged = promotion.judge_candidates(store, who, known, rounds.folder / "data")
         assert judged
-        assert judged.verdict.reasons == ["this version was champion and has been rolled back"]
+        assert judged["reasons"] == ["this version was champion and has been rolled back"]
 
     def test_a_spoilt_challenger_is_rejected(self, rounds: Rounds) -> None:
         before = rounds.aliases()
@@ -287,16 +287,15 @@ class TestInOrder:
             config.write_text(json.dumps({**json.loads(config.read_text()), "old_knob": 1}))
             judged = promotion.judge_candidates(store, who, known, rounds.folder / "data")
             assert judged
-            assert judged.champion
-            assert judged.champion.val == pytest.approx(run.data.metrics["val_bits_per_character"], rel=1e-6)
-            assert judged.verdict.reasons[-1] == (
+            champion_val = judged["champion"]["val_bits_per_character"]
+            assert champion_val == pytest.approx(run.data.metrics["val_bits_per_character"], rel=1e-6)
+            assert judged["reasons"][-1] == (
                 f"the champion, version {who.champion.number}, cannot be read by this code "
                 "(config.json: old_knob: unknown key); its score at its promotion is used"
             )
-            assert len(judged.verdict.reasons) == 3
-            report = promotion.report_of(who, judged, known)
-            assert report["champion"]["test_bits_per_character"] is None
-            assert report["champion"]["num_bytes"] > 0
+            assert len(judged["reasons"]) == 3
+            assert judged["champion"]["test_bits_per_character"] is None
+            assert judged["champion"]["num_bytes"] > 0
             registry.tag_version(store, who.champion, "timemachine.best_champion", "{}")
             with pytest.raises(ValueError, match=r"^the champion, version \d+, .*old_knob: .* remove the alias"):
                 promotion.judge_candidates(store, who, known, rounds.folder / "data")
@@ -323,6 +322,22 @@ class TestInOrder:
         assert rounds.report()["error"] in err
         assert "train_rnn.carried.lr" in err
         assert rounds.aliases() == before
+
+    def test_a_round_ends_by_its_time_limit_if_dvc_does_not(self, rounds: Rounds) -> None:
+        rounds.change(lambda content: content["train_rnn"]["carried"].update(lr=0.01))
+        rounds.change(lambda content: content["retraining"].update(max_hours=1e-6))
+        code, err = rounds.call("retrain")
+        assert code == FAILED
+        assert len(err.splitlines()) == 1
+        assert "dvc status --json did not end within 1e-06 hours (retraining.max_hours)" in err
+        assert rounds.report()["error"] in err
+
+
+@pytest.mark.parametrize("command", [one_round.run_round, one_round.dry_run])
+def test_a_duplicate_key_is_named_with_its_line(command: Any, tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("compute: {}\ncompute: {}\n")
+    with pytest.raises(ValueError, match=r"params\.yaml: line 2: duplicate key 'compute', first in line 1$"):
+        command(tmp_path)
 
 
 def test_the_help_lists_the_exit_codes() -> None:

@@ -45,7 +45,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         database.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (OLD_ROOT, str(root)))
     database.commit()
     database.close()
-    verdict = one_round.verdict_path(root)
+    verdict = root / one_round.VERDICT
     verdict.write_text(verdict.read_text().replace(OLD_ROOT, str(root)))
     return root
 
@@ -93,7 +93,7 @@ def test_runs_are_compared(root: Path) -> None:
 
 
 def test_models_are_judged_with_the_same_scores(root: Path) -> None:
-    then = json.loads(one_round.verdict_path(root).read_text())
+    then = json.loads((root / one_round.VERDICT).read_text())
     receipt = json.loads((root / "data/published.json").read_text())
     known = params.load(root / "params.yaml")
     with verdicts.open_verdicts(root, "timemachine") as store:
@@ -101,10 +101,9 @@ def test_models_are_judged_with_the_same_scores(root: Path) -> None:
         assert promotion.judge_candidates(store, published, known, root / "data") is None  # it is champion already
         previous = registry.aliased(store, "previous")
         who = promotion.Candidates(published.state, published.challenger, previous)
-        judged = promotion.judge_candidates(store, who, known, root / "data")
-    assert judged
-    assert judged.verdict.promote
-    report = promotion.report_of(who, judged, known)
+        report = promotion.judge_candidates(store, who, known, root / "data")
+    assert report
+    assert report["verdict"] == "promoted"
     for model in ("challenger", "champion", "baseline"):
         figures = {name for name, value in then[model].items() if isinstance(value, int | float)}
         for name in figures - {"characters_per_s"}:
@@ -136,4 +135,4 @@ def test_the_champion_is_rolled_back_and_not_promoted_again(root: Path) -> None:
         known = params.load(root / "params.yaml")
         judged = promotion.judge_candidates(store, who, known, root / "data")
     assert judged
-    assert judged.verdict.reasons == ["this version was champion and has been rolled back"]
+    assert judged["reasons"] == ["this version was champion and has been rolled back"]

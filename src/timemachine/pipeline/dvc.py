@@ -1,13 +1,19 @@
 """DVC, as the command that anybody runs, by this Python."""
 
+import ctypes
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
+import psutil
+
 from timemachine.pipeline import params
+from timemachine.pipeline.processes import end
 from timemachine.pipeline.repair import check_space, repair
 
 
@@ -22,10 +28,42 @@ def environment() -> dict[str, str]:
     return os.environ | {"PATH": path, "DVC_NO_ANALYTICS": "1"}
 
 
-def run(folder: Path, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run DVC in a folder and wait for it; options are those of `subprocess.run`."""
-    usual: dict[str, Any] = {"env": environment(), "check": False, "text": True}
-    return subprocess.run(command(*arguments), cwd=folder, **(usual | options))  # noqa: S603 - no shell
+def run(
+    folder: Path, *arguments: str, capture_output: bool = False, timeout_s: float | None = None, **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run DVC in a folder and wait for it. It ends, with its stages, if this process is interrupted or ends.
+
+    Args:
+        folder: the working directory.
+        *arguments: those of DVC.
+        capture_output: whether to return what DVC prints.
+        timeout_s: time after which DVC and its stages are ended.
+        **options: options of `subprocess.Popen`.
+
+    Raises:
+        subprocess.TimeoutExpired: DVC did not end in time.
+    """
+    pipe = subprocess.PIPE if capture_output else None
+    usual: dict[str, Any] = {"env": environment(), "stdout": pipe, "stderr": pipe}
+    sys.stdout.flush()
+    with subprocess.Popen(  # noqa: S603 - no shell
+        command(*arguments), cwd=folder, text=True, preexec_fn=_end_with_parent, **(usual | options)
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=timeout_s)
+        except BaseException:
+            with suppress(psutil.NoSuchProcess):
+                running = psutil.Process(process.pid)
+                end([running, *running.children(recursive=True)])
+            raise
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def _end_with_parent() -> None:
+    """Have the kernel end this process when its parent ends, even by SIGKILL."""
+    if sys.platform == "linux":
+        set_signal_of_parents_death = 1
+        ctypes.CDLL(None).prctl(set_signal_of_parents_death, signal.SIGTERM)
 
 
 def prepare(root: Path, say: Callable[[str], object]) -> None:

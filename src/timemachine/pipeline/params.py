@@ -13,7 +13,7 @@ from typing import Annotated, Any, Self
 import yaml
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from timemachine.base.config import ComputeParams, Count, Name, NonNegative, Section, read_yaml, validate
+from timemachine.base.config import ComputeParams, Count, Name, NonNegative, Positive, Section, read_yaml, validate
 from timemachine.base.errors import UserError
 from timemachine.forecasting.evaluation.config import EvaluateForecastParams, IntervalsParams
 from timemachine.forecasting.models.config import ArRecipe
@@ -45,7 +45,10 @@ class PublishParams(Section):
 
 
 class RetrainingParams(Section):
-    """Which texts extend the training part, and what a challenger needs to become champion."""
+    """Which texts extend the training part, and what a challenger needs to become champion.
+
+    `max_hours` is the longest time in hours for a DVC command of a round, which can wait for ever on a full disk.
+    """
 
     min_characters: Count
     min_letter_share: Annotated[float, Field(ge=0, le=1)]
@@ -53,6 +56,7 @@ class RetrainingParams(Section):
     margin: NonNegative
     max_bytes: Count
     min_characters_per_s: NonNegative
+    max_hours: Positive = 24.0
 
 
 class Params(Section):

@@ -63,24 +63,16 @@ def _is_number(value: Any) -> TypeGuard[float]:
 
 def _of_json(expected: Any, found: Any) -> str:
     wanted, got = dict(_leaves(expected)), dict(_leaves(found))
-    differing = [key for key in dict.fromkeys([*wanted, *got]) if not _same(key, wanted, got)]
+    before, now = ({key: repr(value) for key, value in leaves.items()} for leaves in (wanted, got))
+    differing = [key for key in dict.fromkeys([*wanted, *got]) if before.get(key) != now.get(key)]
     if not differing:
         return "the same values, formatted differently"
     pairs = [(wanted.get(key), got.get(key)) for key in differing]
     apart = [distance(a, b) for a, b in pairs if _is_number(a) and _is_number(b) and math.isfinite(a - b)]
-    key = differing[0]
-    return (
-        f"{key} is {_shown(key, got)}, not {_shown(key, wanted)}; {len(differing)} of {len(wanted)} values differ"
-        + (f", numbers by a relative distance of at most {max(apart):.1g}" if apart else "")
+    a, b = (leaves.get(differing[0], "absent")[:60] for leaves in (before, now))
+    return f"{differing[0]} is {b}, not {a}; {len(differing)} of {len(wanted)} values differ" + (
+        f", numbers by a relative distance of at most {max(apart):.1g}" if apart else ""
     )
-
-
-def _same(key: str, wanted: Mapping[str, Any], got: Mapping[str, Any]) -> bool:
-    return key in wanted and key in got and repr(wanted[key]) == repr(got[key])
-
-
-def _shown(key: str, leaves: Mapping[str, Any]) -> str:
-    return repr(leaves[key])[:60] if key in leaves else "absent"
 
 
 def _of_arrays(expected: Mapping[str, Any], found: Mapping[str, Any]) -> str:

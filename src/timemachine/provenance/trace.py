@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ from timemachine.pipeline.lock import (
 from timemachine.pipeline.repository import RAW, checkout, git, names_a_text, text_at_hand
 
 _MODELS = "data/models/"
+# A stage and those that it depends on, in the order of the lock; the stage itself is the last one.
+Lineage = Mapping[str, LockedStage]
 
 
 def trace_output(root: Path, target: str) -> Iterator[str]:
@@ -46,23 +48,28 @@ def trace_output(root: Path, target: str) -> Iterator[str]:
     path = _in_repository(root, target)
     stages = read_lock(root / "dvc.lock")
     name, out = stage_that_wrote(stages, path)
-    lineage = before(stages, name)
+    lineage = {ancestor: stages[ancestor] for ancestor in before(stages, name)}
     md5 = stages[name].outs[out]
     at_hand = md5_of(root / out)
     files = files_of(root, out) if at_hand == md5 else cached_files(root, out, md5)
     if files and not any(overlap(path, file) for file in files):
         raise UserError(f"{path}: not among the {len(files)} files that {name} wrote below {out}")
-    commit = commit_of(root, name, stages[name])
+    commit = _commit_of(root, name, stages[name])
     yield f"output       {out}, MD5 {md5}: {_state(md5, at_hand, bool(files))}"
-    yield f"stage        {name}, after {', '.join(lineage[:-1]) or 'none'}"
-    yield from _inputs(stages, lineage)
-    for key, value in locked_params(stages, lineage).items():
+    yield f"stage        {name}, after {', '.join(list(lineage)[:-1]) or 'none'}"
+    yield from _inputs(lineage)
+    for key, value in locked_params(lineage, list(lineage)).items():
         shown = yaml.safe_dump(value, default_flow_style=True, width=10**9, sort_keys=False)
         yield f"params       {key}: {' '.join(shown.removesuffix('...').split()).removesuffix(' ...')}"
-    yield f"commit       {commit[1] if commit else _no_commit(root)}"
-    recorded = _recorded(root, stages, lineage)
-    yield from _machines(stages, lineage, recorded)
-    yield from _again(root, stages, lineage, commit[0] if commit else None, recorded)
+    if commit is None:
+        in_git = git(root, "log", "-1", "--format=%H", "--", "dvc.lock")
+        reason = (
+            "the last commit of dvc.lock has another run of this stage" if in_git else "dvc.lock is not in git"
+        )
+    yield f"commit       {commit[1] if commit else f'none: {reason}'}"
+    recorded = _recorded(root, lineage)
+    yield from _machines(lineage, recorded)
+    yield from _again(root, lineage, commit[0] if commit else None, recorded)
 
 
 def _in_repository(root: Path, target: str) -> str:
@@ -82,44 +89,34 @@ def _state(md5: str, at_hand: str | None, is_cached: bool) -> str:
     return ("absent" if at_hand is None else "CHANGED since the stage wrote it") + cached
 
 
-def _inputs(stages: Mapping[str, LockedStage], lineage: Sequence[str]) -> Iterator[str]:
+def _inputs(lineage: Lineage) -> Iterator[str]:
     """Yield the inputs that no stage wrote: the text with its SHA-256, and other files and folders."""
     if "download" in lineage:
-        yield f"text         {RAW}, SHA-256 {_wanted(stages)['sha256']}"
-    outside = {
-        dep: md5
-        for stage in lineage
-        for dep, md5 in stages[stage].deps.items()
-        if dep.startswith("data/") and not is_output(stages, dep)
-    }
+        yield f"text         {RAW}, SHA-256 {_wanted(lineage)['sha256']}"
+    deps = {dep: md5 for stage in lineage.values() for dep, md5 in stage.deps.items() if dep.startswith("data/")}
+    outside = {dep: md5 for dep, md5 in deps.items() if not is_output(lineage, dep)}
     for dep, md5 in outside.items():
         yield f"also         {dep}, MD5 {md5}"
 
 
-def _wanted(stages: Mapping[str, LockedStage]) -> Mapping[str, Any]:
-    wanted = stages["download"].params.get("download")
+def _wanted(lineage: Lineage) -> Mapping[str, Any]:
+    wanted = lineage["download"].params.get("download")
     if names_a_text(wanted):
         return wanted
     raise UserError("dvc.lock: the stage download records no hash of a text; run `dvc repro`")
 
 
-def _recorded(root: Path, stages: Mapping[str, LockedStage], lineage: Sequence[str]) -> dict[str, dict[str, str]]:
+def _recorded(root: Path, lineage: Lineage) -> dict[str, dict[str, str]]:
     """Return the kind of machine that each model of a lineage was trained on, as far as it is recorded."""
     recorded = {}
-    for stage in lineage:
-        for out, md5 in stages[stage].outs.items():
-            if (
-                out.startswith(_MODELS)
-                and out.endswith("/environment.json")
-                and (files := locked_files(root, out, md5))
-            ):
-                recorded[stage] = read_mapping(files[out])
+    for name, stage in lineage.items():
+        for out, md5 in stage.outs.items():
+            if Path(out).match(f"{_MODELS}*/*/environment.json") and (files := locked_files(root, out, md5)):
+                recorded[name] = read_mapping(files[out])
     return recorded
 
 
-def _machines(
-    stages: Mapping[str, LockedStage], lineage: Sequence[str], recorded: Mapping[str, Mapping[str, str]]
-) -> Iterator[str]:
+def _machines(lineage: Lineage, recorded: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
     """Yield each kind of machine once, with the stages that ran on it."""
     seen = dict[str, list[str]]()
     for stage, machine in recorded.items():
@@ -127,12 +124,12 @@ def _machines(
     for kind, names in seen.items():
         yield f"machine      {kind} ({', '.join(names)})"
     if not seen:
-        with_models = any(out.startswith(_MODELS) for stage in lineage for out in stages[stage].outs)
+        with_models = any(out.startswith(_MODELS) for stage in lineage.values() for out in stage.outs)
         lacking = "the models that it was made from are absent" if with_models else "it was made from no model"
         yield f"machine      not recorded: {lacking}"
 
 
-def commit_of(root: Path, name: str, stage: LockedStage) -> tuple[str, str] | None:
+def _commit_of(root: Path, name: str, stage: LockedStage) -> tuple[str, str] | None:
     """Return hash and log line of the commit that brought a stage into `dvc.lock` as it is now, if any."""
     found = None
     for line in (git(root, "log", "--format=%H %h %cs %s", "--", "dvc.lock") or "").splitlines():
@@ -147,46 +144,36 @@ def commit_of(root: Path, name: str, stage: LockedStage) -> tuple[str, str] | No
     return found
 
 
-def _no_commit(root: Path) -> str:
-    if git(root, "log", "-1", "--format=%H", "--", "dvc.lock"):
-        return "none: the last commit of dvc.lock has another run of this stage"
-    return "none: dvc.lock is not in git"
-
-
-def _then(root: Path, stages: Mapping[str, LockedStage], lineage: Sequence[str], commit: str) -> str:
+def _then(root: Path, lineage: Lineage, commit: str) -> str:
     """Return whether the commit of a stage has the code, params and data with which it ran."""
     with tempfile.TemporaryDirectory() as folder:
         if not checkout(root, commit, Path(folder)):
             return f"git cannot check out commit {commit[:12]}"
         try:
-            lacking = changed_since(Path(folder), stages, lineage)
+            lacking = changed_since(Path(folder), lineage, list(lineage))
         except UserError as error:
             lacking = [str(error).removeprefix(f"{folder}/")]
     if lacking:
         return f"commit {commit[:12]} differs too: {in_short(lacking)}"
-    return f"to reproduce it: `git checkout {commit[:12]}`, then `dvc repro {lineage[-1]}`"
+    return f"to reproduce it: `git checkout {commit[:12]}`, then `dvc repro {list(lineage)[-1]}`"
 
 
 def _again(
-    root: Path,
-    stages: Mapping[str, LockedStage],
-    lineage: Sequence[str],
-    commit: str | None,
-    recorded: Mapping[str, Mapping[str, str]],
+    root: Path, lineage: Lineage, commit: str | None, recorded: Mapping[str, Mapping[str, str]]
 ) -> Iterator[str]:
     """Yield whether the last stage of a lineage can be reproduced from the present files, and how."""
-    name, changed = lineage[-1], changed_since(root, stages, lineage)
-    if changed:
+    name = list(lineage)[-1]
+    if changed := changed_since(root, lineage, list(lineage)):
         yield f"reproduce    not from this working tree: {in_short(changed)} changed since then"
         if commit:
-            yield f"             {_then(root, stages, lineage, commit)}"
+            yield f"             {_then(root, lineage, commit)}"
         return
-    if "download" in lineage and text_at_hand(root, _wanted(stages)) is None:
+    if "download" in lineage and text_at_hand(root, _wanted(lineage)) is None:
         yield f"reproduce    yes, with internet, because the text is absent: `dvc repro --force {name}`"
         return
     yield f"reproduce    yes: code, params and data are those of dvc.lock: `dvc repro --force {name}`"
     for stage, machine in recorded.items():
-        recipe = stages[stage].params.get(stage.replace("@", "."))
+        recipe = lineage[stage].params.get(stage.replace("@", "."))
         if differing := differs_from_here(machine, value_at(recipe, "device") or "auto"):
             yield f"             but other bytes are likely, because this machine has {differing}"
             return

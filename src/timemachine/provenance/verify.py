@@ -1,18 +1,13 @@
 """Run the whole pipeline again in a clean copy, and compare every output with `dvc.lock`."""
 
-import ctypes
 import json
 import math
 import os
 import shutil
-import signal
 import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from timemachine.base.errors import UserError
@@ -23,39 +18,17 @@ from timemachine.pipeline.repository import RAW, text_at_hand
 from timemachine.provenance.differences import difference, distance, numbers
 
 _ENVIRONMENT = "data/results/environment.json"
-# After this time a run that was asked to end is killed.
-_PATIENCE_S = 15.0
 # Numbers that differ by less than this agree: a number near zero may consist of rounding errors only.
 _ROUNDING = 1e-9
 # Largest number of lines about numbers that do not agree; a report may have thousands.
 _NUM_SHOWN = 20
 
 
-@dataclass
-class SecondRun:
-    """How the outputs of a second run differ from `dvc.lock`.
-
-    Attributes:
-        num_outputs: number of outputs of all stages.
-        differing: for each output with other bytes than in the lock, a line for each file that differs.
-        other_machine: whether the second run was on another kind of machine; None if this is not recorded.
-        num_numbers: number of numbers in those reports of the lock that are present.
-        apart: relative distance of the numbers that differ by more than the tolerance, by report and key; infinite
-            if the second run lacks the number.
-    """
-
-    num_outputs: int
-    differing: dict[str, list[str]] = field(default_factory=dict)
-    other_machine: bool | None = None
-    num_numbers: int = 0
-    apart: dict[str, float] = field(default_factory=dict)
-
-
 def verify_pipeline(root: Path, tolerance: float, say: Callable[[str], None]) -> bool:
     """Run the pipeline in a clean copy of a repository and report what differs.
 
     Args:
-        root: the repository root; nothing in it is changed.
+        root: the repository root; nothing in it is changed, except for what `timemachine repair` mends.
         tolerance: largest relative distance of a number in a report on another kind of machine.
         say: called with each line of the report.
 
@@ -63,8 +36,9 @@ def verify_pipeline(root: Path, tolerance: float, say: Callable[[str], None]) ->
         Whether all outputs have the same bytes or, on another kind of machine, all numbers agree.
 
     Raises:
-        UserError: `dvc.lock` or git is absent, or the pipeline fails.
+        UserError: `dvc.lock` or git is absent, the params are wrong, or the pipeline fails.
     """
+    dvc.prepare(root, say)
     stages = read_lock(root / "dvc.lock")
     if changed := changed_since(root, stages, list(stages)):
         say(f"this working tree differs from dvc.lock: {in_short(changed)} changed, so results may differ")
@@ -74,17 +48,18 @@ def verify_pipeline(root: Path, tolerance: float, say: Callable[[str], None]) ->
         make_clean_copy(root, copy)
         _reproduce(copy)
         keep = True  # also if the comparison fails
-        result = compare_outputs(root, copy, tolerance)
-        keep = bool(result.differing)
-        for line in _lines(result, tolerance):
+        wanted = {out: md5 for stage in stages.values() for out, md5 in stage.outs.items()}
+        differing = _differing(root, copy, wanted)
+        say(f"{len(wanted) - len(differing)} of {len(wanted)} outputs have the bytes of dvc.lock")
+        for line in chain.from_iterable(differing.values()):
             say(line)
+        keep = bool(differing)
+        return not differing or _agree(root, copy, wanted, tolerance, say)
     finally:
         if keep:
             say(f"the second run is kept in {copy}")
         else:
             shutil.rmtree(folder, ignore_errors=True)
-    agree = result.num_numbers > 0 and not result.apart
-    return not result.differing or (result.other_machine is True and agree)
 
 
 def make_clean_copy(root: Path, copy: Path) -> None:
@@ -118,76 +93,17 @@ def _reproduce(copy: Path) -> None:
     """Run all stages, without the caller's environment variables for DVC, MLflow and this package."""
     foreign = ("DVC_", "MLFLOW_", "TIMEMACHINE_")
     inherited = {key: value for key, value in dvc.environment().items() if not key.startswith(foreign)}
-    own = inherited | {"PYTHONPATH": str(copy / "src")}
-    sys.stdout.flush()
-    # In a session of its own, so that all of its processes can be ended together.
-    run = subprocess.Popen(  # noqa: S603 - no shell
-        dvc.command("repro"), cwd=copy, env=own, start_new_session=True, preexec_fn=_end_with_parent
-    )
-    try:
-        failed = run.wait()
-    except BaseException:
-        _end(run)
-        raise
-    if failed:
+    if dvc.run(copy, "repro", env=inherited | {"PYTHONPATH": str(copy / "src")}).returncode:
         raise UserError("the second run failed; its messages are above")
 
 
-def _end_with_parent() -> None:
-    """Have the kernel end this process when its parent ends, even by SIGKILL."""
-    if sys.platform == "linux":
-        set_signal_of_parents_death = 1
-        ctypes.CDLL(None).prctl(set_signal_of_parents_death, signal.SIGTERM)
-
-
-def _end(run: "subprocess.Popen[bytes]") -> None:
-    """End a process with its process group, and wait for it."""
-    deadline_s = time.monotonic() + _PATIENCE_S
-    with suppress(ProcessLookupError):
-        os.killpg(run.pid, signal.SIGTERM)
-        while time.monotonic() < deadline_s:
-            run.poll()
-            os.killpg(run.pid, 0)
-            time.sleep(0.1)
-        os.killpg(run.pid, signal.SIGKILL)
-    run.wait()
-
-
-def compare_outputs(root: Path, copy: Path, tolerance: float) -> SecondRun:
-    """Compare the outputs of a second run with `dvc.lock`, and with the outputs of the first run if present.
-
-    Args:
-        root: the repository of the first run.
-        copy: the repository of the second run.
-        tolerance: largest relative distance of two numbers that agree.
-    """
-    wanted = {out: md5 for stage in read_lock(root / "dvc.lock").values() for out, md5 in stage.outs.items()}
-    result = SecondRun(len(wanted))
-    for out, md5 in wanted.items():
-        if md5_of(copy / out) != md5:
-            result.differing[out] = list(_differences(root, copy, out, md5))
+def _differing(root: Path, copy: Path, wanted: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return, for each output with other bytes than in the lock, a line for each file that differs."""
+    differing = {
+        out: list(_differences(root, copy, out, md5)) for out, md5 in wanted.items() if md5_of(copy / out) != md5
+    }
     others = {out for stage in read_lock(copy / "dvc.lock").values() for out in stage.outs} - wanted.keys()
-    for out in sorted(others):
-        result.differing[out] = [f"{out}: not an output in dvc.lock"]
-    if result.differing:
-        before = _json(root, wanted, _ENVIRONMENT)
-        result.other_machine = None if before is None else before != _found(copy, _ENVIRONMENT)
-        for out in wanted:
-            # data/reports has copies of data/results.
-            compared = out.endswith(".json") and out != _ENVIRONMENT and not out.startswith("data/reports/")
-            if compared and (expected := _json(root, wanted, out)) is not None:
-                found = dict(numbers(_found(copy, out)))
-                _compare_numbers(result, out, dict(numbers(expected)), found, tolerance)
-    return result
-
-
-def _found(copy: Path, out: str) -> object:
-    return read_json(copy / out) if (copy / out).is_file() else None
-
-
-def _json(root: Path, wanted: Mapping[str, str], out: str) -> object:
-    files = locked_files(root, out, wanted[out]) if out in wanted else None
-    return json.loads(files[out].read_bytes()) if files else None
+    return differing | {out: [f"{out}: not an output in dvc.lock"] for out in sorted(others)}
 
 
 def _differences(root: Path, copy: Path, out: str, md5: str) -> Iterator[str]:
@@ -206,36 +122,39 @@ def _differences(root: Path, copy: Path, out: str, md5: str) -> Iterator[str]:
             yield f"{name}: {difference(expected[name], found[name])}"
 
 
-def _compare_numbers(
-    result: SecondRun, out: str, expected: Mapping[str, float], found: Mapping[str, float], tolerance: float
-) -> None:
-    for key, value in expected.items():
-        result.num_numbers += 1
-        other = found.get(key)
-        if other is None:
-            result.apart[f"{out}: {key}"] = math.inf
-        elif not math.isclose(value, other, rel_tol=tolerance, abs_tol=_ROUNDING):
-            result.apart[f"{out}: {key}"] = distance(value, other)
+def _agree(
+    root: Path, copy: Path, wanted: Mapping[str, str], tolerance: float, say: Callable[[str], None]
+) -> bool:
+    """Report on the kind of machine and the numbers in reports of the lock, as far as these are present.
 
-
-def _lines(result: SecondRun, tolerance: float) -> Iterator[str]:
-    num_same = result.num_outputs - len(result.differing)
-    yield f"{num_same} of {result.num_outputs} outputs have the bytes of dvc.lock"
-    if not result.differing:
-        return
-    for lines in result.differing.values():
-        yield from lines
-    kind = {
-        True: "this is another kind of machine than that of dvc.lock",
-        False: "this is the same kind of machine as that of dvc.lock",
-        None: "the kind of machine of dvc.lock is not recorded",
-    }[result.other_machine]
-    num_agree = result.num_numbers - len(result.apart)
-    yield f"{kind} ({_ENVIRONMENT})"
+    Returns:
+        Whether the second run was on another kind of machine and all numbers agree within the tolerance.
+    """
+    kind, other_machine = "the kind of machine of dvc.lock is not recorded", False
+    num_numbers, apart = 0, dict[str, float]()
+    for out, md5 in wanted.items():
+        # data/reports has copies of data/results.
+        compared = out.endswith(".json") and not out.startswith("data/reports/")
+        if not compared or (files := locked_files(root, out, md5)) is None:
+            continue
+        before = json.loads(files[out].read_bytes())
+        now = read_json(copy / out) if (copy / out).is_file() else None
+        if out == _ENVIRONMENT:
+            other_machine = before != now
+            which = "another kind of machine than" if other_machine else "the same kind of machine as"
+            kind = f"this is {which} that of dvc.lock"
+            continue
+        found = dict(numbers(now))
+        for key, value in numbers(before):
+            num_numbers += 1
+            if not math.isclose(value, found.get(key, math.nan), rel_tol=tolerance, abs_tol=_ROUNDING):
+                apart[f"{out}: {key}"] = distance(value, found[key]) if key in found else math.inf
+    say(f"{kind} ({_ENVIRONMENT})")
     within = f"{100 * tolerance:g} %, or {_ROUNDING:g}"
-    yield f"{num_agree} of {result.num_numbers} numbers in reports agree within {within}"
-    worst = sorted(result.apart.items(), key=lambda item: -item[1])
-    for name, apart in worst[:_NUM_SHOWN]:
-        yield f"{name}: " + (f"{100 * apart:.3g} % apart" if math.isfinite(apart) else "absent in the second run")
+    say(f"{num_numbers - len(apart)} of {num_numbers} numbers in reports agree within {within}")
+    worst = sorted(apart.items(), key=lambda item: -item[1])
+    for name, much in worst[:_NUM_SHOWN]:
+        say(f"{name}: " + (f"{100 * much:.3g} % apart" if math.isfinite(much) else "absent in the second run"))
     if len(worst) > _NUM_SHOWN:
-        yield f"and {len(worst) - _NUM_SHOWN} more"
+        say(f"and {len(worst) - _NUM_SHOWN} more")
+    return other_machine and num_numbers > 0 and not apart

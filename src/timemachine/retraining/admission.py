@@ -55,9 +55,16 @@ class Library:
         begin = int(len(words) * max(train - 0.01, 0))
         return cls(_runs(words), _runs(words[begin:]), {name: runs_of(text) for name, text in accepted.items()})
 
-    def leak(self, name: str) -> str | None:
-        """Return a sentence if an accepted text contains too much of the held-out text, else None."""
-        return _leak(self.accepted[name], self.held_out, np.empty(0, np.uint64))
+    def leak(self, runs: Runs, *others: Runs) -> str | None:
+        """Return a sentence if a text, with the others, contains too much of the held-out text, else None."""
+        own, together = _share(self.held_out, runs), _share(self.held_out, _distinct(runs, *others))
+        if own == 0 or together <= _MAX_HELD_OUT:
+            return None
+        more = f", {together:.1%} with the accepted texts" if together > own else ""
+        return (
+            f"it has {own:.1%} of the runs of {_RUN_WORDS} words of the book's validation and test part{more}; "
+            f"at most {_MAX_HELD_OUT:.1%} is allowed in training"
+        )
 
 
 def runs_of(text: str) -> Runs:
@@ -121,10 +128,10 @@ def refusal(text: str, name: str, library: Library, limits: RetrainingParams) ->
             f"least {_MIN_DISTINCT:.1%} are needed"
         )
     others = {other: theirs for other, theirs in library.accepted.items() if other != name}
-    if leak := _leak(runs, library.held_out, _joined(list(others.values()))):
+    if leak := library.leak(runs, *others.values()):
         return leak
     known = {"the book": library.book, **others}
-    share = _share(runs, _joined(list(known.values())))
+    share = _share(runs, _distinct(*known.values()))
     if share > limits.max_overlap:
         most = max(known, key=lambda other: _share(runs, known[other]))
         return (
@@ -134,31 +141,15 @@ def refusal(text: str, name: str, library: Library, limits: RetrainingParams) ->
     return None
 
 
-def _leak(runs: Runs, held_out: Runs, others: Runs) -> str | None:
-    """Return a sentence if a text, with the others, contains too much of the held-out text, else None."""
-    own, together = _share(held_out, runs), _share(held_out, _joined([runs, others]))
-    if own == 0 or together <= _MAX_HELD_OUT:
-        return None
-    more = f", {together:.1%} with the accepted texts" if together > own else ""
-    return (
-        f"it has {own:.1%} of the runs of {_RUN_WORDS} words of the book's validation and test part{more}; "
-        f"at most {_MAX_HELD_OUT:.1%} is allowed in training"
-    )
-
-
 def _share(runs: Runs, known: Runs) -> float:
     """Return the share of runs that are known."""
     return float(np.isin(runs, known, assume_unique=True).mean()) if len(runs) else 0.0
 
 
-def _joined(runs: Sequence[Runs]) -> Runs:
-    return _distinct(np.concatenate([np.empty(0, np.uint64), *runs]))
-
-
-def _distinct(hashes: Runs) -> Runs:
+def _distinct(*hashes: Runs) -> Runs:
     # Ten times as fast as `np.unique`, which uses a hash table.
-    hashes = np.sort(hashes)
-    return hashes[np.append(True, hashes[1:] != hashes[:-1])[: len(hashes)]]
+    joined = np.sort(np.concatenate([np.empty(0, np.uint64), *hashes]))
+    return joined[np.append(True, joined[1:] != joined[:-1])[: len(joined)]]
 
 
 def _runs(words: Sequence[str]) -> Runs:

@@ -13,9 +13,10 @@ one by more than one margin.
 import hashlib
 import math
 import statistics
-import time
+import timeit
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -141,7 +142,8 @@ def measure(folder: Path, corpus: Corpus, num_warmup: int, num_streams: int) -> 
     read = _in_vocabulary_of(model, corpus, num_warmup)
     readings = read_parts(model.module, read, read.split["train"], num_warmup, num_streams)
     unk = model.tokenizer.vocabulary.unk
-    num_unknown = sum(token not in model.tokenizer.vocabulary for token in _characters(corpus))
+    characters = set(corpus.vocabulary.tokens) - {corpus.vocabulary.tokens[corpus.vocabulary.unk]}
+    num_unknown = sum(token not in model.tokenizer.vocabulary for token in characters)
 
     def bits(part: Part) -> float:
         guessed = int((read.part(part) == unk).sum())
@@ -193,14 +195,15 @@ def judge(
         best_val: best bits per character on the validation part of all champions so far.
         rolled_back: whether the challenger was champion before and was rolled back.
     """
+    bits = "bits per character on the validation part"
     figures = {
-        "the challenger's bits per character on the validation part": challenger.val,
+        f"the challenger's {bits}": challenger.val,
         "the challenger's bits per character on the test part": challenger.test,
         "the challenger's characters per second": challenger.characters_per_s,
-        "the baseline's bits per character on the validation part": baseline.val,
+        f"the baseline's {bits}": baseline.val,
     }
     if champion is not None:
-        figures["the champion's bits per character on the validation part"] = champion.val
+        figures[f"the champion's {bits}"] = champion.val
     against = [
         f"{name}: {value} is not a finite number" for name, value in figures.items() if not math.isfinite(value)
     ]
@@ -212,13 +215,11 @@ def judge(
         if not challenger.val <= reference + limits.margin:
             than = "the champion" if reference == champion.val else "the best champion so far"
             against.append(
-                f"{challenger.val:.4f} bits per character on the validation part exceed {than}'s "
-                f"{reference:.4f} + margin {limits.margin:g}"
+                f"{challenger.val:.4f} {bits} exceed {than}'s {reference:.4f} + margin {limits.margin:g}"
             )
     if not challenger.val < baseline.val:
         against.append(
-            f"{challenger.val:.4f} bits per character on the validation part do not beat Kneser-Ney of order "
-            f"{baseline.order} with {baseline.val:.4f}"
+            f"{challenger.val:.4f} {bits} do not beat Kneser-Ney of order {baseline.order} with {baseline.val:.4f}"
         )
     if not challenger.num_bytes <= limits.max_bytes:
         against.append(f"its checkpoint has {challenger.num_bytes} bytes; at most {limits.max_bytes} are allowed")
@@ -230,18 +231,8 @@ def judge(
     if against:
         return Verdict(False, against)
     rival = "there is no champion yet" if champion is None else f"the champion has {champion.val:.4f}"
-    return Verdict(
-        True,
-        [
-            f"{challenger.val:.4f} bits per character on the validation part; {rival}, Kneser-Ney of order "
-            f"{baseline.order} {baseline.val:.4f}"
-        ],
-    )
-
-
-def _characters(corpus: Corpus) -> list[str]:
-    """Return the characters that occur in a corpus of `held_out_corpus`."""
-    return [token for index, token in enumerate(corpus.vocabulary.tokens) if index != corpus.vocabulary.unk]
+    rivals = f"{rival}, Kneser-Ney of order {baseline.order} {baseline.val:.4f}"
+    return Verdict(True, [f"{challenger.val:.4f} {bits}; {rivals}"])
 
 
 def _in_vocabulary_of(model: LanguageModel, corpus: Corpus, num_warmup: int) -> Corpus:
@@ -258,10 +249,5 @@ def _in_vocabulary_of(model: LanguageModel, corpus: Corpus, num_warmup: int) -> 
 @torch.inference_mode()
 def _characters_per_s(model: LanguageModel, prefix: Sequence[int]) -> float:
     continue_sequences(model.module, [prefix], 10)  # the first call is slower
-
-    def once() -> float:
-        begin_s = time.perf_counter()
-        continue_sequences(model.module, [prefix], _NUM_PREDS)
-        return _NUM_PREDS / (time.perf_counter() - begin_s)
-
-    return statistics.median(once() for _ in range(_NUM_RUNS))
+    once = partial(continue_sequences, model.module, [prefix], _NUM_PREDS)
+    return _NUM_PREDS / statistics.median(timeit.repeat(once, number=1, repeat=_NUM_RUNS))

@@ -10,6 +10,7 @@ decision.
 
 import filecmp
 import hashlib
+import itertools
 import os
 import re
 import stat
@@ -58,7 +59,7 @@ class Decision:
 
     def line(self) -> str:
         """Return the decision in one line; unprintable names are escaped."""
-        name = _printable(self.path.name)
+        name = self.path.name if self.path.name.isprintable() else repr(self.path.name)
         where = f" as {self.name}" if self.name != self.path.name and self.name else ""
         return f"{name}: {self.outcome}{where}{f': {self.reason}' if self.reason else ''}"
 
@@ -85,13 +86,13 @@ class Inbox:
         Raises:
             UserError: the book is not available, or an accepted text cannot be read.
         """
-        entries = self._entries()
-        if not any(map(_is_text, entries)):
-            yield from (Decision(path, "left", "not a .txt file") for path in entries)
-            return
-        library = self.library()
+        found = sorted(
+            self.folder.iterdir() if self.folder.exists() else [], key=lambda path: os.fsencode(path.name)
+        )
+        entries = [path for path in found if path.name[0] != "." and path.name not in ("README.md", "rejected")]
+        library = self._library() if any(map(_is_text, entries)) else None
         for path in entries:
-            if not _is_text(path):
+            if library is None or not _is_text(path):
                 yield Decision(path, "left", "not a .txt file")
                 continue
             decision = self._decide(path, library)
@@ -118,33 +119,17 @@ class Inbox:
             UserError: a text contains held-out text or cannot be read, or the book is not available.
         """
         if any(self.accepted.glob("*.txt")):
-            library = self.library()
-            for name in library.accepted:
-                if leak := library.leak(name):
+            library = self._library()
+            for name, runs in library.accepted.items():
+                if leak := library.leak(runs):
                     raise UserError(f"{self.accepted / name}: {leak}; remove it")
 
-    def library(self) -> Library:
-        """Return the runs of the book and of the accepted texts.
-
-        Raises:
-            UserError: the book is not available, or an accepted text cannot be read.
-        """
+    def _library(self) -> Library:
         wanted = self._params.download
         sources = ["data/raw/timemachine.txt", *wanted.sources]
         options = wanted.model_dump(include={"sha256", "max_bytes", "timeout_s", "retries"})
         book = decode(fetch(sources, root=self._root, report=lambda _: None, **options), "the book")
         return Library.of(book, self._params.preprocess.split.train, read_accepted(self.accepted))
-
-    def _entries(self) -> list[Path]:
-        try:
-            entries = sorted(self.folder.iterdir(), key=lambda path: os.fsencode(path.name))
-        except FileNotFoundError:
-            return []
-        return [
-            path
-            for path in entries
-            if not path.name.startswith(".") and path.name != "README.md" and path != self.rejected
-        ]
 
     def _decide(self, path: Path, library: Library) -> Decision:
         name = _safe_name(path.name)
@@ -172,44 +157,36 @@ class Inbox:
         return Decision(path, "changed" if older.exists() else "accepted", name=name, text=text, seen=seen)
 
     def _act(self, decision: Decision) -> Decision:
+        path, seen = decision.path, decision.seen
         if decision.outcome == "left":
             return decision
-        if decision.seen and not _same(decision.seen, decision.path):
-            return Decision(decision.path, "left", "it is still being written")
+        if seen and not _same(seen, path):
+            return Decision(path, "left", "it is still being written")
         if decision.outcome == "rejected":
-            self._reject(decision)
+            target = self._free_place(path)
+            write_text(target.with_name(f"{target.name}.reason"), f"{decision.reason}\n")
+            path.rename(target)
             return decision
         if decision.outcome != "unchanged":
-            self._accept(decision)
+            write_text(self.accepted / decision.name, decision.text)
         # A file that changed in the meantime stays; the next round takes it as `changed`.
-        if decision.seen and _same(decision.seen, decision.path):
-            decision.path.unlink()
+        if seen and _same(seen, path):
+            path.unlink()
         return decision
-
-    def _accept(self, decision: Decision) -> None:
-        # Written elsewhere first, so that a kill leaves no incomplete text among the accepted ones.
-        whole = self._root / "data/retraining" / decision.name
-        write_text(whole, decision.text)
-        self.accepted.mkdir(parents=True, exist_ok=True)
-        whole.replace(self.accepted / decision.name)
-
-    def _reject(self, decision: Decision) -> None:
-        target = self._free_place(decision.path)
-        write_text(target.with_name(f"{target.name}.reason"), f"{decision.reason}\n")
-        decision.path.rename(target)
 
     def _free_place(self, path: Path) -> Path:
         """Return a free path for a rejected file, or the path of a rejected file with the same content."""
         name = Path(path.name if len(os.fsencode(path.name)) <= _MAX_NAME_BYTES else _safe_name(path.name))
-        number = 1
-        while True:
-            target = self.rejected / (name if number == 1 else f"{name.stem}-{number}{name.suffix}")
+
+        def is_free(target: Path) -> bool:
             if not os.path.lexists(target):
-                return target
+                return True
             both_files = all(stat.S_ISREG(p.lstat().st_mode) for p in (path, target))
-            if both_files and filecmp.cmp(path, target, shallow=False):
-                return target
-            number += 1
+            return both_files and filecmp.cmp(path, target, shallow=False)
+
+        others = (Path(f"{name.stem}-{number}{name.suffix}") for number in itertools.count(2))
+        places = (self.rejected / other for other in itertools.chain([name], others))
+        return next(place for place in places if is_free(place))
 
 
 def _is_text(path: Path) -> bool:
@@ -223,10 +200,6 @@ def _safe_name(name: str) -> str:
     stem = re.sub("[^A-Za-z0-9]+", "_", name[:-4]).strip("_")[:60]
     # The hash keeps names different that differ in other characters.
     return f"{stem or 'text'}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}.txt"
-
-
-def _printable(name: str) -> str:
-    return name if name.isprintable() else repr(name)
 
 
 def _same(before: os.stat_result, path: Path) -> bool:

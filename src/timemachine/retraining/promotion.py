@@ -1,22 +1,21 @@
 """Judging the challenger of a published state, promoting it, and rolling back."""
 
+import filecmp
 import hashlib
 import json
 import math
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from timemachine.base.errors import UserError
-from timemachine.base.files import sha256_of
 from timemachine.pipeline.params import Params
 from timemachine.retraining.gate import (
     Baseline,
     Figures,
-    Verdict,
     held_out_corpus,
     held_out_sha256,
     judge,
@@ -55,27 +54,6 @@ class Candidates:
         return hashlib.sha256(json.dumps([self.state, *run_ids]).encode()).hexdigest()
 
 
-@dataclass(frozen=True)
-class Judged:
-    """A verdict with all its figures.
-
-    Attributes:
-        verdict: the decision.
-        challenger: figures of the challenger.
-        champion: figures of the champion; only its stored score if it cannot be read.
-        baseline: scores of the baseline.
-        best_val: best bits per character on the validation part of all champions so far.
-        held_out_sha256: hash of the text that was scored.
-    """
-
-    verdict: Verdict
-    challenger: Figures
-    champion: Figures | None
-    baseline: Baseline
-    best_val: float | None
-    held_out_sha256: str
-
-
 def read_candidates(store: Store, receipt: Mapping[str, Any]) -> Candidates:
     """Return the challenger and the champion in the registry.
 
@@ -98,14 +76,15 @@ def read_candidates(store: Store, receipt: Mapping[str, Any]) -> Candidates:
     return Candidates(receipt["state"], challenger, registry.aliased(store, "champion"))
 
 
-def judge_candidates(store: Store, candidates: Candidates, params: Params, data: Path) -> Judged | None:
+def judge_candidates(store: Store, candidates: Candidates, params: Params, data: Path) -> dict[str, Any] | None:
     """Score the champion and the challenger of the registry, and decide.
 
     If the present code cannot read the champion, its score at its promotion is used, provided that it was measured
     on the same text.
 
     Returns:
-        The verdict; None if both versions are the same model.
+        The verdict with all figures as JSON content, where figures that are not finite are null; None if both
+        versions are the same model.
 
     Raises:
         UserError: a text or the challenger's checkpoint is absent or damaged, or the champion cannot be read
@@ -126,61 +105,37 @@ def judge_candidates(store: Store, candidates: Candidates, params: Params, data:
             except UserError as error:
                 # Without the advice after the semicolon, which is about files of the pipeline.
                 reason = " ".join(str(error).replace(f"{champion_folder}/", "").split(";")[0].split())
-                champion, note = _unread(candidates.champion, champion_folder, scores, reason)
-                notes.append(note)
+                fault = (
+                    f"the champion, version {candidates.champion.number}, cannot be read by this code ({reason})"
+                )
+                if "own_val" not in scores:
+                    raise UserError(
+                        f"{fault} and has no stored score on this held-out text; remove the alias `champion` in "
+                        "MLflow to start again, or run `timemachine rollback`"
+                    ) from None
+                champion = Figures(scores["own_val"], math.nan, size_of(champion_folder), math.nan)
+                notes.append(f"{fault}; its score at its promotion is used")
             else:
-                if _same_model(champion_folder, challenger_folder):
+                # The scores of one model are equal, but its files may differ in their history.
+                files = ["model.safetensors", "vocabulary.json"]
+                if filecmp.cmpfiles(champion_folder, challenger_folder, files, shallow=False)[0] == files:
                     return None
     baseline = kneser_ney_baseline(corpus, params.ngram_models.corpora[params.compare_models.corpus])
     rolled_back = _ROLLED_BACK in registry.version_tags(store, candidates.challenger)
     verdict = judge(challenger, champion, baseline, params.retraining, best_val=best_val, rolled_back=rolled_back)
-    verdict = replace(verdict, reasons=[*verdict.reasons, *notes])
-    return Judged(verdict, challenger, champion, baseline, best_val, sha256)
-
-
-def _same_model(one: Path, other: Path) -> bool:
-    return all(
-        sha256_of(one / file) == sha256_of(other / file) for file in ("model.safetensors", "vocabulary.json")
-    )
-
-
-def _unread(version: Version, folder: Path, scores: Mapping[str, float], reason: str) -> tuple[Figures, str]:
-    """Return the stored score of a champion that cannot be read, and a sentence about it.
-
-    Raises:
-        UserError: there is no stored score.
-    """
-    fault = f"the champion, version {version.number}, cannot be read by this code ({reason})"
-    if "own_val" not in scores:
-        raise UserError(
-            f"{fault} and has no stored score on this held-out text; remove the alias `champion` in MLflow to "
-            "start again, or run `timemachine rollback`"
-        )
-    figures = Figures(scores["own_val"], math.nan, size_of(folder), math.nan)
-    return figures, f"{fault}; its score at its promotion is used"
-
-
-def report_of(candidates: Candidates, judged: Judged, params: Params) -> dict[str, Any]:
-    """Return a verdict with all figures as JSON content; figures that are not finite are null."""
-
-    def model(version: Version, figures: Figures) -> dict[str, Any]:
-        return {"version": version.number, "name": version.name, "run_id": version.run_id, **_numbers(figures)}
-
     return {
-        "verdict": "promoted" if judged.verdict.promote else "rejected",
-        "reasons": list(judged.verdict.reasons),
+        "verdict": "promoted" if verdict.promote else "rejected",
+        "reasons": [*verdict.reasons, *notes],
         "state": candidates.state,
         "key": candidates.key,
         "who": user(),
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "challenger": model(candidates.challenger, judged.challenger),
-        "champion": model(candidates.champion, judged.champion)
-        if candidates.champion and judged.champion
-        else None,
-        "best_val": judged.best_val,
-        "baseline": _numbers(judged.baseline),
-        "limits": params.retraining.model_dump(),
-        "held_out_sha256": judged.held_out_sha256,
+        "challenger": _named(candidates.challenger) | _numbers(challenger),
+        "champion": _named(candidates.champion) | _numbers(champion) if candidates.champion and champion else None,
+        "best_val": best_val,
+        "baseline": _numbers(baseline),
+        "limits": params.retraining.model_dump(exclude={"max_hours"}),
+        "held_out_sha256": sha256,
     }
 
 
@@ -194,19 +149,22 @@ def metrics_of(report: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def promote(store: Store, candidates: Candidates, judged: Judged) -> None:
-    """Move the alias `previous` to the champion and `champion` to the challenger; idempotent."""
-    reason = "; ".join(judged.verdict.reasons)
-    scores = {
-        "challenger": judged.challenger.val,
-        "champion": judged.champion.val if judged.champion else None,
-        "baseline": judged.baseline.val,
-    }
-    known = [scores["challenger"], scores["champion"], judged.best_val]
+def promote(store: Store, candidates: Candidates, report: Mapping[str, Any]) -> None:
+    """Move the alias `previous` to the champion and `champion` to the challenger; idempotent.
+
+    Args:
+        store: an open store.
+        candidates: the versions.
+        report: return value of `judge_candidates`.
+    """
+    reason = "; ".join(report["reasons"])
+    judged = ("challenger", "champion", "baseline")
+    scores = {name: report[name]["val_bits_per_character"] if report[name] else None for name in judged}
+    known = [scores["challenger"], scores["champion"], report["best_val"]]
     best = {
         "val": min(val for val in known if val is not None),
-        "own_val": judged.challenger.val,
-        "held_out_sha256": judged.held_out_sha256,
+        "own_val": scores["challenger"],
+        "held_out_sha256": report["held_out_sha256"],
     }
     registry.tag_version(store, candidates.challenger, _BEST, json.dumps(best))
     if candidates.champion:
@@ -239,8 +197,8 @@ def restore_previous(store: Store) -> dict[str, Any]:
         "key": hashlib.sha256(f"{champion.number} {now}".encode()).hexdigest(),
         "who": user(),
         "when": now,
-        "champion": {"version": previous.number, "name": previous.name, "run_id": previous.run_id},
-        "rolled_back": {"version": champion.number, "name": champion.name, "run_id": champion.run_id},
+        "champion": _named(previous),
+        "rolled_back": _named(champion),
     }
 
 
@@ -254,6 +212,10 @@ def _kept_scores(store: Store, champion: Version, sha256: str) -> dict[str, floa
     if kept.get("held_out_sha256") != sha256:
         return {}
     return {name: float(kept[name]) for name in ("val", "own_val") if name in kept}
+
+
+def _named(version: Version) -> dict[str, Any]:
+    return {"version": version.number, "name": version.name, "run_id": version.run_id}
 
 
 def _numbers(figures: Figures | Baseline) -> dict[str, float | int | None]:

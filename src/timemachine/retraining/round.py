@@ -1,9 +1,7 @@
 """One round of retraining, which a scheduler may start at any time, and the rollback.
 
-A round keeps two files in `data/retraining/`: `pending.json`, a promotion whose notification is not finished, and
-`verdict.json`, the last verdict with its state and its store. `verdict.json` is written last, so after a kill at
-any moment the state has no verdict, and the next round continues. The old champion is served until the alias
-`champion` moves.
+The last verdict, with its state and its store, is written last, so after a kill at any moment the state has no
+verdict, and the next round continues. The old champion is served until the alias `champion` moves.
 """
 
 import json
@@ -19,14 +17,16 @@ from pydantic import BaseModel, ConfigDict
 from timemachine.base import compute
 from timemachine.base.errors import UserError
 from timemachine.base.files import write_json
+from timemachine.pipeline import dvc
 from timemachine.pipeline import params as parameters
 from timemachine.retraining.inbox import Inbox
-from timemachine.retraining.lock import BusyError, one_at_a_time
 from timemachine.retraining.notification import notify, parse_command
-from timemachine.retraining.pipeline import Pipeline
+from timemachine.retraining.pipeline import BusyError, Pipeline, one_at_a_time
 from timemachine.tracking.address import hide_secrets, sqlite_file, tracking_uri
 
 PROMOTED, FAILED, NOTHING_NEW, REJECTED, BUSY = 0, 1, 10, 11, 12
+# Below the repository root: the last verdict, and a promotion whose notification is not finished.
+VERDICT, PENDING = "data/retraining/verdict.json", "data/retraining/pending.json"
 
 
 def run_round(root: Path, command: str = "", say: Callable[[str], None] = print) -> int:
@@ -42,8 +42,8 @@ def run_round(root: Path, command: str = "", say: Callable[[str], None] = print)
     """
     hook = parse_command(command)
 
-    def work(params: parameters.Params, lock: int) -> int:
-        return _Round(root, params, Pipeline(root, lock), hook, say).run()
+    def work(params: parameters.Params, pipeline: Pipeline) -> int:
+        return _Round(root, params, pipeline, hook, say).run()
 
     try:
         return _alone(root, work)
@@ -60,7 +60,7 @@ def dry_run(root: Path, say: Callable[[str], None] = print) -> int:
         UserError: the params are wrong, the book is not available, or `dvc status` fails.
     """
 
-    def work(params: parameters.Params, lock: int) -> int:
+    def work(params: parameters.Params, pipeline: Pipeline) -> int:
         waits = []
         pending = read_pending(root)
         if pending and pending["store"] == store_address(root):
@@ -69,7 +69,7 @@ def dry_run(root: Path, say: Callable[[str], None] = print) -> int:
         for decision in Inbox(params, root).examine():
             say(decision.line())
             taken |= decision.outcome in ("accepted", "changed")
-        stages = dict.fromkeys([*(["preprocess"] if taken else []), *Pipeline(root, lock).changed_stages()])
+        stages = dict.fromkeys([*(["preprocess"] if taken else []), *pipeline.changed_stages()])
         if stages:
             waits.append(f"would run, with what depends on them: {', '.join(stages)}")
         elif not waits and not is_judged(root):
@@ -88,7 +88,7 @@ def undo_promotion(root: Path, say: Callable[[str], None] = print) -> int:
         UserError: there is no previous champion, or the store cannot be reached.
     """
 
-    def work(params: parameters.Params, _: int) -> int:
+    def work(params: parameters.Params, _: Pipeline) -> int:
         from timemachine.retraining.promotion import restore_previous
         from timemachine.tracking import verdicts
 
@@ -101,25 +101,15 @@ def undo_promotion(root: Path, say: Callable[[str], None] = print) -> int:
     return _alone(root, work)
 
 
-def _alone(root: Path, work: Callable[[parameters.Params, int], int]) -> int:
+def _alone(root: Path, work: Callable[[parameters.Params, Pipeline], int]) -> int:
     # First, so that nothing is written in a folder that is not a repository.
     params = parameters.load(root / "params.yaml")
     try:
         with one_at_a_time(root) as lock:
-            return work(params, lock)
+            return work(params, Pipeline(root, lock, params.retraining.max_hours))
     except BusyError as error:
         print(f"timemachine: {error}", file=sys.stderr)
         return BUSY
-
-
-def verdict_path(root: Path) -> Path:
-    """Return the path of the last verdict."""
-    return root / "data/retraining/verdict.json"
-
-
-def pending_path(root: Path) -> Path:
-    """Return the path of a promotion whose notification is not finished."""
-    return root / "data/retraining/pending.json"
 
 
 def store_address(root: Path) -> str:
@@ -129,7 +119,7 @@ def store_address(root: Path) -> str:
 
 def is_judged(root: Path) -> bool:
     """Return whether the last verdict is about the last published state and the present store."""
-    paths = (root / "data/published.json", verdict_path(root))
+    paths = (root / "data/published.json", root / VERDICT)
     store = store_address(root)
     if (database := sqlite_file(store)) and not database.exists():
         return False
@@ -164,7 +154,7 @@ class _Pending(BaseModel):
 def read_pending(root: Path) -> dict[str, Any] | None:
     """Return the report of an unfinished promotion; None if there is none or the file is not valid."""
     try:
-        content: dict[str, Any] = json.loads(pending_path(root).read_bytes())
+        content: dict[str, Any] = json.loads((root / PENDING).read_bytes())
         _Pending.model_validate(content)
         return content
     except (FileNotFoundError, ValueError, RecursionError):
@@ -181,6 +171,7 @@ class _Round:
 
     def run(self) -> int:
         """Run the steps of the round; each step skips what an earlier round has done."""
+        dvc.prepare(self.root, self.say)
         if (code := self._finish_pending()) is not None:
             return code
         inbox = Inbox(self.params, self.root)
@@ -189,7 +180,12 @@ class _Round:
         if not self.pipeline.changed_stages() and is_judged(self.root):
             self.say("nothing new")
             return NOTHING_NEW
-        self._check_that_one_can_win()
+        corpus = self.params.compare_models.corpus
+        if all(recipe.corpus != corpus for recipe in self.params.train_rnn.values()):
+            raise UserError(
+                f"params.yaml: no recipe of train_rnn trains on {corpus!r}, the corpus that compare_models.corpus "
+                "names, so there is no challenger"
+            )
         inbox.check_accepted()
         self.pipeline.reproduce()
 
@@ -201,44 +197,36 @@ class _Round:
         receipt = publish_state(self.params, self.root, self.root / "data")
         with verdicts.open_verdicts(self.root, self.params.publish.experiment) as store:
             candidates = promotion.read_candidates(store, receipt)
+            earlier, report = verdicts.find_verdict(store, candidates.key), None
             if candidates.champion == candidates.challenger:
-                return self._nothing_to_promote(
-                    candidates.state, f"version {candidates.challenger.number} is champion already"
-                )
-            earlier = verdicts.find_verdict(store, candidates.key)
+                reason = "is champion already"
             # Without a champion, the alias was removed after an earlier promotion, so it is judged again.
-            if earlier == "rejected" or (earlier and candidates.champion):
-                return self._nothing_to_promote(
-                    candidates.state, f"version {candidates.challenger.number} was judged already"
-                )
-            judged = promotion.judge_candidates(store, candidates, self.params, self.root / "data")
-            if judged is None:
-                return self._nothing_to_promote(
-                    candidates.state, f"version {candidates.challenger.number} is the champion again"
-                )
-            report = {"store": store_address(self.root), **promotion.report_of(candidates, judged, self.params)}
-            if judged.verdict.promote:
-                write_json(pending_path(self.root), report)
-                promotion.promote(store, candidates, judged)
+            elif earlier == "rejected" or (earlier and candidates.champion):
+                reason = "was judged already"
+            else:
+                report = promotion.judge_candidates(store, candidates, self.params, self.root / "data")
+                reason = "is the champion again"
+            address = {"store": store_address(self.root)}
+            if report is None:
+                reason = f"version {candidates.challenger.number} {reason}"
+                self.say(f"nothing to promote: {reason}")
+                verdict = {"verdict": "nothing new", "reasons": [reason], "state": candidates.state}
+                write_json(self.root / VERDICT, verdict | address)
+                return NOTHING_NEW
+            report = address | report
+            if report["verdict"] == "promoted":
+                write_json(self.root / PENDING, report)
+                promotion.promote(store, candidates, report)
         return self._finish(report)
-
-    def _check_that_one_can_win(self) -> None:
-        """Raise a `UserError` if no recipe trains on the corpus that models are compared on."""
-        corpus = self.params.compare_models.corpus
-        if all(recipe.corpus != corpus for recipe in self.params.train_rnn.values()):
-            raise UserError(
-                f"params.yaml: no recipe of train_rnn trains on {corpus!r}, the corpus that compare_models.corpus "
-                "names, so there is no challenger"
-            )
 
     def _finish_pending(self) -> int | None:
         """Finish a promotion that an earlier round left unfinished; return None if there is none."""
         report = read_pending(self.root)
         if report is None:
-            if pending_path(self.root).exists():
-                warning = f"{pending_path(self.root)} is damaged; it is removed"
+            if (self.root / PENDING).exists():
+                warning = f"{self.root / PENDING} is damaged; it is removed"
                 print(f"timemachine: warning: {warning}", file=sys.stderr, flush=True)
-                pending_path(self.root).unlink()
+                (self.root / PENDING).unlink()
             return None
         if report["store"] != store_address(self.root):
             return None  # it is finished with its own store
@@ -248,7 +236,7 @@ class _Round:
             champion = registry.aliased(store, "champion")
         if champion is None or champion.run_id != report["challenger"]["run_id"]:
             # The alias did not move, or was rolled back since.
-            pending_path(self.root).unlink()
+            (self.root / PENDING).unlink()
             return None
         self.say(f"version {champion.number} was promoted by an earlier round, which is finished now")
         return self._finish(report)
@@ -273,13 +261,7 @@ class _Round:
         notify(self.hook, report, self.root)
         with verdicts.open_verdicts(self.root, self.params.publish.experiment) as store:
             verdicts.finish(store, run_id)
-        write_json(verdict_path(self.root), report)
+        write_json(self.root / VERDICT, report)
         if promoted:
-            pending_path(self.root).unlink(missing_ok=True)
+            (self.root / PENDING).unlink(missing_ok=True)
         return PROMOTED if promoted else REJECTED
-
-    def _nothing_to_promote(self, state: str, reason: str) -> int:
-        self.say(f"nothing to promote: {reason}")
-        verdict = {"verdict": "nothing new", "reasons": [reason], "state": state}
-        write_json(verdict_path(self.root), verdict | {"store": store_address(self.root)})
-        return NOTHING_NEW
