@@ -114,7 +114,7 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
     Lists of aliases multiply at each level.
     """
 
-    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+    def flatten_mapping(self, node: Any) -> None:
         if not hasattr(node, "marks"):  # merging, which comes next and may repeat keys, has not changed it yet
             node.marks = {}
             for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
