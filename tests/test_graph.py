@@ -295,7 +295,8 @@ class TestByDvc:
         good = (repository.folder / "params.yaml").read_text()
         repository.change(lambda content: content["train_rnn"]["carried"].update(corpus="nope"))
         with pytest.raises(
-            AssertionError, match=r"timemachine: error: params\.yaml: .*carried\.corpus: unknown corpus 'nope'"
+            AssertionError,
+            match=r"timemachine: error: params\.yaml: .*carried\.corpus: 'nope' is no entry of preprocess\.corpora",
         ):
             repository.repro()
         assert (repository.folder / "data/models/rnn/carried/model.safetensors").exists()

@@ -94,11 +94,12 @@ def parse_yaml(content: bytes | str) -> Any:
         UserError: the content is not YAML, or has a duplicate key; the message is one line.
     """
     try:
-        _refuse_deep_nesting(content)
-        loader = _Loader(content)
-        root = loader.get_single_node()
-        _refuse_duplicate_keys(root)
-        return None if root is None else loader.construct_document(root)
+        depth = 0
+        for event in yaml.parse(content, _Loader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > _MAX_DEPTH:  # the C parser would overflow its stack and end the process without a message
+                raise UserError(f"nested deeper than {_MAX_DEPTH} levels")
+        return yaml.load(content, _Loader)  # noqa: S506 - a safe loader
     except UserError:
         raise
     except (yaml.YAMLError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
@@ -108,45 +109,22 @@ def parse_yaml(content: bytes | str) -> Any:
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc] # C: ten times as fast
-    """YAML's safe loader with a limit on what merge keys copy: lists of aliases multiply at each level."""
+    """YAML's safe loader, without duplicate keys, and with a limit on what merge keys copy.
 
-    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+    Lists of aliases multiply at each level.
+    """
+
+    def flatten_mapping(self, node: Any) -> None:
+        if not hasattr(node, "marks"):  # merging, which comes next and may repeat keys, has not changed it yet
+            node.marks = {}
+            for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+                first = node.marks.setdefault((key.tag, key.value), key.start_mark)
+                if first is not key.start_mark:
+                    where = f"line {key.start_mark.line + 1}: duplicate key {_short(key.value)}"
+                    raise UserError(f"{where}, first in line {first.line + 1}")
         super().flatten_mapping(node)
         if len(node.value) > _MAX_KEYS:
             raise UserError(f"line {node.start_mark.line + 1}: merge keys give more than {_MAX_KEYS} keys")
-
-
-def _refuse_deep_nesting(content: bytes | str) -> None:
-    """Raise a `UserError` where the C parser would overflow its stack and end the process without a message."""
-    depth = 0
-    for event in yaml.parse(content, _Loader):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > _MAX_DEPTH:
-            raise UserError(f"nested deeper than {_MAX_DEPTH} levels")
-
-
-def _refuse_duplicate_keys(root: yaml.Node | None) -> None:
-    """Raise a `UserError` for the first key that a mapping has twice.
-
-    Nodes are compared before PyYAML merges mappings, which may repeat keys. Each node is visited once: aliases of
-    one anchor share its node.
-    """
-    todo, seen = [root], set[int]()
-    while todo:
-        node = todo.pop()
-        if not isinstance(node, yaml.CollectionNode) or id(node) in seen:
-            continue
-        seen.add(id(node))
-        children = list(node.value)
-        if isinstance(node, yaml.MappingNode):
-            lines: dict[tuple[str, str], int] = {}
-            for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-                line = key.start_mark.line + 1
-                if first := lines.get((key.tag, key.value)):
-                    raise UserError(f"line {line}: duplicate key {_short(key.value)}, first in line {first}")
-                lines[key.tag, key.value] = line
-            children = [part for pair in node.value for part in pair]
-        todo += reversed(children)
 
 
 def validate(section: type[S], content: Any, path: str | Path) -> S:
@@ -181,22 +159,21 @@ def _sentences(section: type[Section], errors: list[dict[str, Any]]) -> list[str
 
 def _sentence(section: type[Section], error: dict[str, Any]) -> str:
     """Return a sentence that names the key, the value and what is allowed."""
-    location, found, context = error["loc"], error["input"], error.get("ctx", {})
+    location, kind = error["loc"], error["type"]
     key = ".".join(_readable(part) for part in location if part != "[key]")
-    kind = error["type"]
     if kind == "value_error":
-        message = str(context["error"])
-        return f"{key}: {message}" if key else message
-    if kind == "extra_forbidden":
+        message = str(error["ctx"]["error"])
+    elif kind == "extra_forbidden":
         close = _closest(section, location)
         hint = f"did you mean {close!r}? " if close else ""
-        return f"{key}: unknown key; {hint}allowed: {', '.join(_fields_at(section, location[:-1]))}"
-    if kind == "missing":
-        return f"{key}: missing"
-    message = error["msg"].removeprefix("Input ").replace("valid ", "")
-    if kind.startswith("float") and isinstance(found, str):
-        message += " (write 0.001, not 1e-3)"
-    return f"{key}: {_short(found)} {message}" if key else f"{_short(found)} {message}"
+        message = f"unknown key; {hint}allowed: {', '.join(_fields_at(section, location[:-1]))}"
+    elif kind == "missing":
+        message = "missing"
+    else:
+        message = f"{_short(error['input'])} {error['msg'].removeprefix('Input ').replace('valid ', '')}"
+        if kind.startswith("float") and isinstance(error["input"], str):
+            message += " (write 0.001, not 1e-3)"
+    return f"{key}: {message}" if key else message
 
 
 def _closest(section: type[Section], location: tuple[Any, ...]) -> str | None:

@@ -10,7 +10,8 @@ import hashlib
 import json
 import os
 import re
-import tempfile
+import secrets
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -36,14 +37,12 @@ def replacing(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path.parent, glob.escape(path.name))
-    prefix = f".{path.name}.{os.getpid()}."
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=f".tmp{path.suffix}")
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp{path.suffix}")
     try:
         yield temporary
+        if path.exists():
+            shutil.copymode(path, temporary)
         _flush(temporary)
-        temporary.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())
         temporary.replace(path)
         _flush(path.parent)  # the new name
     except OSError as error:
@@ -78,12 +77,6 @@ def _is_running(pid: int) -> bool:
     except (PermissionError, OverflowError):
         pass
     return True
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
@@ -124,18 +117,23 @@ def read_table(path: str | Path, what: str, parse: Callable[[Mapping[str, str]],
     Raises:
         UserError: the file does not exist, has no rows or is damaged.
     """
+    content = _read(path)
     try:
-        content = Path(path).read_bytes().decode()
         # The first digits of a number are a number too, but the last line of a truncated file has no newline.
-        lines = content.splitlines() if content.endswith("\n") else []
+        lines = content.decode().splitlines() if content.endswith(b"\n") else []
         rows = [parse(row) for row in csv.DictReader(lines)]
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; `dvc repro` makes it") from None
     except (KeyError, TypeError, ValueError, csv.Error):
         rows = []
     if not rows:
         raise UserError(f"{path}: not {what}; `dvc repro` makes it again")
     return rows
+
+
+def _read(path: str | Path) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; `dvc repro` makes it") from None
 
 
 def write_arrays(path: str | Path, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -151,9 +149,7 @@ def read_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
     """
     try:
         # safetensors returns the names in an order that changes from run to run.
-        return dict(sorted(load(Path(path).read_bytes()).items()))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; `dvc repro` makes it") from None
+        return dict(sorted(load(_read(path)).items()))
     except SafetensorError as error:
         raise UserError(f"{path}: damaged ({error}); `dvc repro` makes it again") from None
 
@@ -164,10 +160,7 @@ def read_json(path: str | Path) -> Any:
     Raises:
         UserError: the file does not exist, is not UTF-8 or not JSON.
     """
-    try:
-        content = Path(path).read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; `dvc repro` makes it") from None
+    content = _read(path)
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:  # ValueError: an integer with too many digits

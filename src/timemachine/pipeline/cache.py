@@ -66,12 +66,12 @@ def cache_files(root: Path, cache: Path) -> Iterator[Fault]:
 
 def _held(root: Path) -> dict[str | None, Path]:
     """Return, by their MD5, the outputs that the workspace has as dvc.lock names them, and the files in them."""
-    stages = whole_stages(lock.read_bytes()) or {} if (lock := root / "dvc.lock").exists() else {}
-    outs = {
-        root / out for stage in stages.values() for out, md5 in stage.outs.items() if md5_of(root / out) == md5
-    }
-    files = {file for out in outs for file in files_of(root, str(out.relative_to(root))).values()}
-    return {md5_of(path): path for path in outs | files}
+    lock, held = root / "dvc.lock", dict[str | None, Path]()
+    stages = whole_stages(lock.read_bytes()) if lock.exists() else None
+    for stage in (stages or {}).values():
+        for out in (out for out, md5 in stage.outs.items() if md5_of(root / out) == md5):
+            held |= {md5_of(path): path for path in (root / out, *files_of(root, out).values())}
+    return held
 
 
 def _replace(path: Path, source: Path | None) -> None:

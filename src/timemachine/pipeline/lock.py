@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,11 +91,10 @@ def stage_that_wrote(stages: Mapping[str, LockedStage], path: str) -> tuple[str,
     Raises:
         UserError: no stage or more than one stage wrote it.
     """
-    found = [
-        (name, out) for name, stage in stages.items() for out in stage.outs if f"{path}/".startswith(f"{out}/")
-    ]
+    outs = [(name, out) for name, stage in stages.items() for out in stage.outs]
+    found = [(name, out) for name, out in outs if f"{path}/".startswith(f"{out}/")]
     folder = "" if path == "." else f"{path}/"
-    below = [(name, out) for name, stage in stages.items() for out in stage.outs if out.startswith(folder)]
+    below = [(name, out) for name, out in outs if out.startswith(folder)]
     if len({name for name, _ in found or below}) == 1:
         return (found or below)[0]
     if below:
@@ -111,10 +110,9 @@ def before(stages: Mapping[str, LockedStage], name: str) -> list[str]:
     while todo:
         stage = todo.pop()
         found.add(stage)
-        for dep in stages[stage].deps:
-            for other, content in stages.items():
-                if other not in found and any(overlap(dep, out) for out in content.outs):
-                    todo.append(other)
+        for other in stages.keys() - found:
+            if any(overlap(dep, out) for dep in stages[stage].deps for out in stages[other].outs):
+                todo.append(other)
     return [*(stage for stage in stages if stage in found and stage != name), name]
 
 
@@ -128,43 +126,32 @@ def locked_params(stages: Mapping[str, LockedStage], names: Sequence[str]) -> di
     return {key: value for name in names if name != "check" for key, value in stages[name].params.items()}
 
 
+def changed_params(root: Path, locked: Mapping[str, Any]) -> list[str]:
+    """Return the dotted keys of params whose value in params.yaml is not that of the lock."""
+    params = read_yaml(root / "params.yaml") if locked else {}
+    return [key for key, value in locked.items() if value_at(params, *key.split(".")) != value]
+
+
 def changed_since(root: Path, stages: Mapping[str, LockedStage], names: Sequence[str]) -> list[str]:
     """Return the code, external data, params and commands in which a working tree differs from a run of stages.
 
     Raises:
         UserError: params.yaml or dvc.yaml is absent or not YAML.
     """
-    named = {name: stages[name] for name in names}
-    return [
-        *_changed_files(root, stages, named.values()),
-        *(f"{key} in params.yaml" for key in _changed_params(root, locked_params(stages, names))),
-        *(f"the command of {name} in dvc.yaml" for name in _changed_commands(root, named)),
-    ]
+    inputs = {dep: md5 for name in names for dep, md5 in stages[name].deps.items() if not is_output(stages, dep)}
+    changed = sorted(dep for dep, md5 in inputs.items() if md5_of(root / dep) != md5)
+    changed += [f"{key} in params.yaml" for key in changed_params(root, locked_params(stages, names))]
+    graph = read_yaml(root / "dvc.yaml")
+    for name in names:
+        body = value_at(graph, "stages", name.split("@")[0])
+        if value_at(value_at(body, "do") or body, "cmd") != stages[name].cmd:
+            changed.append(f"the command of {name} in dvc.yaml")
+    return changed
 
 
 def in_short(changed: Sequence[str]) -> str:
     """Return the first five changes, and the number of the others."""
     return ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
-
-
-def _changed_files(root: Path, stages: Mapping[str, LockedStage], named: Iterable[LockedStage]) -> list[str]:
-    deps = {dep: md5 for stage in named for dep, md5 in stage.deps.items() if not is_output(stages, dep)}
-    return sorted(dep for dep, md5 in deps.items() if md5_of(root / dep) != md5)
-
-
-def _changed_params(root: Path, locked: Mapping[str, Any]) -> Iterator[str]:
-    content = read_yaml(root / "params.yaml")
-    for key, value in locked.items():
-        if value_at(content, *key.split(".")) != value:
-            yield key
-
-
-def _changed_commands(root: Path, named: Mapping[str, LockedStage]) -> Iterator[str]:
-    graph = read_yaml(root / "dvc.yaml")
-    for name, stage in named.items():
-        body = value_at(graph, "stages", name.split("@")[0])
-        if value_at(value_at(body, "do") or body, "cmd") != stage.cmd:
-            yield name
 
 
 def value_at(content: Any, *keys: str) -> Any:
@@ -198,21 +185,17 @@ def listing(folder: Path) -> bytes:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder that DVC does not ignore."""
+    """Yield the files below a folder that `.dvcignore` does not exclude."""
 
     def refuse(error: OSError) -> None:
         raise error  # else unreadable folders would be left out
 
-    for parent, _, names in os.walk(folder, onerror=refuse):
-        for path in (Path(parent, name) for name in names):
-            if path.is_file() and not _is_ignored(path.relative_to(folder)):
-                yield path
-
-
-def _is_ignored(path: Path) -> bool:
-    """Return whether `.dvcignore` excludes a file."""
-    leftover = path.name.startswith(".") and ".tmp" in path.name
-    return leftover or path.name == ".gitignore" or path.suffix == ".pyc" or "__pycache__" in path.parts
+    for parent, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if name != "__pycache__"]
+        for name in names:
+            is_leftover = name.startswith(".") and ".tmp" in name
+            if not (is_leftover or name == ".gitignore" or name.endswith(".pyc")) and Path(parent, name).is_file():
+                yield Path(parent, name)
 
 
 def locked_files(root: Path, out: str, md5: str) -> dict[str, Path] | None:

@@ -6,7 +6,7 @@ Each room describes its own sections in its `config.py`. Here stand those of no 
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -14,7 +14,7 @@ import yaml
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from timemachine.base.config import ComputeParams, Count, Name, NonNegative, Positive, Section, read_yaml, validate
-from timemachine.base.errors import UserError
+from timemachine.base.errors import UserError, about
 from timemachine.forecasting.evaluation.config import EvaluateForecastParams, IntervalsParams
 from timemachine.forecasting.models.config import ArRecipe
 from timemachine.forecasting.series.config import SeriesParams
@@ -81,124 +81,97 @@ class Params(Section):
     publish: PublishParams
     retraining: RetrainingParams
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        wanted = [
-            ("ngrams.corpus", self.ngrams.corpus, {"word"}),
-            ("ngrams.markov_corpus", self.ngrams.markov_corpus, {"char"}),
-            ("compare_models.corpus", self.compare_models.corpus, {"char"}),
-            *((f"ngram_models.corpora.{name}", name, {"char", "word"}) for name in self.ngram_models.corpora),
-            *(
-                (f"train_rnn.{name}.corpus", recipe.corpus, {"char", "word"})
-                for name, recipe in self.train_rnn.items()
-            ),
-            ("bptt.corpus", self.bptt.corpus, {"char"}),
-        ]
-        corpora = self.preprocess.corpora
-        for key, corpus, levels in wanted:
-            if corpus not in corpora:
-                raise ValueError(f"{key}: unknown corpus {corpus!r}; preprocess.corpora has {', '.join(corpora)}")
-            if corpora[corpus].level not in levels:
-                raise ValueError(f"{key}: {corpus!r} has level {corpora[corpus].level}; allowed: {min(levels)}")
-        studied = self.train_rnn.get(self.bptt.model)
-        if studied is None or (studied.implementation, studied.corpus) != ("scratch", self.bptt.corpus):
-            fit = (
-                n
-                for n, r in self.train_rnn.items()
-                if (r.implementation, r.corpus) == ("scratch", self.bptt.corpus)
-            )
-            raise ValueError(
-                f"bptt.model: {self.bptt.model!r} is no entry of train_rnn with implementation: scratch and "
-                f"corpus: {self.bptt.corpus}; allowed: {', '.join(fit) or 'none'}"
-            )
-        return self
-
     def check_length(self, num_points: int) -> None:
         """Check that a series is long enough for every forecast.
 
         Raises:
-            ValueError: it is not; the message says for which.
+            UserError: it is not; the message says for which.
         """
         k = max(self.evaluate_forecast.k_steps)
-        needs = [
-            (
-                f"train_ar.{name}",
-                "num_train + tau + the longest of evaluate_forecast.k_steps",
-                r.num_train + r.tau + k,
-            )
-            for name, r in self.train_ar.items()
-        ]
+        what = "num_train + tau + the longest of evaluate_forecast.k_steps"
+        needs = [(f"train_ar.{name}", what, r.num_train + r.tau + k) for name, r in self.train_ar.items()]
         needs.append(("backtest", "num_observed + horizon", self.backtest.num_observed + self.backtest.horizon))
         for section, what, needed in needs:
             if num_points < needed:
                 raise UserError(f"{num_points} points are too few: {section} needs {what} = {needed}")
 
     @model_validator(mode="after")
+    def _known_corpora(self) -> Self:
+        wanted = [
+            ("ngrams.corpus", self.ngrams.corpus, "word"),
+            ("ngrams.markov_corpus", self.ngrams.markov_corpus, "char"),
+            ("compare_models.corpus", self.compare_models.corpus, "char"),
+            *((f"ngram_models.corpora.{name}", name, None) for name in self.ngram_models.corpora),
+            *((f"train_rnn.{name}.corpus", recipe.corpus, None) for name, recipe in self.train_rnn.items()),
+            ("bptt.corpus", self.bptt.corpus, "char"),
+        ]
+        corpora = self.preprocess.corpora
+        for key, corpus, level in wanted:
+            _require(key, corpus, corpora, "entry of preprocess.corpora")
+            if level not in (None, corpora[corpus].level):
+                raise ValueError(f"{key}: {corpus!r} has level {corpora[corpus].level}; allowed: {level}")
+        fit = [
+            n for n, r in self.train_rnn.items() if (r.implementation, r.corpus) == ("scratch", self.bptt.corpus)
+        ]
+        what = f"entry of train_rnn with implementation: scratch and corpus: {self.bptt.corpus}"
+        _require("bptt.model", self.bptt.model, fit, what)
+        return self
+
+    @model_validator(mode="after")
     def _possible_forecasts(self) -> Self:
         if self.series.csv is None:
-            try:
+            with about("series.num_points"):
                 self.check_length(self.series.num_points)
-            except ValueError as error:
-                raise ValueError(f"series.num_points: {error}") from None
         b, i = self.backtest, self.intervals
+        known = f"num_observed − num_validation = {b.first_validation}"
         if 2 * min(self.choose_tau.taus) > b.first_validation:
-            raise ValueError(
-                f"choose_tau.taus: none is at most half of backtest.num_observed − num_validation, "
-                f"{b.first_validation}"
-            )
+            raise ValueError(f"choose_tau.taus: none is at most half of backtest: {known}")
         for name in b.trained:
-            if name not in self.train_ar:
-                raise ValueError(f"backtest.trained: no entry {name!r}; train_ar has {', '.join(self.train_ar)}")
+            _require("backtest.trained", name, self.train_ar, "entry of train_ar")
             if name in ("least_squares", "ridge"):
                 raise ValueError(f"backtest.trained.{name}: regression in closed form has this name")
-            if self.train_ar[name].tau + b.horizon > b.first_validation:
+            if (needed := self.train_ar[name].tau + b.horizon) > b.first_validation:
                 raise ValueError(
-                    f"backtest.trained.{name}: tau + horizon = {self.train_ar[name].tau + b.horizon} exceed "
-                    f"what is known at the first validation origin, num_observed − num_validation = "
-                    f"{b.first_validation}"
+                    f"backtest.trained.{name}: tau + horizon = {needed} exceed what is known at the first "
+                    f"validation origin, {known}"
                 )
         highest = max(i.levels)
         needed = math.ceil(highest / (1 - highest) - 1e-9)
-        known = min(i.num_calibration, b.num_validation - b.horizon + 1)
-        if known < needed:
+        num_errors = min(i.num_calibration, b.num_validation - b.horizon + 1)
+        if num_errors < needed:
             raise ValueError(
-                f"intervals.levels: {highest} needs {needed} past errors of every horizon, and there are {known}; "
-                "raise num_calibration or backtest.num_validation, or lower backtest.horizon"
+                f"intervals.levels: {highest} needs {needed} past errors of every horizon, and there are "
+                f"{num_errors}; raise num_calibration or backtest.num_validation, or lower backtest.horizon"
             )
         return self
 
     @model_validator(mode="after")
     def _known_models(self) -> Self:
-        for section, names in (
-            ("train_rnn", self.train_rnn),
-            ("compare_models.mixtures", self.compare_models.mixtures),
-        ):
+        compared, mixtures = self.compare_models.corpus, self.compare_models.mixtures
+        for section, names in (("train_rnn", self.train_rnn), ("compare_models.mixtures", mixtures)):
             for name in names:
                 if taken := _TAKEN_NAMES.search(name):
                     raise ValueError(f"{section}.{name}: names with {taken[0]!r} belong to other models")
-        if both := set(self.train_rnn) & set(self.compare_models.mixtures):
+        if both := set(self.train_rnn) & set(mixtures):
             raise ValueError(f"compare_models.mixtures.{min(both)}: a recipe in train_rnn has this name")
-        if self.compare_models.corpus not in self.ngram_models.corpora:
-            has = ", ".join(self.ngram_models.corpora)
-            raise ValueError(
-                f"compare_models.corpus: {self.compare_models.corpus!r} has no n-gram models; "
-                f"ngram_models.corpora has {has}"
-            )
-        recurrent = {n for n, recipe in self.train_rnn.items() if recipe.corpus == self.compare_models.corpus}
-        of_corpus = f"of the corpus {self.compare_models.corpus!r}"
+        _require("compare_models.corpus", compared, self.ngram_models.corpora, "entry of ngram_models.corpora")
+        known = sorted(name for name, recipe in self.train_rnn.items() if recipe.corpus == compared)
         for name in self.dynamic_evaluation.models:
-            if name not in recurrent:
-                has = ", ".join(sorted(recurrent)) or "none"
-                raise ValueError(f"dynamic_evaluation.models: no recipe {name!r} {of_corpus}; train_rnn has {has}")
-        allowed = recurrent | {f"{name}_dynamic" for name in self.dynamic_evaluation.models}
-        for mixture, recipe in self.compare_models.mixtures.items():
+            _require("dynamic_evaluation.models", name, known, f"recipe of the corpus {compared!r}")
+        known = sorted([*known, *(f"{name}_dynamic" for name in self.dynamic_evaluation.models)])
+        known += ["kneser_ney_<order>", "kneser_ney_<order>_adaptive"]
+        for mixture, recipe in mixtures.items():
             for name in recipe.models:
-                if name not in allowed and not _KNESER_NEY_NAME.fullmatch(name):
-                    raise ValueError(
-                        f"compare_models.mixtures.{mixture}: no model {name!r} {of_corpus}; it has "
-                        f"{', '.join(sorted(allowed))}, kneser_ney_<order> and kneser_ney_<order>_adaptive"
+                if not _KNESER_NEY_NAME.fullmatch(name):
+                    _require(
+                        f"compare_models.mixtures.{mixture}", name, known, f"model of the corpus {compared!r}"
                     )
         return self
+
+
+def _require(key: str, name: str, known: Collection[str], what: str) -> None:
+    if name not in known:
+        raise ValueError(f"{key}: {name!r} is no {what}; allowed: {', '.join(known) or 'none'}")
 
 
 def load(path: str | Path = "params.yaml") -> Params:

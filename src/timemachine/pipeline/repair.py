@@ -16,11 +16,11 @@ from pathlib import Path
 
 import psutil
 
-from timemachine.base.config import parse_yaml, read_yaml
+from timemachine.base.config import parse_yaml
 from timemachine.base.errors import UserError
 from timemachine.base.files import write_bytes
 from timemachine.pipeline.cache import Fault, cache_files, run_entries, run_folders
-from timemachine.pipeline.lock import LockedStage, cache_folder, md5_of, value_at, whole_stages
+from timemachine.pipeline.lock import LockedStage, cache_folder, changed_params, md5_of, value_at, whole_stages
 from timemachine.pipeline.paths import STATES
 from timemachine.pipeline.processes import end, orphaned_stages, running_dvc
 from timemachine.pipeline.repository import git
@@ -108,7 +108,7 @@ def _refuse(root: Path) -> None:
     if re.search(rb"^(<<<<<<<|>>>>>>>) ", _read(root / "dvc.lock") or b"", re.MULTILINE):
         raise UserError(f"{root / 'dvc.lock'}: holds merge marks; resolve the conflict in git first")
     for out in _outs(root):
-        for folder in _pattern(out).parents:
+        for folder in out.parents:
             for path in glob.glob(str(folder), root_dir=root, include_hidden=True):  # noqa: PTH207 - as it is
                 if not (root / path).resolve().is_relative_to(root.resolve()):
                     raise UserError(
@@ -117,13 +117,8 @@ def _refuse(root: Path) -> None:
                     )
 
 
-def _pattern(out: str) -> Path:
-    """Return a glob pattern of the paths that an output in dvc.yaml can stand for."""
-    return Path(*(re.sub(r"\$\{[^}]*\}", "*", glob.escape(part)) for part in Path(out).parts))
-
-
-def _outs(root: Path) -> Iterator[str]:
-    """Yield the paths of the outputs in dvc.yaml; DVC itself says what is wrong with that file."""
+def _outs(root: Path) -> Iterator[Path]:
+    """Yield glob patterns of the outputs in dvc.yaml; DVC itself says what is wrong with that file."""
     try:
         stages = (value_at(parse_yaml(_read(root / "dvc.yaml") or b""), "stages") or {}).values()
     except (ValueError, AttributeError):
@@ -132,13 +127,13 @@ def _outs(root: Path) -> Iterator[str]:
         stage = value_at(stage, "do") or stage
         for kind in ("outs", "metrics", "plots"):
             for out in value_at(stage, kind) or []:
-                name = out if isinstance(out, str) else next(iter(out))
-                yield str(Path(value_at(stage, "wdir") or "", name))
+                path = Path(value_at(stage, "wdir") or "", out if isinstance(out, str) else next(iter(out)))
+                yield Path(*(re.sub(r"\$\{[^}]*\}", "*", glob.escape(part)) for part in path.parts))
 
 
 def _leftovers(root: Path) -> Iterator[Fault]:
     """Find the temporary files that DVC leaves beside an output if it ends while it copies one."""
-    for folder in {_pattern(out).parent for out in _outs(root)}:
+    for folder in {out.parent for out in _outs(root)}:
         for name in glob.glob(f"{folder}/.*.tmp", root_dir=root):  # noqa: PTH207 - as it is
             if re.fullmatch(r"\.[\w-]{22}\.tmp", Path(name).name):
                 yield f"removed the unfinished {Path(name)}", (root / name).unlink
@@ -183,9 +178,11 @@ def _lock(root: Path) -> Iterator[Fault]:
     if content is None:  # removed on purpose: DVC never does
         copy.unlink()
         return
-    stages = whole_stages(content)
+    stages, blob = whole_stages(content), (git(root, "hash-object", "dvc.lock") or "").strip()
     if stages is not None and (
-        _has_all(content, stages, known or b"") or content == _read(replaced) or _is_in_git(root)
+        _has_all(content, stages, known or b"")
+        or content == _read(replaced)
+        or (blob and git(root, "cat-file", "-e", blob) is not None)
     ):
         write_bytes(copy, content)
         return
@@ -216,25 +213,15 @@ def _has_all(content: bytes, stages: Mapping[str, LockedStage], copy: bytes) -> 
     )
 
 
-def _is_in_git(root: Path) -> bool:
-    name = git(root, "hash-object", "dvc.lock")
-    return name is not None and git(root, "cat-file", "-e", name.strip()) is not None
-
-
 def _finished_states(root: Path) -> Iterator[Fault]:
     """Find states of trainings that are done and in dvc.lock, so that no run needs them any more."""
-    done = [(path, path.read_text(errors="replace")) for path in (root / STATES).glob(f"*/{FINISHED}")]
-    stages = (whole_stages(_read(root / "dvc.lock") or b"") or {}) if done else {}
-    for path, name in done:
-        if name in stages and _is_up_to_date(root, stages[name]):
-            yield f"removed the states of {name}, which is finished", partial(shutil.rmtree, path.parent)
-
-
-def _is_up_to_date(root: Path, stage: LockedStage) -> bool:
-    params = read_yaml(root / "params.yaml") if stage.params else {}
-    return all(value_at(params, *key.split(".")) == value for key, value in stage.params.items()) and all(
-        md5_of(root / path) == md5 for path, md5 in {**stage.deps, **stage.outs}.items()
-    )
+    for path in (root / STATES).glob(f"*/{FINISHED}"):
+        name = path.read_text(errors="replace")
+        stage = (whole_stages(_read(root / "dvc.lock") or b"") or {}).get(name)
+        if stage and not changed_params(root, stage.params):
+            files = {**stage.deps, **stage.outs}
+            if all(md5_of(root / file) == md5 for file, md5 in files.items()):
+                yield f"removed the states of {name}, which is finished", partial(shutil.rmtree, path.parent)
 
 
 def _read(path: Path) -> bytes | None:

@@ -20,10 +20,6 @@ from timemachine.base.errors import UserError
 _CHUNK_BYTES = 1 << 16
 
 
-class SourceError(Exception):
-    """The reason why a source failed."""
-
-
 def fetch(
     sources: Sequence[str],
     sha256: str,
@@ -57,9 +53,9 @@ def fetch(
                 content = _read(root / source, max_bytes)
             got = hashlib.sha256(content).hexdigest()
             if got != sha256:
-                raise SourceError(f"SHA-256 is {got}, wanted {sha256}")
+                raise UserError(f"SHA-256 is {got}, wanted {sha256}")
             return content
-        except SourceError as error:
+        except UserError as error:
             reasons.append(f"{source}: {error}")
             report(f"source failed: {reasons[-1]}")
     raise UserError("download.sources: all sources failed: " + "; ".join(reasons))
@@ -68,36 +64,33 @@ def fetch(
 def _read(path: Path, max_bytes: int) -> bytes:
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise SourceError("not a file")  # reading a pipe may block forever
+            raise UserError("not a file")  # reading a pipe may block forever
         with path.open("rb") as file:
             content = file.read(max_bytes + 1)
     except OSError as error:
-        raise SourceError(error.strerror or str(error)) from None
+        raise UserError(error.strerror or str(error)) from None
     if len(content) > max_bytes:
-        raise SourceError(f"more than max_bytes = {max_bytes} bytes")
+        raise UserError(f"more than max_bytes = {max_bytes} bytes")
     return content
 
 
 def _within(timeout_s: float, work: Callable[[], bytes]) -> bytes:
     """Call `work` in a thread with a time limit, because a name look-up has none."""
-    outcome: list[bytes | SourceError] = []
+    outcome: list[bytes | Exception] = []
 
     def body() -> None:
         try:
             outcome.append(work())
-        except SourceError as error:
-            outcome.append(error)
         except Exception as error:
-            outcome.append(SourceError(f"{type(error).__name__}: {error}"))
+            outcome.append(error)
 
     thread = threading.Thread(target=body, daemon=True)
     thread.start()
     thread.join(timeout_s)
-    if not outcome:
-        raise SourceError(f"no complete answer within {timeout_s:g} s")
-    if isinstance(outcome[0], SourceError):
-        raise outcome[0]
-    return outcome[0]
+    (found,) = outcome or [UserError(f"no complete answer within {timeout_s:g} s")]
+    if isinstance(found, bytes):
+        return found
+    raise found if isinstance(found, UserError) else UserError(_reason(found))
 
 
 def _download(url: str, max_bytes: int, timeout_s: float, retries: int) -> bytes:
@@ -109,22 +102,19 @@ def _download(url: str, max_bytes: int, timeout_s: float, retries: int) -> bytes
         # Only https is mounted, so a redirect to another scheme finds no adapter and fails.
         session.adapters.clear()
         session.mount("https://", HTTPAdapter(max_retries=retry))
-        try:
-            with session.get(url, stream=True, timeout=timeout_s / (retries + 1)) as response:
-                if response.status_code != 200:
-                    raise SourceError(f"HTTP status {response.status_code}")
-                for chunk in response.iter_content(_CHUNK_BYTES):
-                    content += chunk
-                    if len(content) > max_bytes:
-                        raise SourceError(f"more than max_bytes = {max_bytes} bytes")
-                    if time.monotonic() > deadline:
-                        raise SourceError(f"no complete answer within {timeout_s:g} s")
-        except requests.RequestException as error:
-            raise SourceError(_reason(error)) from None
+        with session.get(url, stream=True, timeout=timeout_s / (retries + 1)) as response:
+            if response.status_code != 200:
+                raise UserError(f"HTTP status {response.status_code}")
+            for chunk in response.iter_content(_CHUNK_BYTES):
+                content += chunk
+                if len(content) > max_bytes:
+                    raise UserError(f"more than max_bytes = {max_bytes} bytes")
+                if time.monotonic() > deadline:
+                    raise UserError(f"no complete answer within {timeout_s:g} s")
     return bytes(content)
 
 
-def _reason(error: requests.RequestException) -> str:
+def _reason(error: Exception) -> str:
     """Return the innermost cause in one line. requests nests causes, whose texts have addresses of objects."""
     inner: BaseException = error
     while inner.args and isinstance(getattr(inner, "reason", inner.args[0]), BaseException):

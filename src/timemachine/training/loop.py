@@ -8,7 +8,7 @@ resume a training that was interrupted.
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sized
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -38,12 +38,8 @@ class DivergenceError(UserError):
         self.epoch = epoch
 
 
-class Pairs(Protocol):
+class Pairs(Sized, Iterable[tuple[Tensor, Tensor]], Protocol):
     """The minibatches (X, Y) of an epoch."""
-
-    def __len__(self) -> int: ...
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]: ...
 
 
 @dataclass(frozen=True)
@@ -176,7 +172,11 @@ class Training:
         """Return all of it; the tensors are not copied."""
         parts = {
             "model": self.model.state_dict(),
-            "optimizer": _flattened(self.optimizer.state_dict()["state"]),
+            "optimizer": {
+                f"{index}/{name}": tensor
+                for index, named in self.optimizer.state_dict()["state"].items()
+                for name, tensor in named.items()
+            },
             "generators": {name: generator.get_state() for name, generator in self.generators.items()},
             "best": self.best_weights,
         }
@@ -207,10 +207,6 @@ class Training:
         if not self.best or history[-1].metrics[metric] < history[self.best - 1].metrics[metric]:
             self.best = history[-1].epoch
             self.best_weights = {key: value.clone() for key, value in self.model.state_dict().items()}
-
-
-def _flattened(state: Mapping[int, Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    return {f"{index}/{name}": tensor for index, named in state.items() for name, tensor in named.items()}
 
 
 def fit(

@@ -19,7 +19,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from filelock import FileLock, Timeout
@@ -106,12 +105,6 @@ class Resumable:
         self._last_s = time.monotonic()
 
     def __enter__(self) -> Self:
-        self._acquire()
-        remove_leftovers(self.folder)
-        self._make_room()
-        return self
-
-    def _acquire(self) -> None:
         has_waited = False
         # A folder that cannot be written to is reported when a state is to be written.
         with suppress(OSError):
@@ -126,6 +119,9 @@ class Resumable:
                         self._say("another process runs the same training; waiting for its end")
                     has_waited = True
             (self.folder / FINISHED).unlink(missing_ok=True)
+        remove_leftovers(self.folder)
+        self._make_room()
+        return self
 
     def load(self) -> Snapshot | None:
         """Return the newest state that is whole, if there is one."""
@@ -151,30 +147,24 @@ class Resumable:
         if time.monotonic() - self._last_s >= self._cost_s / _SHARE:
             self._write()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         try:
-            if error is None:
-                self._finish()
-            else:
-                self._keep(error)
-        finally:
-            self._release()
-
-    def _finish(self) -> None:
-        if self._stage is None:
-            self._remove_all()
-            return
-        self._write()
-        if self._paths():
-            try:
+            if error is not None or self._stage is not None:
+                self._write()
+            if error is not None:
+                self._add_note(error)
+            elif self._stage is None:
+                _remove_all_but_lock(self.folder)
+            elif self._paths():
                 write_bytes(self.folder / FINISHED, self._stage.encode())
-            except OSError as error:
-                self._say(f"warning: {self.folder} cannot be marked as finished: {error}")
+        except OSError as refused:
+            self._say(f"warning: {self.folder} cannot be tidied up: {refused}")
+        finally:
+            if self._lock.is_locked:
+                _remove_lock(self.folder)
+            self._lock.release()
 
-    def _keep(self, error: BaseException) -> None:
-        self._write()
+    def _add_note(self, error: BaseException) -> None:
         # With the same learning rate a training that diverged would do so again.
         can_go_on = not isinstance(error, UserError)
         if paths := self._paths():
@@ -184,16 +174,10 @@ class Resumable:
         elif can_go_on:
             error.add_note(f"there is no state of {self._name} yet, and the same command begins anew")
 
-    def _release(self) -> None:
-        if self._lock.is_locked:
-            _remove_lock(self.folder)
-        self._lock.release()
-
     def _write(self) -> None:
-        if self._newest is None:
+        newest, begin = self._newest, time.monotonic()
+        if newest is None:
             return
-        begin = time.monotonic()
-        newest = self._newest
         content = save(dict(newest.tensors), {"facts": json.dumps(newest.facts, default=asdict)})
         name = f"epoch-{newest.epoch:09}-{hashlib.sha256(content).hexdigest()}.safetensors"
         try:
@@ -211,15 +195,9 @@ class Resumable:
     def _paths(self) -> list[Path]:
         return sorted(self.folder.glob("epoch-*.safetensors"), reverse=True)
 
-    def _remove_all(self) -> None:
-        try:
-            _remove_all_but_lock(self.folder)
-        except OSError as error:
-            self._say(f"warning: {self.folder} cannot be removed: {error}")
-
     def _make_room(self) -> None:
         """Remove the states of trainings that do not run, oldest first, as far as they are too large together."""
-        try:
+        with suppress(OSError):  # another process removes them at the same time
             others = [folder for folder in self.folder.parent.glob("*/") if folder != self.folder]
             others.sort(key=lambda folder: folder.stat().st_mtime, reverse=True)
             num_bytes = 0
@@ -227,8 +205,6 @@ class Resumable:
                 num_bytes += sum(path.stat().st_size for path in folder.iterdir())
                 if num_bytes > _MAX_BYTES:
                     remove_states(folder)
-        except OSError:
-            pass  # another process removes them at the same time
 
     def _say(self, text: str) -> None:
         print(f"{self._name}: {text}", file=sys.stderr, flush=True)
@@ -254,10 +230,9 @@ def remove_states(folder: Path) -> bool:
 
 
 def _remove_all_but_lock(folder: Path) -> None:
-    if folder.is_dir():
-        for path in folder.iterdir():
-            if path.name != _LOCK:
-                path.unlink(missing_ok=True)
+    for path in folder.glob("*"):
+        if path.name != _LOCK:
+            path.unlink(missing_ok=True)
 
 
 def _remove_lock(folder: Path) -> None:
