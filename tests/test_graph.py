@@ -296,7 +296,7 @@ class TestByDvc:
         repository.change(lambda content: content["train_rnn"]["carried"].update(corpus="nope"))
         with pytest.raises(
             AssertionError,
-            match=r"timemachine: error: params\.yaml: .*carried\.corpus: 'nope' is no entry of preprocess\.corpora",
+            match=r"error: params\.yaml: .*carried\.corpus: 'nope' is no entry of preprocess\.corpora",
         ):
             repository.repro()
         assert (repository.folder / "data/models/rnn/carried/model.safetensors").exists()
