@@ -128,7 +128,7 @@ def test_a_version_that_this_code_cannot_read_is_named(
         registry.move_alias(store, "champion", champion, reason="the first", scores={})
     monkeypatch.chdir(root)
     message = (
-        "^timemachine: error: champion, version 1: config.json: num_gears: .*name a recipe .*`timemachine serve`"
+        "^timemachine: error: champion, version 1: config.json: num_gears: .*use a recipe .*`timemachine serve`"
     )
     with pytest.raises(SystemExit, match=message):
         generate("time")

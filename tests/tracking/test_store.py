@@ -12,8 +12,7 @@ from timemachine.tracking.store import open_store
 
 OPEN = """if True:
     from pathlib import Path
-    from timemachine.base.errors import UserError
-from timemachine.tracking.store import open_store
+    from timemachine.tracking.store import open_store
     with open_store(Path.cwd(), "e"):
         pass
 """
