@@ -5,6 +5,7 @@ those of data/results/perplexity/ in one, and summary.json, the only metrics of 
 Run: python stages/report.py
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,26 +22,31 @@ def run(params: Params, results: Path, out: Path) -> None:
     reports["perplexity"] = uniform | {name: one["scores"] for name, one in scores.items()}
     for name, content in reports.items():
         write_json(out / f"{name}.json", content)
-    models, chosen = reports["language_models"]["models"], reports["backtest"]["chosen"]
-    intervals = reports["intervals"]["strategies"][reports["intervals"]["drawn"]]
-    best = _best(models, list(models))
-    summary = {
-        "val_bpc": best["val"]["bits_per_character"],
-        "test_bpc": best["test"]["bits_per_character"],
-        "rnn_bpc": _best(models, list(params.train_rnn))["test"]["bits_per_character"],
-        "kn_bpc": _best(models, [n for n in models if n.startswith("kneser_ney_")])["test"]["bits_per_character"],
-        "rmse_1": chosen["k_step_rmse"]["1"],
-        "rmse_multi": chosen["multistep_rmse"],
-        "coverage": intervals[max(intervals, key=float)]["coverage"],
-    }
-    write_json(out / "summary.json", summary)
+    write_json(out / "summary.json", dict(_summary(params, reports)))
+
+
+def _summary(params: Params, reports: dict[str, Any]) -> Iterator[tuple[str, float]]:
+    """Yield at most seven numbers, under names of at most ten characters."""
+    models = reports["language_models"]["models"]
+    best, rnn, counted = (
+        _best(models, names)
+        for names in (list(models), list(params.train_rnn), [n for n in models if n.startswith("kneser_ney_")])
+    )
+    yield "val_bpc", best["val"]["bits_per_character"]
+    yield "test_bpc", best["test"]["bits_per_character"]
+    if rnn:  # else no recipe is of the corpus that is compared
+        yield "rnn_bpc", rnn["test"]["bits_per_character"]
+    yield "kn_bpc", counted["test"]["bits_per_character"]
+    yield "rmse_1", reports["backtest"]["chosen"]["k_step_rmse"]["1"]
+    yield "rmse_multi", reports["backtest"]["chosen"]["multistep_rmse"]
+    by_level = reports["intervals"]["strategies"][reports["intervals"]["drawn"]]
+    yield "coverage", by_level[max(by_level, key=float)]["coverage"]
 
 
 def _best(models: dict[str, Any], names: list[str]) -> dict[str, Any]:
-    """Return the scores of the model that is best on the validation part; the test part chooses nothing."""
+    """Return the scores of the model that is best on the validation part, {} for none; test chooses nothing."""
     possible = [models[name] for name in names if name in models and models[name]["val"]["nats"] is not None]
-    found: dict[str, Any] = min(possible, key=lambda model: model["val"]["nats"])
-    return found
+    return min(possible, key=lambda model: model["val"]["nats"], default={})
 
 
 if __name__ == "__main__":

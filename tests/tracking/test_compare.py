@@ -13,12 +13,16 @@ import pytest
 from mlflow import MlflowClient
 
 from timemachine.pipeline import params
-from timemachine.tracking.compare import as_csv, as_text, compare_runs
+from timemachine.tracking.compare import as_csv, as_text, best, compare_runs
 from timemachine.tracking.publish import publish_state
 
 pytestmark = pytest.mark.slow
 
 DEFAULT = ["val_bits_per_character", "test_bits_per_character", "val_perplexity", "test_perplexity"]
+
+
+def columns(comparison: pd.DataFrame, start: str) -> list[str]:
+    return [name for name in comparison if name.startswith(start)]
 
 
 @pytest.fixture(scope="module")
@@ -50,18 +54,18 @@ def add_run(client: MlflowClient, experiment_id: str, name: str, score: float, s
 
 def test_there_is_a_row_for_each_model_the_best_first_on_the_validation_text(store: Path) -> None:
     comparison = compare_runs(store, "timemachine")
-    assert comparison.metrics == [f"metrics.{name}" for name in [*DEFAULT, "training/perplexity"]]
-    assert set(comparison.table["name"]) == {"carried", "windowed", "gated"}
-    scores = comparison.table["metrics.val_bits_per_character"]
+    assert columns(comparison, "metrics.") == [f"metrics.{name}" for name in [*DEFAULT, "training/perplexity"]]
+    assert set(comparison["name"]) == {"carried", "windowed", "gated"}
+    scores = comparison["metrics.val_bits_per_character"]
     assert scores.is_monotonic_increasing
     assert scores.nunique() == 3
 
 
 def test_only_params_in_which_the_rows_differ_are_shown(store: Path) -> None:
-    shown = set(compare_runs(store, "timemachine").params)
+    shown = set(columns(compare_runs(store, "timemachine"), "params."))
     assert {"params.cell", "params.sampling", "params.lr"} < shown
     assert not shown & {"params.name", "params.family", "params.num_hiddens", "params.seed"}
-    two = set(compare_runs(store, "timemachine", names=["carried", "windowed"]).params)
+    two = set(columns(compare_runs(store, "timemachine", names=["carried", "windowed"]), "params."))
     assert "params.sampling" in two
     assert "params.cell" not in two
 
@@ -70,9 +74,9 @@ def test_the_best_value_of_each_metric_is_marked_and_counts_are_not(store: Path)
     comparison = compare_runs(store, "timemachine", metrics=["test_perplexity", "val_tokens"])
     marked = [line for line in as_text(comparison).splitlines() if "*" in line]
     assert len(marked) == 1
-    assert marked[0].startswith(comparison.table["name"][0])
+    assert marked[0].startswith(comparison["name"][0])
     assert marked[0].count("*") == 1
-    assert f"{comparison.table['metrics.test_perplexity'].min():#.5g}*" in marked[0]
+    assert f"{comparison['metrics.test_perplexity'].min():#.5g}*" in marked[0]
 
 
 def test_in_a_terminal_no_line_is_too_long_and_every_table_names_the_runs(store: Path) -> None:
@@ -81,26 +85,26 @@ def test_in_a_terminal_no_line_is_too_long_and_every_table_names_the_runs(store:
     assert max(len(line) for table in tables for line in table.splitlines()) <= 80
     assert len(tables) > 1
     for table in tables:
-        assert [line.split()[0] for line in table.splitlines()[-3:]] == list(comparison.table["name"])
+        assert [line.split()[0] for line in table.splitlines()[-3:]] == list(comparison["name"])
     assert "\n\n" not in as_text(comparison)
 
 
 def test_csv_holds_the_numbers_exactly_and_says_in_what_a_run_is_the_best(store: Path) -> None:
     comparison = compare_runs(store, "timemachine")
     rows = list(csv.DictReader(io.StringIO(as_csv(comparison))))
-    assert [row["run_id"] for row in rows] == list(comparison.table["run_id"])
-    for metric in comparison.metrics:
+    assert [row["run_id"] for row in rows] == list(comparison["run_id"])
+    for metric in columns(comparison, "metrics."):
         values = [float(row[metric]) for row in rows]
-        assert values == list(comparison.table[metric])
-        best = [row["name"] for row in rows if metric.removeprefix("metrics.") in row["best_in"].split()]
-        assert best == [row["name"] for row, value in zip(rows, values, strict=True) if value == min(values)]
+        assert values == list(comparison[metric])
+        named = [row["name"] for row in rows if metric.removeprefix("metrics.") in row["best_in"].split()]
+        assert named == [row["name"] for row, value in zip(rows, values, strict=True) if value == min(values)]
 
 
 def test_forecasts_are_ranked_by_their_one_step_error(store: Path) -> None:
     comparison = compare_runs(store, "timemachine", family="ar")
     names = ["one_step_rmse", "multistep_rmse", "k_step_rmse_1", "k_step_rmse_4"]
-    assert comparison.metrics == [f"metrics.{name}" for name in names]
-    assert comparison.table["metrics.one_step_rmse"].is_monotonic_increasing
+    assert columns(comparison, "metrics.") == [f"metrics.{name}" for name in names]
+    assert comparison["metrics.one_step_rmse"].is_monotonic_increasing
 
 
 def test_runs_of_one_name_are_told_apart_by_id_and_date(copy: tuple[Path, MlflowClient, str]) -> None:
@@ -120,9 +124,9 @@ def test_a_run_that_is_not_finished_comes_last_and_is_never_the_best(
     add_run(client, experiment_id, "growing", 0.5, "RUNNING")
     add_run(client, experiment_id, "broken", 0.1, "FAILED")
     comparison = compare_runs(root, "timemachine")
-    assert list(comparison.table["name"])[-2:] == ["broken", "growing"]
-    assert not comparison.best().to_numpy()[-2:].any()
-    assert comparison.best().to_numpy()[0].any()
+    assert list(comparison["name"])[-2:] == ["broken", "growing"]
+    assert not best(comparison).to_numpy()[-2:].any()
+    assert best(comparison).to_numpy()[0].any()
     assert [line.split()[1] for line in as_text(comparison).splitlines()[-2:]] == ["failed", "running"]
 
 

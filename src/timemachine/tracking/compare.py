@@ -4,7 +4,6 @@ import io
 import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -15,10 +14,10 @@ from rich.text import Text
 
 from timemachine.base.errors import UserError
 from timemachine.tracking.address import hide_secrets
-from timemachine.tracking.store import Store, open_store
+from timemachine.tracking.store import open_store
 
-# The metrics of each family that are shown by default; runs are sorted by the first. For language models that is a
-# score on the validation part, because the test part must not choose a model.
+# Regular expressions of the metrics of each family that are shown by default; runs are sorted by the first. For
+# language models that is a score on the validation part, because the test part must not choose a model.
 DEFAULT_METRICS = {
     "rnn": (
         "val_bits_per_character",
@@ -27,50 +26,23 @@ DEFAULT_METRICS = {
         "test_perplexity",
         "training/perplexity",
     ),
-    "ar": ("one_step_rmse", "multistep_rmse", "k_step_rmse_"),
+    "ar": ("one_step_rmse", "multistep_rmse", r"k_step_rmse_\d+"),
 }
 _ABOUT = ["name", "run_id", "status", "start_time"]
-_MOST_RUNS_IN_ONE_REQUEST = 1000
 _LONGEST_HEADING, _LONGEST_CELL = 14, 16
 _WIDEST = 100_000
 # A no-break space: rich strips other spaces at the end of a cell, which would shift the digits.
 _NO_MARK = "\u00a0"
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Runs, the best first.
-
-    Attributes:
-        table: a row for each run, with name, run_id, status, start_time and the columns of `metrics` and `params`.
-        metrics: names of the columns with metrics, `metrics.NAME` as in MLflow; rows are sorted by the first.
-        params: names of the columns with params, `params.NAME`; only params in which the runs differ.
-    """
-
-    table: pd.DataFrame
-    metrics: Sequence[str]
-    params: Sequence[str]
-
-    def best(self) -> pd.DataFrame:
-        """Return a table of booleans, a column for each metric: whether a run has the best value.
-
-        The smallest value is the best. Counts, speeds and the load of the machine have no best value. A run that
-        is not finished is never the best.
-        """
-        finished = self.table["status"] == "FINISHED"
-        marks = pd.DataFrame(False, index=self.table.index, columns=list(self.metrics))
-        for metric in self.metrics:
-            if not metric.endswith(("tokens", "_per_s")) and not metric.startswith("metrics.system/"):
-                marks[metric] = finished & (self.table[metric] == self.table.loc[finished, metric].min())
-        return marks
-
-
 def compare_runs(
     root: Path, experiment: str, *, family: str = "rnn", names: Sequence[str] = (), metrics: Sequence[str] = ()
-) -> Comparison:
-    """Return the runs of a family in the store, sorted by their first metric.
+) -> pd.DataFrame:
+    """Return a table of the runs of a family in the store, the best first.
 
-    Runs that are not finished come last.
+    The columns are name, run_id, status, start_time, `metrics.NAME` of each metric to show, and `params.NAME` of
+    each param in which the runs differ. The rows are sorted by the first metric; runs that are not finished come
+    last.
 
     Args:
         root: the repository root, which contains the default store.
@@ -84,8 +56,14 @@ def compare_runs(
     """
     if family not in DEFAULT_METRICS:
         raise UserError(f"no family {family!r}; known: {', '.join(DEFAULT_METRICS)}")
+    wanted = f"tags.`timemachine.kind` = 'model' and tags.`timemachine.family` = '{family}'"
+    rows: list[dict[str, object]] = []
+    token = None
     with open_store(root, experiment, alone=False, create=False) as store:
-        rows = [_row(run) for run in _runs_of(store, family)]
+        while token != "":
+            page = store.client.search_runs([store.experiment_id], wanted, page_token=token)
+            rows += map(_row, page)
+            token = page.token or ""
     if not rows:
         raise UserError(
             f"MLflow at {hide_secrets(store.uri)} has no {family} models in experiment {experiment!r}; "
@@ -96,37 +74,50 @@ def compare_runs(
         _check("model", names, frame["name"])
         frame = frame[frame["name"].isin(names)]
     columns = [str(column) for column in frame]
-    known = sorted(column for column in columns if column.startswith("metrics.") and frame[column].notna().any())
+    known = [column.removeprefix("metrics.") for column in columns if column.startswith("metrics.")]
+    known = [metric for metric in known if frame[f"metrics.{metric}"].notna().any()]
     if metrics:
-        _check("metric", metrics, [column.removeprefix("metrics.") for column in known])
-        shown = [f"metrics.{metric}" for metric in dict.fromkeys(metrics)]
+        _check("metric", metrics, known)
+        shown = list(dict.fromkeys(metrics))
     else:
-        shown = [column for start in DEFAULT_METRICS[family] for column in _starting(f"metrics.{start}", known)]
-    differing = [column for column in columns if column.startswith("params.") and _differs(frame[column])]
+        known.sort(key=lambda name: (len(name), name))  # 10 comes after 9
+        shown = [name for pattern in DEFAULT_METRICS[family] for name in known if re.fullmatch(pattern, name)]
+    differing = [name for name in columns if name.startswith("params.") and frame[name].nunique(dropna=False) > 1]
     frame = frame.assign(unfinished=frame["status"] != "FINISHED")
+    shown = [f"metrics.{name}" for name in shown]
     frame = frame.sort_values(["unfinished", *shown[:1], "name", "start_time", "run_id"], ignore_index=True)
-    return Comparison(frame[[*_ABOUT, *shown, *differing]], shown, differing)
+    return frame[[*_ABOUT, *shown, *differing]]
 
 
-def as_csv(comparison: Comparison) -> str:
+def best(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of booleans, a column for each metric: whether a run has the best value.
+
+    The smallest value is the best. Counts, speeds and the load of the machine have no best value. A run that is
+    not finished is never the best.
+    """
+    finished = table[table["status"] == "FINISHED"].reindex(table.index)  # NaN for other runs
+    values = finished.filter(regex=r"^metrics\.")
+    marks = values.eq(values.min())
+    marks[values.filter(regex=r"(tokens|_per_s)$|^metrics\.system/").columns] = False
+    return marks.rename(columns=lambda name: name.removeprefix("metrics."))
+
+
+def as_csv(table: pd.DataFrame) -> str:
     """Return the table as CSV in full precision; the column `best_in` lists the metrics in which a run is best."""
-    marks = comparison.best()
-    names = [metric.removeprefix("metrics.") for metric in comparison.metrics]
-    best = [" ".join(name for name, mark in zip(names, row, strict=True) if mark) for row in marks.to_numpy()]
-    table = comparison.table.copy()
-    table.insert(len(_ABOUT), "best_in", best)
+    marks, table = best(table), table.copy()
+    names = [" ".join(marks.columns[row]) for row in marks.to_numpy(dtype=bool)]
+    table.insert(len(_ABOUT), "best_in", names)
     return str(table.to_csv(index=False))
 
 
-def as_text(comparison: Comparison, width: int | None = None) -> str:
+def as_text(table: pd.DataFrame, width: int | None = None) -> str:
     """Return the table as text; a `*` marks the best value of each metric.
 
     Args:
-        comparison: the runs.
+        table: as `compare_runs` returns it.
         width: characters in a line. Columns that do not fit go into further tables with the same runs. None: one
             table without line breaks.
     """
-    table, marks = comparison.table, comparison.best()
     runs = {"run": list(table["name"])}
     if table["name"].duplicated().any():
         runs["run_id"] = list(table["run_id"].str[:8])
@@ -134,20 +125,18 @@ def as_text(comparison: Comparison, width: int | None = None) -> str:
     if (table["status"] != "FINISHED").any():
         runs["status"] = list(table["status"].str.lower())
     columns = {}
-    for metric in comparison.metrics:
-        columns[metric.removeprefix("metrics.")] = [
+    for metric, marks in best(table).items():
+        columns[str(metric)] = [
             ("-" if pd.isna(value) else f"{value:#.5g}") + ("*" if mark else _NO_MARK)
-            for value, mark in zip(table[metric], marks[metric], strict=True)
+            for value, mark in zip(table[f"metrics.{metric}"], marks, strict=True)
         ]
-    for param in comparison.params:
-        columns[param.removeprefix("params.")] = ["-" if pd.isna(value) else _cut(value) for value in table[param]]
+    for param, values in table.filter(regex=r"^params\.").items():
+        columns[str(param).removeprefix("params.")] = ["-" if pd.isna(value) else _cut(value) for value in values]
     tables = [_text_table(runs, part, width) for part in _parts(runs, columns, width)]
     return "\n\n".join(tables)
 
 
-def _text_table(
-    runs: Mapping[str, Sequence[str]], columns: Mapping[str, Sequence[str]], width: int | None = None
-) -> str:
+def _text_table(runs: Mapping[str, Sequence[str]], columns: Mapping[str, Sequence[str]], width: int | None) -> str:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in [*runs, *columns]:
         # Broken after `_` and `/`; rich breaks lines at spaces only.
@@ -180,29 +169,15 @@ def _parts(
     yield part
 
 
-def _runs_of(store: Store, family: str) -> Iterator[Run]:
-    wanted = f"tags.`timemachine.kind` = 'model' and tags.`timemachine.family` = '{family}'"
-    token = None
-    while True:
-        page = store.client.search_runs(
-            [store.experiment_id], wanted, max_results=_MOST_RUNS_IN_ONE_REQUEST, page_token=token
-        )
-        yield from page
-        token = page.token
-        if not token:
-            return
-
-
 def _row(run: Run) -> dict[str, object]:
-    # The name is a param of each model too, but it has its own column.
-    params = {f"params.{key}": value for key, value in sorted(run.data.params.items()) if key != "name"}
     return {
         "name": run.info.run_name,
         "run_id": run.info.run_id,
         "status": run.info.status,
         "start_time": pd.Timestamp(run.info.start_time, unit="ms", tz="UTC"),
         **{f"metrics.{key}": value for key, value in run.data.metrics.items()},
-        **params,
+        # The name is a param of each model too, but it has its own column.
+        **{f"params.{key}": value for key, value in sorted(run.data.params.items()) if key != "name"},
     }
 
 
@@ -210,18 +185,6 @@ def _check(what: str, wanted: Sequence[str], known: Sequence[str] | pd.Series) -
     for name in wanted:
         if name not in set(known):
             raise UserError(f"no {what} {name!r}; known: {', '.join(sorted(set(known)))}")
-
-
-def _starting(start: str, columns: Sequence[str]) -> list[str]:
-    """Return the column of that name; for a name that ends in `_` the columns with a number after it, sorted."""
-    if not start.endswith("_"):
-        return [column for column in columns if column == start]
-    numbered = [column for column in columns if column.removeprefix(start).isdigit()]
-    return sorted(numbered, key=lambda column: int(column.removeprefix(start)))
-
-
-def _differs(column: "pd.Series[str]") -> bool:
-    return column.nunique(dropna=False) > 1
 
 
 def _cut(value: str) -> str:

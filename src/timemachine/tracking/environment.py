@@ -5,7 +5,7 @@ import os
 import platform
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from timemachine.base.compute import environment
 from timemachine.pipeline.repository import git
@@ -58,36 +58,27 @@ def training_tags(device: "torch.device") -> dict[str, str]:
     }
 
 
-class SystemMetrics:
-    """The load of the machine, under the names that MLflow shows as system metrics; empty without psutil."""
+def system_metrics(device: "torch.device") -> dict[str, float]:
+    """Return the load of the machine since the last call, under MLflow's names; without psutil only of a GPU.
 
-    def __init__(self, device: "torch.device") -> None:
-        self._device = device
-        self._process: Any = None
-        with suppress(ImportError):
-            import psutil
+    The load of the CPU is 0 in the first call.
+    """
+    import torch
 
-            self._process = psutil.Process()
-            psutil.cpu_percent()  # the first call returns 0
+    values = {}
+    with suppress(ImportError):
+        import psutil
 
-    def sample(self) -> dict[str, float]:
-        """Return the load since the last sample."""
-        import torch
-
-        values = {}
-        if self._process:
-            import psutil
-
-            memory = psutil.virtual_memory()
-            values = {
-                "system/cpu_utilization_percentage": psutil.cpu_percent(),
-                "system/system_memory_usage_percentage": memory.percent,
-                "system/system_memory_usage_megabytes": memory.used / 1e6,
-                "system/process_memory_usage_megabytes": self._process.memory_info().rss / 1e6,
-            }
-        if self._device.type == "cuda":
-            free, total = torch.cuda.mem_get_info(self._device)
-            index = self._device.index or 0
-            values[f"system/gpu_{index}_memory_usage_megabytes"] = (total - free) / 1e6
-            values[f"system/gpu_{index}_memory_usage_percentage"] = 100 * (total - free) / total
-        return values
+        memory = psutil.virtual_memory()
+        values = {
+            "system/cpu_utilization_percentage": psutil.cpu_percent(),
+            "system/system_memory_usage_percentage": memory.percent,
+            "system/system_memory_usage_megabytes": memory.used / 1e6,
+            "system/process_memory_usage_megabytes": psutil.Process().memory_info().rss / 1e6,
+        }
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        index = device.index or 0
+        values[f"system/gpu_{index}_memory_usage_megabytes"] = (total - free) / 1e6
+        values[f"system/gpu_{index}_memory_usage_percentage"] = 100 * (total - free) / total
+    return values

@@ -14,6 +14,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
 from timemachine.base.errors import UserError
 from timemachine.tracking.serving import read_request
 
@@ -26,64 +29,51 @@ _CONTENT_TYPE = b"content-type"
 _FORMATS = ("dataframe_records", "dataframe_split")
 
 
-class RefusedError(Exception):
-    """A request that is refused.
-
-    Args:
-        status: HTTP status of the answer.
-        message: the reason in one sentence.
-    """
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-class Front:
-    """An ASGI application that refuses bad requests and passes the others on.
+def guarded(app: "ASGIApp") -> "ASGIApp":
+    """Return an ASGI application that refuses bad requests and passes the others on.
 
     Args:
         app: MLflow's model server.
     """
 
-    def __init__(self, app: "ASGIApp") -> None:
-        self._app = app
-
-    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        """Answer one request."""
+    async def answer(scope: "Scope", receive: "Receive", send: "Send") -> None:
         if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] != "/invocations":
-            await self._app(scope, receive, send)
+            await app(scope, receive, send)
             return
         try:
             headers = _checked_headers(scope["headers"])
             body = await _read_body(receive)
             check_body(body)
-        except RefusedError as refusal:
-            await _refuse(send, refusal)
+        except HTTPException as refusal:
+            # In the format of MLflow's errors.
+            content = {"error_code": "INVALID_PARAMETER_VALUE", "message": refusal.detail}
+            await JSONResponse(content, refusal.status_code, refusal.headers)(scope, receive, send)
             return
         unread: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def receive_again() -> "Message":
             return unread.pop() if unread else await receive()
 
-        await self._app({**scope, "headers": headers}, receive_again, send)
+        await app({**scope, "headers": headers}, receive_again, send)
+
+    return answer
 
 
 def check_body(body: bytes) -> None:
     """Check the body of a request.
 
     Raises:
-        RefusedError: the body is not JSON or not a valid request.
+        HTTPException: the body is not JSON or not a valid request.
     """
     try:
         content = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise RefusedError(400, f"the body is not JSON: {str(error)[:200]}") from None
+        raise HTTPException(400, f"the body is not JSON: {str(error)[:200]}") from None
     try:
         rows, params = _parts(content)
         read_request(rows, params)
     except UserError as error:
-        raise RefusedError(400, str(error)) from None
+        raise HTTPException(400, str(error)) from None
 
 
 def _parts(content: Any) -> tuple[list[Mapping[Any, Any]], Mapping[Any, Any]]:
@@ -134,13 +124,13 @@ def _checked_headers(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes
     """Return the headers of a request with the content type in the form that MLflow accepts.
 
     Raises:
-        RefusedError: the content type is absent or not JSON.
+        HTTPException: the content type is absent or not JSON.
     """
     others = [(name, value) for name, value in headers if name != _CONTENT_TYPE]
     given = ", ".join(value.decode("latin-1") for name, value in headers if name == _CONTENT_TYPE)
     # Case does not matter, and the charset may be quoted.
     if not re.fullmatch(r'application/json\s*(;\s*(charset=("utf-8"|utf-8)\s*)?)?', given.strip(), re.IGNORECASE):
-        raise RefusedError(415, f"the content type is {given[:60]!r}; wanted: application/json")
+        raise HTTPException(415, f"the content type is {given[:60]!r}; wanted: application/json")
     return [*others, (_CONTENT_TYPE, b"application/json")]
 
 
@@ -150,25 +140,16 @@ async def _read_body(receive: "Receive") -> bytes:
         message = await receive()
         body += message.get("body", b"")
         if len(body) > MAX_BODY_BYTES:
-            raise RefusedError(413, f"the body has more than {MAX_BODY_BYTES} bytes")
+            # The rest of the body is not read.
+            closing = {"connection": "close"}
+            raise HTTPException(413, f"the body has more than {MAX_BODY_BYTES} bytes", closing)
         if not message.get("more_body", False):
             return body
 
 
-async def _refuse(send: "Send", refusal: RefusedError) -> None:
-    """Send the refusal in the format of MLflow's errors."""
-    content = json.dumps({"error_code": "INVALID_PARAMETER_VALUE", "message": str(refusal)}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
-    if refusal.status == 413:
-        headers.append((b"connection", b"close"))  # the rest of the body is not read
-    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
-    await send({"type": "http.response.body", "body": content})
-
-
-def make_app() -> Front:
+def make_app() -> "ASGIApp":
     """Return the application for the MLflow model folder that contains this file."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # MLflow warns about its own type hints
+    with warnings.catch_warnings(action="ignore"):  # MLflow warns about its own type hints
         from mlflow.pyfunc import load_model, scoring_server
 
-    return Front(scoring_server.init(load_model(str(Path(__file__).resolve().parents[3]))))
+    return guarded(scoring_server.init(load_model(str(Path(__file__).resolve().parents[3]))))

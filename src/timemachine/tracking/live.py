@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from filelock import FileLock, Timeout
 
-from timemachine.tracking.environment import SystemMetrics, training_tags
+from timemachine.tracking.environment import system_metrics, training_tags
 
 if TYPE_CHECKING:
     import torch
@@ -94,7 +94,7 @@ class Live:
         except OSError as error:
             self._give_up(error)
             return self
-        self._metrics = SystemMetrics(self._device)
+        system_metrics(self._device)  # the load is measured from here
         self._last_sample_s = time.monotonic()
         stage = os.environ.get("DVC_STAGE", f"train_{self._config['family']}@{self._name}")
         tags = {"DVC_STAGE": stage, "mlflow.source.name": stage, **training_tags(self._device)}
@@ -108,7 +108,7 @@ class Live:
         now = time.monotonic()
         if self._file and now - self._last_sample_s >= _SECONDS_BETWEEN_SAMPLES:
             self._last_sample_s = now
-            named |= self._metrics.sample()
+            named |= system_metrics(self._device)
         self._write({"step": int(row["epoch"]), "metrics": named})
 
     def __exit__(
@@ -121,22 +121,27 @@ class Live:
         self._write({"end": status, "reason": "" if error is None else str(error)[:500]})
         if self._file:
             self._file.close()
-        if self._sender:
-            self._wait_for(self._sender)
+        if sender := self._sender:
+            try:
+                said, _ = sender.communicate(timeout=_PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                sender.kill()
+                said = sender.communicate()[0] or f"MLflow did not answer within {_PATIENCE_S:g} s"
+            if sender.returncode:
+                reason = (said.splitlines() or ["the process that sends to MLflow failed"])[-1]
+                self._warn(f"{reason}; unsent lines are in {self._spool}, `timemachine publish` sends them")
         self._lock.release()
 
     def _write(self, line: Mapping[str, Any]) -> None:
-        if self._file is None:
-            return
         try:
-            self._file.write(json.dumps({"ms": time.time_ns() // 1_000_000, **line}) + "\n")
-            self._file.flush()
+            if self._file:
+                self._file.write(json.dumps({"ms": time.time_ns() // 1_000_000, **line}) + "\n")
+                self._file.flush()
         except OSError as error:
             self._give_up(error)
 
     def _start_sender(self) -> None:
         command = [sys.executable, "-m", "timemachine.tracking.sender", str(self._root), str(self._spool)]
-        pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
         # The sender tries again as long as the training runs.
         patience = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
         try:
@@ -144,24 +149,14 @@ class Live:
             self._sender = subprocess.Popen(  # noqa: S603 - our own module, no shell
                 command,
                 env=os.environ | patience,
-                stdin=pipe,
-                stdout=pipe,
-                stderr=nothing,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
                 text=True,
                 start_new_session=True,
             )
         except OSError as error:
             self._give_up(error)
-
-    def _wait_for(self, sender: "subprocess.Popen[str]") -> None:
-        try:
-            said, _ = sender.communicate(timeout=_PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            sender.kill()
-            said = sender.communicate()[0] or f"MLflow did not answer within {_PATIENCE_S:g} s"
-        if sender.returncode:
-            reason = (said.splitlines() or ["the process that sends to MLflow failed"])[-1]
-            self._warn(f"{reason}; unsent lines are in {self._spool}, `timemachine publish` sends them")
 
     def _give_up(self, error: OSError) -> None:
         self._warn(f"live logging to MLflow is disabled: {error}")

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from timemachine.base.config import Section
+import pandas as pd
+
 from timemachine.base.errors import UserError
 from timemachine.base.files import read_mapping, sha256_of
 from timemachine.language.training.history import read_history
@@ -42,7 +43,7 @@ def publish_state(params: Params, root: Path, data: Path) -> dict[str, Any]:
     Raises:
         UserError: a file is absent, damaged or made with other params, or the store cannot be reached.
     """
-    models = [*_ar_runs(params, data), *_rnn_runs(params, data)]
+    models = list(_model_runs(params, data))
     state = _state_run(params, data, models)
     for tries_left in reversed(range(_TRIES)):
         try:
@@ -78,10 +79,10 @@ def _publish_model(store: Store, root: Path, model: RunContent, parent_id: str, 
     run_id, finished = find_or_create(store, model, {"mlflow.parentRunId": parent_id})
     if not finished:
         store.client.set_tag(run_id, "mlflow.parentRunId", parent_id)
-        with tempfile.TemporaryDirectory() as folder:
-            if model.params["family"] == "rnn":
+        if model.params["family"] == "rnn":
+            with tempfile.TemporaryDirectory() as folder:
                 registry.package(data / "models" / model.path, Path(folder) / "model")
-                store.client.log_artifacts(run_id, str(Path(folder) / "model"), "model")
+                store.client.log_artifacts(run_id, str(Path(folder) / "model"), registry.MODEL_FOLDER)
         fill(store, run_id, model)
     return run_id
 
@@ -93,88 +94,72 @@ def _name_challenger(
 
     Models of the corpus `compare_models.corpus` are considered. The test part is not used.
     """
-
-    def val_bits(model: RunContent) -> float:
-        return next(value for name, value, _ in model.metrics if name == "val_bits_per_character")
-
-    corpus = params.compare_models.corpus
-    competing = [model for model in models if model.params.get("corpus") == corpus]
-    if not competing:
+    val_bits = {
+        model.path: value
+        for model in models
+        for name, value, _ in model.metrics
+        if name == "val_bits_per_character" and model.params.get("corpus") == params.compare_models.corpus
+    }
+    if not val_bits:
         return
-    best = min(competing, key=val_bits)
+    best = min(val_bits, key=val_bits.__getitem__)
     former = registry.aliased(store, "challenger")
     before = store.client.get_run(former.run_id).data.metrics if former else {}
-    scores = {"from": before.get("val_bits_per_character"), "to": val_bits(best)}
+    scores = {"from": before.get("val_bits_per_character"), "to": val_bits[best]}
     reason = "best on the validation part"
-    registry.move_alias(store, "challenger", versions[best.path], reason=reason, scores=scores)
+    registry.move_alias(store, "challenger", versions[best], reason=reason, scores=scores)
 
 
-def _ar_runs(params: Params, data: Path) -> Iterator[RunContent]:
-    scores = read_mapping(data / "reports/forecast.json")
-    for name, recipe in params.train_ar.items():
-        figure = data / f"reports/figures/forecast/k_step_{name}.png"
-        checkpoint = [data / "models/ar" / name / file for file in CHECKPOINT]
-        artifacts = [*(("checkpoint", path) for path in checkpoint), ("figures", figure)]
-        yield _model_run("ar", name, recipe, data, scores.get(name), checkpoint, artifacts)
-
-
-def _rnn_runs(params: Params, data: Path) -> Iterator[RunContent]:
-    scores = read_mapping(data / "reports/perplexity.json")
-    for name, recipe in params.train_rnn.items():
-        generated = data / f"generated/{name}.txt"
-        artifacts = [("figures", data / f"reports/figures/training/{name}.png"), ("generated", generated)]
-        shown = [*(data / "models/rnn" / name / file for file in LANGUAGE_MODEL), generated]
-        yield _model_run("rnn", name, recipe, data, scores.get(name), shown, artifacts)
-
-
-def _model_run(
-    family: str,
-    name: str,
-    recipe: Section,
-    data: Path,
-    scores: Mapping[str, Any] | None,
-    shown: Sequence[Path],
-    artifacts: Sequence[tuple[str, Path]],
-) -> RunContent:
-    """Return the content of the run of a model: config, curves, scores, checkpoint, figure and generated text.
-
-    Args:
-        family: `ar` or `rnn`.
-        name: name of the recipe.
-        recipe: the recipe in params.yaml.
-        data: the folder `data`.
-        scores: scores of the model; None if its report does not have it.
-        shown: files that are part of the key of the run. Figures are not: they are drawn from these files.
-        artifacts: artifacts of the run, without the MLflow model folder.
+def _model_runs(params: Params, data: Path) -> Iterator[RunContent]:
+    """Yield the content of the run of each model: config, curves, scores, checkpoint, figure and generated text.
 
     Raises:
-        UserError: the model was not trained with this recipe, or is not in the report.
+        UserError: a model was not trained with its recipe, or is not in the report.
     """
-    folder = data / "models" / family / name
-    config = read_mapping(folder / "config.json")
-    if scores is None or any(config.get(key) != value for key, value in recipe.model_dump().items()):
-        raise UserError(f"{folder}: not trained with the present params.yaml; run `dvc repro` first")
-    for _, path in artifacts:
-        _hash(path)
-    machine = read_mapping(folder / "environment.json")
-    return RunContent(
-        path=f"{family}/{name}",
-        name=name,
-        key=_key_of([family, name, scores, [_hash(path) for path in shown]]),
-        params=config,
-        metrics=[*_curves(read_history(folder / "history.csv")), *_scalars(scores, "_")],
-        artifacts=artifacts,
-        tags={
-            "timemachine.kind": "model",
-            "timemachine.family": family,
-            "timemachine.data_sha256": config["data_sha256"],
-            TRAINING: training_key(config),
-            "DVC_STAGE": f"train_{family}@{name}",
-            "mlflow.source.name": f"train_{family}@{name}",
-            "mlflow.user": user(),
-            **{f"timemachine.{key}": str(value) for key, value in machine.items()},
-        },
-    )
+    for family, report, recipes in (("ar", "forecast", params.train_ar), ("rnn", "perplexity", params.train_rnn)):
+        scores = read_mapping(data / f"reports/{report}.json")
+        for name, recipe in recipes.items():
+            folder, figures = data / "models" / family / name, data / "reports/figures"
+            # Files that are part of the key of the run. Figures are not, because they are drawn from these files.
+            shown = [folder / file for file in (CHECKPOINT if family == "ar" else LANGUAGE_MODEL)]
+            if family == "ar":
+                figure = figures / f"forecast/k_step_{name}.png"
+                artifacts = [*(("checkpoint", path) for path in shown), ("figures", figure)]
+            else:  # the checkpoint is in the MLflow model folder
+                shown.append(data / f"generated/{name}.txt")
+                artifacts = [("figures", figures / f"training/{name}.png"), ("generated", shown[-1])]
+            config = read_mapping(folder / "config.json")
+            if scores.get(name) is None or any(
+                config.get(key) != value for key, value in recipe.model_dump().items()
+            ):
+                raise UserError(f"{folder}: not trained with the present params.yaml; run `dvc repro` first")
+            for _, path in artifacts:
+                _hash(path)
+            curves = [
+                (f"training/{column}", value, int(row["epoch"]))
+                for row in read_history(folder / "history.csv")
+                for column, value in row.items()
+                if column != "epoch"
+            ]
+            machine = read_mapping(folder / "environment.json")
+            yield RunContent(
+                path=f"{family}/{name}",
+                name=name,
+                key=_key_of([family, name, scores[name], [_hash(path) for path in shown]]),
+                params=config,
+                metrics=[*curves, *_scalars(scores[name], "_")],
+                artifacts=artifacts,
+                tags={
+                    "timemachine.kind": "model",
+                    "timemachine.family": family,
+                    "timemachine.data_sha256": config["data_sha256"],
+                    TRAINING: training_key(config),
+                    "DVC_STAGE": f"train_{family}@{name}",
+                    "mlflow.source.name": f"train_{family}@{name}",
+                    "mlflow.user": user(),
+                    **{f"timemachine.{key}": str(value) for key, value in machine.items()},
+                },
+            )
 
 
 def _state_run(params: Params, data: Path, models: Sequence[RunContent]) -> RunContent:
@@ -209,14 +194,6 @@ def _point_to(store: Store, parent_id: str, run_ids: Mapping[str, str]) -> None:
             store.client.set_tag(parent_id, tag, value)
 
 
-def _curves(history: Sequence[Mapping[str, float]]) -> Iterator[tuple[str, float, int]]:
-    """Yield the points of each column of a history, with the epoch as step."""
-    for row in history:
-        for column, value in row.items():
-            if column != "epoch":
-                yield f"training/{column}", value, int(row["epoch"])
-
-
 def _scalars(content: Mapping[str, Any], separator: str = ".") -> Iterator[tuple[str, float, int]]:
     """Yield the numbers in a report, named by their keys."""
     for key, value in _flatten(content, separator).items():
@@ -224,15 +201,10 @@ def _scalars(content: Mapping[str, Any], separator: str = ".") -> Iterator[tuple
             yield key, float(value), 0
 
 
-def _flatten(content: Mapping[str, Any], separator: str = ".", prefix: str = "") -> dict[str, Any]:
+def _flatten(content: Mapping[str, Any], separator: str = ".") -> dict[str, Any]:
     """Return nested mappings as one mapping with joined keys; lists are values."""
-    flat: dict[str, Any] = {}
-    for key, value in content.items():
-        if isinstance(value, Mapping):
-            flat |= _flatten(value, separator, f"{prefix}{key}{separator}")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
+    (flat,) = pd.json_normalize(dict(content), sep=separator).to_dict("records")
+    return {str(key): value for key, value in flat.items()}
 
 
 def _hash(path: Path) -> str:

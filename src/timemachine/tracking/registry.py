@@ -10,8 +10,8 @@ import logging
 import math
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version as installed_version
@@ -26,7 +26,6 @@ from timemachine.tracking.store import Store  # before mlflow, which it sets up
 # ruff: isort: split
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
 
 MODEL_NAME = "timemachine-lm"
@@ -68,7 +67,15 @@ def package(checkpoint: Path, out: Path) -> None:
     for name in LANGUAGE_MODEL:
         if not (checkpoint / name).is_file():
             raise UserError(f"{checkpoint / name}: no such file; run `dvc repro`")
-    with tempfile.TemporaryDirectory() as temporary, _silent():
+    logger = logging.getLogger("mlflow")
+    with (
+        tempfile.TemporaryDirectory() as temporary,
+        warnings.catch_warnings(action="ignore"),
+        ExitStack() as stack,
+    ):
+        # Without MLflow's log messages, and its warnings about its own type hints at import.
+        stack.callback(logger.setLevel, logger.level)
+        logger.setLevel(logging.ERROR)
         staged = Path(temporary) / Path(PACKAGED).name
         staged.mkdir()
         for name in LANGUAGE_MODEL:
@@ -89,20 +96,6 @@ def package(checkpoint: Path, out: Path) -> None:
         )
 
 
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Suppress MLflow's log messages, and the warnings about its own type hints at import."""
-    logger = logging.getLogger("mlflow")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(before)
-
-
 def ensure_version(store: Store, run_id: str, name: str) -> Version:
     """Return the version of a run with the artifact folder `model`; it is created if absent.
 
@@ -120,7 +113,7 @@ def ensure_version(store: Store, run_id: str, name: str) -> Version:
     try:
         client.create_registered_model(MODEL_NAME, description="Language models of The Time Machine")
     except MlflowException as error:
-        if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     source = RunsArtifactRepository.get_underlying_uri(f"runs:/{run_id}/{MODEL_FOLDER}", store.uri)
     made = client.create_model_version(
@@ -135,12 +128,8 @@ def ensure_version(store: Store, run_id: str, name: str) -> Version:
 
 def aliased(store: Store, alias: str) -> Version | None:
     """Return the version that an alias names; None if there is no such alias or no registered model."""
-    try:
-        aliases = store.client.get_registered_model(MODEL_NAME).aliases
-    except MlflowException as error:
-        if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
-            raise
-        return None
+    found = store.client.search_registered_models(f"name = '{MODEL_NAME}'")
+    aliases = found[0].aliases if found else {}
     return _version(store.client.get_model_version(MODEL_NAME, str(aliases[alias]))) if alias in aliases else None
 
 
@@ -154,20 +143,37 @@ def move_alias(store: Store, alias: str, to: Version, *, reason: str, scores: Ma
         reason: reason of the move, for the record.
         scores: scores that were compared, for the record.
     """
-    before = aliased(store, alias)
-    if before == to:
-        return
-    _record(store, to, alias, before, to, reason, scores)
-    store.client.set_registered_model_alias(MODEL_NAME, alias, to.number)
+    _move(store, alias, to, reason, scores)
 
 
 def remove_alias(store: Store, alias: str, *, reason: str) -> None:
     """Remove an alias, if it exists, and record that on the version that it named."""
+    _move(store, alias, None, reason, {})
+
+
+def _move(store: Store, alias: str, to: Version | None, reason: str, scores: Mapping[str, float | None]) -> None:
     before = aliased(store, alias)
-    if before is None:
+    version = to or before
+    if before == to or version is None:
         return
-    _record(store, before, alias, before, None, reason, {})
-    store.client.delete_registered_model_alias(MODEL_NAME, alias)
+    now = datetime.now(UTC)
+    move = {
+        "alias": alias,
+        "when": now.isoformat(timespec="seconds"),
+        "who": user(),
+        "from": before.number if before else None,
+        "to": to.number if to else None,
+        # JSON has no NaN, the score of a model that diverged.
+        "scores": {key: x if x is None or math.isfinite(x) else None for key, x in scores.items()},
+        "reason": reason,
+    }
+    # Before the alias moves: a process that is killed in between leaves a record without a move, and the next run
+    # moves the alias and records it again.
+    tag_version(store, version, f"{_MOVE}{now:%Y%m%dT%H%M%S.%fZ}", json.dumps(move))
+    if to:
+        store.client.set_registered_model_alias(MODEL_NAME, alias, to.number)
+    else:
+        store.client.delete_registered_model_alias(MODEL_NAME, alias)
 
 
 def tag_version(store: Store, version: Version, key: str, value: str) -> None:
@@ -182,15 +188,11 @@ def version_tags(store: Store, version: Version) -> dict[str, str]:
 
 def fetch_checkpoint(store: Store, version: Version, into: Path) -> Path:
     """Download the checkpoint of a version into a folder and return its path."""
-    return _download(store, version, f"{MODEL_FOLDER}/{PACKAGED}", into)
+    return fetch_model(store, version, into, f"{MODEL_FOLDER}/{PACKAGED}")
 
 
-def fetch_model(store: Store, version: Version, into: Path) -> Path:
-    """Download the MLflow model folder of a version into a folder and return its path."""
-    return _download(store, version, MODEL_FOLDER, into)
-
-
-def _download(store: Store, version: Version, artifacts: str, into: Path) -> Path:
+def fetch_model(store: Store, version: Version, into: Path, artifacts: str = MODEL_FOLDER) -> Path:
+    """Download the MLflow model folder of a version, or a folder in it, into a folder and return its path."""
     into.mkdir(parents=True, exist_ok=True)
     return Path(store.client.download_artifacts(version.run_id, artifacts, str(into)))
 
@@ -203,31 +205,3 @@ def _of_run(store: Store, run_id: str) -> Version | None:
 
 def _version(version: ModelVersion) -> Version:
     return Version(str(version.version), str(version.run_id), version.tags.get(_RECIPE, ""))
-
-
-def _record(
-    store: Store,
-    version: Version,
-    alias: str,
-    before: Version | None,
-    after: Version | None,
-    reason: str,
-    scores: Mapping[str, float | None],
-) -> None:
-    """Write a tag with the move of an alias.
-
-    It is written before the alias moves. A process that is killed in between leaves a record without a move; the
-    next run moves the alias and records it again.
-    """
-    now = datetime.now(UTC)
-    move = {
-        "alias": alias,
-        "when": now.isoformat(timespec="seconds"),
-        "who": user(),
-        "from": before.number if before else None,
-        "to": after.number if after else None,
-        # JSON has no NaN, the score of a model that diverged.
-        "scores": {key: x if x is None or math.isfinite(x) else None for key, x in scores.items()},
-        "reason": reason,
-    }
-    tag_version(store, version, f"{_MOVE}{now:%Y%m%dT%H%M%S.%fZ}", json.dumps(move))

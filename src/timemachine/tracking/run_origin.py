@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
@@ -37,7 +36,9 @@ def trace_run(root: Path, experiment: str, run_id: str) -> list[str]:
             raise UserError(f"{run_id}: no such run in {hide_secrets(store.uri)}")
         # The run of a model has the params of its recipe only; its parent has those of the whole pipeline.
         parent = _run(store, run.data.tags.get("mlflow.parentRunId", ""))
-        return [_printable(line) for line in _lines(root, run, parent or run)]
+        lines = _lines(root, run, parent or run)
+        # Without control characters, which could pass for other lines.
+        return ["".join(char if char.isprintable() else ascii(char)[1:-1] for char in line) for line in lines]
 
 
 def _run(store: Store, run_id: str) -> Run | None:
@@ -73,17 +74,15 @@ def _commit(tags: dict[str, str]) -> str | None:
     return commit if re.fullmatch(r"[0-9a-f]{7,64}", commit) else None
 
 
-def _printable(line: str) -> str:
-    """Return a line with its control characters escaped."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
-
-
 def _again(root: Path, run: Run, commit: str | None, dirty: bool) -> str:
     """Return whether this repository has the commit of a run, and the commit the params of the run."""
     if not commit:
         return "unknown: the run names no commit"
-    content = _params_at(root, commit)
-    if content is None:
+    try:
+        content = parse_yaml(git(root, "show", f"{commit}:./params.yaml") or "")
+    except UserError:
+        content = None
+    if not isinstance(content, dict):
         return f"no: this repository has no commit {commit[:12]}; try `git fetch`"
     tags = run.data.tags
     stage = tags.get("DVC_STAGE", "")
@@ -102,11 +101,3 @@ def _again(root: Path, run: Run, commit: str | None, dirty: bool) -> str:
     other = differs_from_here(machine, run.data.params.get("device", "auto"))
     but = f"; other bytes are likely, because this machine has {other}" if other else ""
     return f"yes{doubt}: `git checkout {commit[:12]}`, then `dvc repro{f' {stage}' if stage else ''}`{but}"
-
-
-def _params_at(root: Path, commit: str) -> dict[str, Any] | None:
-    try:
-        content = parse_yaml(git(root, "show", f"{commit}:./params.yaml") or "")
-    except UserError:
-        return None
-    return content if isinstance(content, dict) else None

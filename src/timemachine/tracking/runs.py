@@ -1,18 +1,15 @@
 """MLflow runs that are found by a hash of their content, and get only the values that they lack."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 
 from timemachine.tracking.live import training_is_live, training_key
 from timemachine.tracking.store import Store
-
-T = TypeVar("T")
 
 KEY, TRAINING = "timemachine.key", "timemachine.training"
 # MLflow's limits for one request.
@@ -39,7 +36,7 @@ class RunContent:
     params: Mapping[str, Any]
     metrics: Sequence[tuple[str, float, int]]
     artifacts: Sequence[tuple[str, Path]]
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str]
 
 
 def find_runs(store: Store, tag: str, value: str) -> list[Run]:
@@ -74,7 +71,7 @@ def adopt_live_run(store: Store, root: Path, content: RunContent) -> None:
     free = [run for run in find_runs(store, TRAINING, key) if KEY not in run.data.tags]
     taken = bool(free and find_runs(store, KEY, content.key))
     for run in free:
-        if not taken and _agrees(store, run, content):
+        if not taken and _points_of(store, run, content) <= set(content.metrics):
             store.client.set_tag(run.info.run_id, KEY, content.key)
             store.client.update_run(run.info.run_id, status="RUNNING")  # until it is complete
             taken = True
@@ -82,28 +79,22 @@ def adopt_live_run(store: Store, root: Path, content: RunContent) -> None:
             store.client.delete_run(run.info.run_id)
 
 
-def _agrees(store: Store, run: Run, content: RunContent) -> bool:
-    """Return whether all points of a run are points of the content."""
-    wanted = {(key, step): value for key, value, step in content.metrics}
-    keys = {key for key, _ in wanted} & set(run.data.metrics)
-    return all(
-        wanted.get((key, point.step)) == point.value
-        for key in keys
+def _points_of(store: Store, run: Run, content: RunContent) -> set[tuple[str, float, int]]:
+    """Return the points that a run has of the metrics of the content."""
+    return {
+        (key, point.value, point.step)
+        for key in {key for key, _, _ in content.metrics} & set(run.data.metrics)
         for point in store.client.get_metric_history(run.info.run_id, key)
-    )
+    }
 
 
 def fill(store: Store, run_id: str, content: RunContent) -> None:
     """Log the params, points, tags and artifacts that a run lacks, and finish it."""
     run = store.client.get_run(run_id)
-    lacking = {key: str(value) for key, value in content.params.items() if key not in run.data.params}
-    for chunk in _chunks([Param(key, value) for key, value in lacking.items()], _MOST_PARAMS):
-        store.client.log_batch(run_id, params=chunk)
-    there = {
-        (key, point.step)
-        for key in {key for key, _, _ in content.metrics} & set(run.data.metrics)
-        for point in store.client.get_metric_history(run_id, key)
-    }
+    params = [Param(key, str(value)) for key, value in content.params.items() if key not in run.data.params]
+    for start in range(0, len(params), _MOST_PARAMS):
+        store.client.log_batch(run_id, params=params[start : start + _MOST_PARAMS])
+    there = {(key, step) for key, _, step in _points_of(store, run, content)}
     # The same time for all points, so that a point that two processes log at once is stored once.
     points = [
         Metric(key, value, run.info.start_time, step)
@@ -123,8 +114,8 @@ def fill(store: Store, run_id: str, content: RunContent) -> None:
 
 def log_points(store: Store, run_id: str, points: Sequence[Metric]) -> None:
     """Log points in as few requests as MLflow allows."""
-    for chunk in _chunks(points, _MOST_METRICS):
-        store.client.log_batch(run_id, metrics=chunk)
+    for start in range(0, len(points), _MOST_METRICS):
+        store.client.log_batch(run_id, metrics=points[start : start + _MOST_METRICS])
 
 
 def log_dataset(store: Store, run_id: str, config: Mapping[str, Any]) -> None:
@@ -134,9 +125,3 @@ def log_dataset(store: Store, run_id: str, config: Mapping[str, Any]) -> None:
     dataset = Dataset(name, digest, "local", json.dumps({"uri": f"data/{name}"}))
     tag = InputTag("mlflow.data.context", "training")
     store.client.log_inputs(run_id, [DatasetInput(dataset, [tag])])
-
-
-def _chunks(items: Sequence[T], size: int) -> Iterator[list[T]]:
-    iterator = iter(items)
-    while chunk := list(islice(iterator, size)):
-        yield chunk

@@ -8,8 +8,8 @@ import json
 import select
 import signal
 import sys
-from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -46,27 +46,23 @@ class Sender:
         Raises:
             UserError: the spool is damaged.
         """
-        for line in self._new_lines():
-            if not isinstance(line, dict):
-                raise UserError(f"{self.spool}: damaged")
-            if not self._head:
-                self._head = line
-            elif "end" in line:
-                self.end = line
-            else:
-                self._waiting.append(line)
-
-    def _new_lines(self) -> Iterator[dict[str, Any]]:
         with self.spool.open("rb") as file:
             file.seek(self._offset)
-            for line in file:
-                if not line.endswith(b"\n"):
-                    return  # still being written
-                self._offset += len(line)
+            # A line without an end is still being written.
+            for text in takewhile(lambda text: text.endswith(b"\n"), file):
+                self._offset += len(text)
                 try:
-                    yield json.loads(line)
+                    line = json.loads(text)
                 except ValueError as error:
                     raise UserError(f"{self.spool}: damaged ({error})") from None
+                if not isinstance(line, dict):
+                    raise UserError(f"{self.spool}: damaged")
+                if not self._head:
+                    self._head = line
+                elif "end" in line:
+                    self.end = line
+                else:
+                    self._waiting.append(line)
 
     @property
     def experiment(self) -> str:
@@ -76,7 +72,7 @@ class Sender:
     def send(self, store: Store) -> None:
         """Send the lines that were read to the run of the training, which is created if absent."""
         if not self._run_id:
-            self._run_id, self._steps = _open_run(store, self._head)
+            self._open_run(store)
         lines = [line for line in self._waiting if line["step"] not in self._steps]
         points = [
             Metric(key, value, line["ms"], line["step"])
@@ -93,24 +89,23 @@ class Sender:
             store.client.set_tag(self._run_id, "timemachine.reason", end["reason"])
         store.client.set_terminated(self._run_id, end["end"], end["ms"])
 
-
-def _open_run(store: Store, head: Mapping[str, Any]) -> tuple[str, set[int]]:
-    """Return the ID of the run of a training, and the epochs that it has already."""
-    config = head["config"]
-    key = training_key(config)
-    for run in find_runs(store, TRAINING, key):
-        if KEY not in run.data.tags and run.info.status != "FAILED":
-            store.client.update_run(run.info.run_id, status="RUNNING")
-            curve = next((name for name in run.data.metrics if name.startswith("training/")), None)
-            points = store.client.get_metric_history(run.info.run_id, curve) if curve else []
-            return run.info.run_id, {point.step for point in points}
-    kind = {"timemachine.kind": "model", "timemachine.family": config["family"], TRAINING: key}
-    tags = kind | {"timemachine.data_sha256": config["data_sha256"]} | head["tags"]
-    run = store.client.create_run(store.experiment_id, head["ms"], tags, config["name"])
-    params = [Param(name, str(value)) for name, value in config.items()]
-    store.client.log_batch(run.info.run_id, params=params)
-    log_dataset(store, run.info.run_id, config)
-    return run.info.run_id, set()
+    def _open_run(self, store: Store) -> None:
+        """Find the run of the training and the epochs that it has already, or create it."""
+        client, config = store.client, self._head["config"]
+        key = training_key(config)
+        for run in find_runs(store, TRAINING, key):
+            if KEY not in run.data.tags and run.info.status != "FAILED":
+                client.update_run(run.info.run_id, status="RUNNING")
+                curve = next((name for name in run.data.metrics if name.startswith("training/")), None)
+                points = client.get_metric_history(run.info.run_id, curve) if curve else []
+                self._run_id, self._steps = run.info.run_id, {point.step for point in points}
+                return
+        kind = {"timemachine.kind": "model", "timemachine.family": config["family"], TRAINING: key}
+        tags = kind | {"timemachine.data_sha256": config["data_sha256"]} | self._head["tags"]
+        run = client.create_run(store.experiment_id, self._head["ms"], tags, config["name"])
+        client.log_batch(run.info.run_id, params=[Param(name, str(value)) for name, value in config.items()])
+        log_dataset(store, run.info.run_id, config)
+        self._run_id = run.info.run_id
 
 
 def send_waiting(store: Store, root: Path, experiment: str) -> None:
@@ -149,13 +144,13 @@ def main(root: Path, spool: Path) -> None:
     over, failed = False, False
     while not over:
         over = bool(select.select([sys.stdin], [], [], _SECONDS_BETWEEN_BATCHES)[0])
+        failed = False
         try:
             sender.read()
             with open_store(root, sender.experiment, alone=False) as store:
                 sender.send(store)
                 if over:
                     sender.finish(store)
-            failed = False
         except UserError as error:
             failed = True
             print(" ".join(str(error).split()), flush=True)

@@ -31,8 +31,7 @@ def _named(root: Path, experiment: str, alias: str, instead: str = "") -> Iterat
         UserError: there is no such version; the message ends with `instead`.
     """
     uri = tracking_uri(root)
-    where = f"{MODEL_NAME} in {hide_secrets(uri)}"
-    absent = UserError(f"{where} has no {alias}; run `timemachine retrain`{instead}")
+    absent = UserError(f"{MODEL_NAME} in {hide_secrets(uri)} has no {alias}; run `timemachine retrain`{instead}")
     if (database := sqlite_file(uri)) and not database.exists():
         raise absent
     with open_store(root, experiment, alone=False, create=False) as store:
@@ -87,8 +86,12 @@ def serve_version(root: Path, experiment: str, alias: str, port: int) -> NoRetur
     """
     with _named(root, experiment, alias) as (store, version):
         folder = _kept(store, version, root / ".timemachine/served")
-        _prune(store, root / ".timemachine/served")
-    _check_free(port)
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except (OSError, OverflowError) as error:
+            raise UserError(f"port {port} of {HOST}: {error}") from None
     body = json.dumps({"dataframe_records": [{"prefix": "time traveller", "num_preds": 50}]})
     url = f"http://{HOST}:{port}/invocations"
     print(f"serving {alias}: version {version.number} of {MODEL_NAME} ({version.name}, run {version.run_id})")
@@ -103,7 +106,10 @@ def serve_version(root: Path, experiment: str, alias: str, port: int) -> NoRetur
 
 
 def _kept(store: Store, version: Version, served: Path) -> Path:
-    """Return the model folder of a version below `served`; it is downloaded if absent."""
+    """Return the model folder of a version below `served`, which then has only versions with an alias.
+
+    The folder is downloaded if absent. Hidden folders are still being downloaded by other processes.
+    """
     folder = served / version.run_id
     if not folder.is_dir():
         served.mkdir(parents=True, exist_ok=True)
@@ -114,22 +120,9 @@ def _kept(store: Store, version: Version, served: Path) -> Path:
             except OSError:
                 if not folder.is_dir():  # else another process fetched it at the same time
                     raise
-    return folder
-
-
-def _prune(store: Store, served: Path) -> None:
-    """Remove the model folders of versions without an alias; hidden folders are still being downloaded."""
     named = (aliased(store, alias) for alias in ALIASES)
     kept = {version.run_id for version in named if version}
-    for folder in served.iterdir():
-        if folder.name not in kept and not folder.name.startswith("."):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _check_free(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except (OSError, OverflowError) as error:
-            raise UserError(f"port {port} of {HOST}: {error}") from None
+    for other in served.iterdir():
+        if other.name not in kept and not other.name.startswith("."):
+            shutil.rmtree(other, ignore_errors=True)
+    return folder

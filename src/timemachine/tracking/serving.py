@@ -8,19 +8,18 @@ A prefix is cleaned as the training text: lower case, one space for each run of 
 that the vocabulary does not have is read as `<unk>`.
 """
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NamedTuple
 
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import AnyType
+from pydantic import AfterValidator, BeforeValidator, Field
 
+from timemachine.base.config import Count, Section, Seed, validate
 from timemachine.base.errors import UserError
 from timemachine.language.generation.continuation import clean_prefix, sampling_of, write
 from timemachine.language.generation.decoding import Sampling
@@ -46,13 +45,35 @@ SIGNATURE = ModelSignature(
     ),
 )
 EXAMPLE = pd.DataFrame([{"prefix": "time traveller", "num_preds": 50}])
-_COLUMNS = ("prefix", "num_preds")
-_MISSING = "missing, null or NaN"
-_PARAMS = ("temperature", "top_k", "top_p", "seed")
 
 
-@dataclass(frozen=True)
-class Request:
+def _whole(value: Any) -> Any:
+    # pandas converts a column of whole numbers to floats if one of its values is a float.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _cleanable(prefix: str) -> str:
+    clean_prefix(prefix)
+    return prefix
+
+
+class Row(Section):
+    """A row of a request: a text to continue, and the number of tokens to generate."""
+
+    prefix: Annotated[str, Field(max_length=MAX_PREFIX_CHARACTERS), AfterValidator(_cleanable)]
+    num_preds: Annotated[int, BeforeValidator(_whole), Field(ge=1, le=MAX_NUM_PREDS)]
+
+
+class Options(Section):
+    """The inference params of a request. `sampling_of` checks those that choose tokens."""
+
+    temperature: float | None = None
+    top_k: Count | None = None
+    top_p: float | None = None
+    seed: Seed = 0
+
+
+class Request(NamedTuple):
     """A valid request.
 
     Attributes:
@@ -72,7 +93,7 @@ def read_request(rows: Sequence[Mapping[Any, Any]], params: Mapping[Any, Any]) -
     """Check a request.
 
     Args:
-        rows: for each row, a mapping from column to value.
+        rows: for each row, a mapping from column to value; None and NaN count as absent.
         params: inference params; None counts as absent.
 
     Raises:
@@ -80,82 +101,22 @@ def read_request(rows: Sequence[Mapping[Any, Any]], params: Mapping[Any, Any]) -
     """
     if not 1 <= len(rows) <= MAX_ROWS:
         raise UserError(f"a request has 1 to {MAX_ROWS} rows, not {len(rows)}")
-    prefixes, num_preds = [], []
+    checked = []
     for number, row in enumerate(rows):
-        try:
-            _known(row, _COLUMNS, "field")
-            prefixes.append(_prefix(row.get("prefix")))
-            num_preds.append(_whole(row.get("num_preds"), "num_preds", 1, MAX_NUM_PREDS))
-        except UserError as error:
-            raise UserError(f"row {number}: {error}") from None
+        given = {
+            key: value for key, value in row.items() if not (pd.api.types.is_scalar(value) and pd.isna(value))
+        }
+        checked.append(validate(Row, given, f"row {number}"))
+    prefixes, num_preds = [row.prefix for row in checked], [row.num_preds for row in checked]
     size = len(rows) * (max(map(len, prefixes)) + max(num_preds))
     if size > MAX_CHARACTERS:
         raise UserError(
             f"the request is too large: rows times the longest prefix and the largest num_preds is {size}, "
             f"the limit is {MAX_CHARACTERS}"
         )
-    _known(params, _PARAMS, "param")
-    given = {key: value for key, value in params.items() if value is not None}
-    sampling = sampling_of(
-        temperature=_number(given["temperature"], "temperature") if "temperature" in given else None,
-        top_k=_whole_param(given["top_k"], "top_k", 1, 10**9) if "top_k" in given else None,
-        top_p=_number(given["top_p"], "top_p") if "top_p" in given else None,
-    )
-    return Request(prefixes, num_preds, sampling, _whole_param(given.get("seed", 0), "seed", 0, 2**63 - 1))
-
-
-def _known(given: Mapping[Any, Any], names: Sequence[str], what: str) -> None:
-    for name in given:
-        if name not in names:
-            raise UserError(f"unknown {what} {_short(name)}; allowed: {', '.join(names)}")
-
-
-def _prefix(value: Any) -> str:
-    if _absent(value):
-        raise UserError(f"prefix: {_MISSING}")
-    if not isinstance(value, str):
-        raise UserError(f"prefix: {_short(value)} is not text")
-    if len(value) > MAX_PREFIX_CHARACTERS:
-        raise UserError(f"prefix: has {len(value)} characters, the limit is {MAX_PREFIX_CHARACTERS}")
-    if any("\ud800" <= character <= "\udfff" for character in value):
-        raise UserError("prefix: has a lone surrogate, which is not a character")
-    clean_prefix(value)
-    return value
-
-
-def _whole(value: Any, name: str, least: int, most: int) -> int:
-    if _absent(value):
-        raise UserError(f"{name}: {_MISSING}")
-    # pandas converts a column of whole numbers to floats if one of its values is a float.
-    whole = isinstance(value, (Integral, float)) and not isinstance(value, bool) and value == value // 1
-    if not whole or not least <= value <= most:
-        raise UserError(f"{name}: {_short(value)} is not a whole number from {least} to {most}")
-    return int(value)
-
-
-def _whole_param(value: Any, name: str, least: int, most: int) -> int:
-    if isinstance(value, float):  # MLflow itself refuses it with a message of many lines
-        raise UserError(f"{name}: {_short(value)} is not a whole number without point and exponent")
-    return _whole(value, name, least, most)
-
-
-def _number(value: Any, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise UserError(f"{name}: {_short(value)} is not a number")
-    try:
-        return float(value)
-    except OverflowError:
-        raise UserError(f"{name}: {_short(value)} is too large") from None
-
-
-def _absent(value: Any) -> bool:
-    """Return whether a cell is empty; pandas fills missing cells with NaN."""
-    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    options = validate(Options, {key: value for key, value in params.items() if value is not None}, "params")
+    sampling = sampling_of(temperature=options.temperature, top_k=options.top_k, top_p=options.top_p)
+    return Request(prefixes, num_preds, sampling, options.seed)
 
 
 class Writer:
@@ -178,8 +139,7 @@ class Writer:
             request = read_request(data.to_dict("records"), params or {})
         except UserError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from None
-        texts = write(self._model, request.prefixes, request.num_preds, request.sampling, request.seed)
-        return pd.DataFrame({"text": texts})
+        return pd.DataFrame({"text": write(self._model, *request)})
 
 
 def _load_pyfunc(path: str) -> Writer:

@@ -77,7 +77,11 @@ def open_store(root: Path, experiment: str, *, alone: bool = True, create: bool 
     try:
         with lock:
             if database and not database.exists():
-                _make(database, root)
+                from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore  # takes seconds, rarely needed
+
+                # Under a temporary name, because MLflow cannot open a database that was not finished.
+                with replacing(database) as temporary:
+                    SqlAlchemyStore(f"sqlite:///{temporary}", str(root / "mlruns")).engine.dispose()
             try:
                 client = MlflowClient(uri)
                 store = Store(client, _experiment_id(client, experiment, uri, root), uri)
@@ -100,34 +104,23 @@ def open_store(root: Path, experiment: str, *, alone: bool = True, create: bool 
         raise kind(hide_secrets(f"MLflow at {uri}: {said}")) from cause
 
 
-def _make(database: Path, root: Path) -> None:
-    """Create an empty SQLite store under a temporary name: MLflow cannot open one that was not finished."""
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore  # takes seconds, rarely needed
-
-    with replacing(database) as temporary:
-        SqlAlchemyStore(f"sqlite:///{temporary}", str(root / "mlruns")).engine.dispose()
-
-
 def _experiment_id(client: MlflowClient, experiment: str, uri: str, root: Path) -> str:
     found = client.get_experiment_by_name(experiment)
-    if found is not None:
-        if found.lifecycle_stage != "active":
-            raise UserError(
-                f"MLflow experiment {experiment!r} was deleted in {hide_secrets(uri)}; "
-                "restore it or choose another"
-            )
-        return str(found.experiment_id)
-    location = None if uri.startswith("http") else (root.resolve() / "mlartifacts").as_uri()
-    # With this kind MLflow's page opens with runs and charts, not with traces of language agents.
-    kind = {"mlflow.experimentKind": "custom_model_development"}
-    try:
-        return str(client.create_experiment(experiment, location, kind))
-    except MlflowException:
-        # Another machine may have created it at the same time.
-        found = client.get_experiment_by_name(experiment)
-        if found is None:
-            raise
-        return str(found.experiment_id)
+    if found is None:
+        location = None if uri.startswith("http") else (root.resolve() / "mlartifacts").as_uri()
+        # With this kind MLflow's page opens with runs and charts, not with traces of language agents.
+        kind = {"mlflow.experimentKind": "custom_model_development"}
+        try:
+            return str(client.create_experiment(experiment, location, kind))
+        except MlflowException:
+            # Another machine may have created it at the same time.
+            found = client.get_experiment_by_name(experiment)
+            if found is None:
+                raise
+    if found.lifecycle_stage != "active":
+        where = hide_secrets(uri)
+        raise UserError(f"MLflow experiment {experiment!r} was deleted in {where}; restore it or choose another")
+    return str(found.experiment_id)
 
 
 def _lock_path(uri: str) -> Path:

@@ -1,8 +1,8 @@
 """Verdicts on challengers, and rollbacks, as runs of an MLflow experiment of their own."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,13 @@ from timemachine.tracking.store import Store, open_store
 from mlflow.entities import Metric, RunTag
 
 
-@contextmanager
-def open_verdicts(root: Path, experiment: str) -> Iterator[Store]:
+def open_verdicts(root: Path, experiment: str) -> AbstractContextManager[Store]:
     """Open the store with the experiment for the verdicts on the models of an experiment.
 
     Raises:
         UserError: as `open_store`.
     """
-    with open_store(root, f"{experiment}-retraining", alone=False) as store:
-        yield store
+    return open_store(root, f"{experiment}-retraining", alone=False)
 
 
 def find_verdict(store: Store, key: str) -> str | None:
@@ -53,20 +51,17 @@ def record(store: Store, key: str, report: Mapping[str, Any], metrics: Mapping[s
     run = found[-1] if found else client.create_run(store.experiment_id, tags={KEY: key, "mlflow.user": user()})
     run_id = str(run.info.run_id)
     client.update_run(run_id, name=f"{report['verdict']} {key[:8]}")
+    reasons = "\n".join(f"- {reason}" for reason in report.get("reasons", []))
     tags = {
         **{f"timemachine.{name}": str(value) for name, value in report.items() if isinstance(value, str | int)},
         "timemachine.kind": "verdict",
-        "timemachine.reasons": _lines(report.get("reasons", [])),
-        "mlflow.note.content": _lines(report.get("reasons", [])),
+        "timemachine.reasons": reasons,
+        "mlflow.note.content": reasons,
         "mlflow.source.name": "timemachine retrain",
         **git_tags(root),
     }
-    time_ms = run.info.start_time
-    client.log_batch(
-        run_id,
-        metrics=[Metric(name, value, time_ms, 0) for name, value in metrics.items()],
-        tags=[RunTag(name, value) for name, value in tags.items()],
-    )
+    points = [Metric(name, value, run.info.start_time, 0) for name, value in metrics.items()]
+    client.log_batch(run_id, metrics=points, tags=[RunTag(name, value) for name, value in tags.items()])
     client.log_text(run_id, json.dumps(report, indent=2), "report.json")
     return run_id
 
@@ -74,7 +69,3 @@ def record(store: Store, key: str, report: Mapping[str, Any], metrics: Mapping[s
 def finish(store: Store, run_id: str) -> None:
     """Mark the run of a verdict as finished."""
     store.client.set_terminated(run_id, "FINISHED")
-
-
-def _lines(reasons: Sequence[str]) -> str:
-    return "\n".join(f"- {reason}" for reason in reasons)
