@@ -37,8 +37,9 @@ def _summary(params: Params, reports: dict[str, Any]) -> Iterator[tuple[str, flo
     if rnn:  # else no recipe is of the corpus that is compared
         yield "rnn_bpc", rnn["test"]["bits_per_character"]
     yield "kn_bpc", counted["test"]["bits_per_character"]
-    yield "rmse_1", reports["backtest"]["chosen"]["k_step_rmse"]["1"]
-    yield "rmse_multi", reports["backtest"]["chosen"]["multistep_rmse"]
+    chosen = reports["backtest"]["chosen"]
+    yield from ((f"rmse_{k}", error) for k, error in chosen["k_step_rmse"].items() if k == "1")
+    yield "rmse_multi", chosen["multistep_rmse"]
     by_level = reports["intervals"]["strategies"][reports["intervals"]["drawn"]]
     yield "coverage", by_level[max(by_level, key=float)]["coverage"]
 
