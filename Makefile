@@ -22,7 +22,7 @@ $(VENV)/.installed: requirements.txt pyproject.toml
 	@# Where torch comes with CUDA, this adds the CUDA packages that its own wheel pins; elsewhere nothing.
 	pip install --quiet -c requirements.txt torch
 	pip install --quiet --no-deps --no-build-isolation --editable .
-	@# An earlier version of this package brought a dvc command of its own, which is gone with it.
+	@# An earlier version installed its own dvc command. Upgrading removes it, so DVC's is installed again.
 	test -x $(VENV)/bin/dvc || pip install --quiet --no-deps --force-reinstall "$$(grep '^dvc==' requirements.txt)"
 	@touch $@
 

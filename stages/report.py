@@ -5,6 +5,7 @@ those of data/results/perplexity/ in one, and summary.json, the only metrics of 
 Run: python stages/report.py
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,8 @@ def run(params: Params, results: Path, out: Path) -> None:
 def _summary(params: Params, reports: dict[str, Any]) -> Iterator[tuple[str, float]]:
     """Yield at most seven numbers, under names of at most ten characters."""
     models = reports["language_models"]["models"]
-    best, rnn, counted = (
-        _best(models, names)
-        for names in (list(models), list(params.train_rnn), [n for n in models if n.startswith("kneser_ney_")])
-    )
+    kneser_ney = [name for name in models if re.fullmatch(r"kneser_ney_\d+", name)]
+    best, rnn, counted = (_best(models, names) for names in (list(models), list(params.train_rnn), kneser_ney))
     yield "val_bpc", best["val"]["bits_per_character"]
     yield "test_bpc", best["test"]["bits_per_character"]
     if rnn:  # else no recipe is of the corpus that is compared

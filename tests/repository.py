@@ -45,7 +45,7 @@ class Repository:
         git(folder, "commit", "--quiet", "--message", "tiny")
 
     def environment(self) -> dict[str, str]:
-        return dvc.environment() | {"PYTHONPATH": str(self.folder / "src")}
+        return dvc.child_environment() | {"PYTHONPATH": str(self.folder / "src")}
 
     def dvc(self, *arguments: str) -> str:
         done = dvc.run(self.folder, *arguments, env=self.environment(), capture_output=True)

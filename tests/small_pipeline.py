@@ -64,7 +64,13 @@ def try_dvc(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run stock DVC."""
     command = [sys.executable, "-m", "dvc", *arguments]
     return subprocess.run(
-        command, cwd=folder, env=stock.environment(), capture_output=True, text=True, check=False, timeout=120
+        command,
+        cwd=folder,
+        env=stock.child_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
     )
 
 
@@ -86,7 +92,13 @@ def repro_broken_off(folder: Path, number: int, way: str) -> subprocess.Complete
     """Run `dvc repro`, broken off before a file operation, counted from 1, by `kill` or `fill` (a full disk)."""
     command = [sys.executable, "-c", _BROKEN_OFF, str(number), way, "repro"]
     return subprocess.run(
-        command, cwd=folder, env=stock.environment(), capture_output=True, text=True, check=False, timeout=120
+        command,
+        cwd=folder,
+        env=stock.child_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
     )
 
 

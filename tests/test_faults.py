@@ -77,7 +77,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 def hear_signals() -> None:
-    """Hear what nohup, or a shell that runs the tests in the background, ignores."""
+    """Reset signals that nohup, or a shell that runs the tests in the background, ignores."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
 
@@ -190,7 +190,7 @@ def kill_the_stage(dvc: int) -> None:
 
 
 def fill_the_disk(dvc: int) -> None:
-    """Let no file grow beyond a few bytes any more, whichever process writes it."""
+    """Limit the size of files that DVC and its stages write."""
     for process in [psutil.Process(dvc), *psutil.Process(dvc).children(recursive=True)]:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.rlimit(psutil.RLIMIT_FSIZE, (FULL, FULL))
@@ -307,7 +307,7 @@ def no_large_files() -> None:
 
 
 def no_rights_of_root() -> None:
-    """Let permissions count for root too: drop what overrides them from what a program can get."""
+    """Drop the right of root to ignore permissions."""
     drop_from_bounding_set, dac_override, dac_read_search = 24, 1, 2
     libc = ctypes.CDLL(None)
     for capability in (dac_override, dac_read_search):
@@ -319,7 +319,7 @@ def test_a_full_disk_ends_in_one_line_and_leaves_what_was_there(stage: tuple[str
     before = results(project)
     said = said_by(project, *stage, limit=no_large_files)[-1]
     assert said.startswith(f"{stage[0]}: error: [Errno 27] File too large")
-    assert "is as it was before" in said
+    assert "was not written and is unchanged" in said
     assert results(project) == before
     assert list(project.rglob(".*.tmp*")) == []
     run_stage(project, *stage)

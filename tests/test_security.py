@@ -56,25 +56,13 @@ def test_a_name_that_leads_out_of_the_repository_stops_before_dvc_touches_anythi
         victim.parent.mkdir(exist_ok=True)
         victim.write_text("somebody's")
     repository.change(lambda content: content["train_rnn"].update({name: content["train_rnn"]["gated"]}))
-    with pytest.raises(AssertionError, match=r"dvc: error: params\.yaml: train_rnn\."):
-        repository.dvc("repro")
+    with pytest.raises(AssertionError, match=r"timemachine: error: params\.yaml: train_rnn\."):
+        repository.repro()
     assert [victim.read_text() for victim in victims] == ["somebody's"] * 2
 
 
-def test_dvc_removes_nothing_outside_the_repository_even_where_no_check_runs_before(
-    repository: Repository,
-) -> None:
-    name, victim = "../../../..", repository.folder.parent / "config.json"
-    victim.write_text("somebody's")
-    repository.change(lambda content: content["train_rnn"].update({name: content["train_rnn"]["gated"]}))
-    (repository.folder / "stages/check.py").unlink()
-    with pytest.raises(AssertionError, match=r"config\.json lies outside the repository; it stays"):
-        repository.dvc("repro", "--single-item", f"train_rnn@{name}")
-    assert victim.read_text() == "somebody's"
-
-
 class Code:
-    """What makes a folder where it is unpickled."""
+    """Creates a folder when it is unpickled."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

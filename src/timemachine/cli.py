@@ -272,7 +272,7 @@ def rollback() -> None:
 
 
 def main() -> None:
-    """Run the console script; errors of the user are printed in one line."""
+    """Run the console script; user errors are printed as one line."""
     with stage.one_line_errors("timemachine"):
         try:
             app()

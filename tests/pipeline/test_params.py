@@ -27,7 +27,7 @@ def changed(*path: str, to: Any) -> Callable[[dict[str, Any]], None]:
 BAD = {
     "an experiment that cannot be printed": (
         changed("publish", "experiment", to="a\0b"),
-        ["publish.experiment", "'a\\x00b'", "printed"],
+        ["publish.experiment", "'a\\x00b'", "printable"],
     ),
     "an experiment without a name": (changed("publish", "experiment", to=" "), ["publish.experiment", "' '"]),
     "an experiment that MLflow refuses": (changed("publish", "experiment", to="x" * 501), ["500 characters"]),

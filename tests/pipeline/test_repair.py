@@ -195,7 +195,11 @@ def sleeping(root: Path) -> Path:
 def start(root: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "dvc", "repro", "slow"]
     process = subprocess.Popen(
-        command, cwd=root, env=dvc_command.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command,
+        cwd=root,
+        env=dvc_command.child_environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     while not (root / "begun").exists():
         assert process.poll() is None

@@ -255,7 +255,7 @@ def test_another_config_or_other_code_is_another_training(monkeypatch: pytest.Mo
     assert all(first != second for first, second in itertools.combinations(hashes, 2))
 
 
-@pytest.mark.parametrize("name", ["timemachine.pipeline.stage", "timemachine.tracking.live", "timemachine.stage"])
+@pytest.mark.parametrize("name", ["timemachine.pipeline.stage", "timemachine.tracking.live"])
 def test_a_changed_message_of_the_pipeline_is_the_same_training(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""What is damaged in DVC's cache: of files, and of runs."""
+"""Find damaged entries in DVC's file cache and run cache."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from typing import Any
 from timemachine.base.files import write_bytes
 from timemachine.pipeline.lock import files_of, listing, md5_of, whole_stages
 
-# A line that says what was wrong and what was done, and what does it.
+# A message, and the function that repairs the fault.
 Fault = tuple[str, Callable[[], object]]
 
 

@@ -1,4 +1,4 @@
-"""DVC, as the command that anybody runs, by this Python."""
+"""Run DVC's command line with this Python interpreter."""
 
 import ctypes
 import os
@@ -13,7 +13,8 @@ from typing import Any, NoReturn
 import psutil
 
 from timemachine.pipeline import params
-from timemachine.pipeline.processes import end
+from timemachine.pipeline.owned import remove_unowned
+from timemachine.pipeline.processes import end, running_dvc
 from timemachine.pipeline.repair import check_space, repair
 
 
@@ -22,8 +23,8 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "dvc", *arguments]
 
 
-def environment() -> dict[str, str]:
-    """Return an environment in which `python`, as stages call it, is this one."""
+def child_environment() -> dict[str, str]:
+    """Return the environment for DVC, in which the command `python` of a stage is this interpreter."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     return os.environ | {"PATH": path, "DVC_NO_ANALYTICS": "1"}
 
@@ -44,7 +45,7 @@ def run(
         subprocess.TimeoutExpired: DVC did not end in time.
     """
     pipe = subprocess.PIPE if capture_output else None
-    usual: dict[str, Any] = {"env": environment(), "stdout": pipe, "stderr": pipe}
+    usual: dict[str, Any] = {"env": child_environment(), "stdout": pipe, "stderr": pipe}
     sys.stdout.flush()
     with subprocess.Popen(  # noqa: S603 - no shell
         command(*arguments), cwd=folder, text=True, preexec_fn=_end_with_parent, **(usual | options)
@@ -67,9 +68,10 @@ def _end_with_parent() -> None:
 
 
 def prepare(root: Path, say: Callable[[str], object]) -> None:
-    """Do what comes before every `dvc repro`: repair the repository, check the disk and the params.
+    """Repair the repository, check the disk and the params, and remove outputs that params.yaml no longer owns.
 
-    DVC reads params.yaml before any stage can check it, and some files make it run without end.
+    This precedes every `dvc repro`: DVC reads params.yaml before any stage can check it, and never ends on some
+    files; and after a change of the branch in git the outputs of another branch may be left.
 
     Args:
         root: the repository root.
@@ -80,7 +82,10 @@ def prepare(root: Path, say: Callable[[str], object]) -> None:
     """
     repair(root, say)
     check_space(root)
-    params.load(os.path.relpath(root / "params.yaml"))
+    checked = params.load(os.path.relpath(root / "params.yaml"))
+    if not running_dvc(root):
+        for path in remove_unowned(checked, root / "data"):
+            say(f"removed {path.relative_to(root)}, whose entry is not in params.yaml")
 
 
 def repro(root: Path, arguments: Sequence[str], say: Callable[[str], object]) -> NoReturn:
@@ -95,4 +100,4 @@ def repro(root: Path, arguments: Sequence[str], say: Callable[[str], object]) ->
         UserError: the repository cannot be repaired, the disk is full, or params.yaml is wrong.
     """
     prepare(root, say)
-    os.execve(sys.executable, command("repro", *arguments), environment())  # noqa: S606 - no shell is meant
+    os.execve(sys.executable, command("repro", *arguments), child_environment())  # noqa: S606 - no shell is meant

@@ -1,4 +1,4 @@
-"""Outputs of entries of params.yaml, and the removal of those whose entry was removed.
+"""Remove outputs whose entry in params.yaml was removed.
 
 DVC leaves the outputs of a stage that no longer exists where they are. Stages that depend on their folder, such as
 `data/models/rnn`, would then hash them.

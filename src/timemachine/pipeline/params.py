@@ -1,7 +1,7 @@
 """`params.yaml` as a whole: all sections, and the rules between them.
 
-Each room describes its own sections in its `config.py`. Here stand those of no room of a stage, `publish` and
-`retraining`.
+Each package describes its own sections in its `config.py`. The sections `publish` and `retraining`, which belong
+to no package of a stage, are described here.
 """
 
 import math
@@ -32,15 +32,15 @@ _KNESER_NEY_NAME = re.compile(r"^kneser_ney_[1-9][0-9]?(_adaptive)?$")
 
 
 class PublishParams(Section):
-    """Where MLflow files the runs."""
+    """The MLflow experiment of the runs."""
 
-    experiment: Annotated[str, StringConstraints(max_length=500)]  # MLflow takes no longer name
+    experiment: Annotated[str, StringConstraints(max_length=500)]  # the limit of MLflow
 
     @field_validator("experiment")
     @classmethod
     def _printable(cls, experiment: str) -> str:
         if not experiment.strip() or not experiment.isprintable():
-            raise ValueError(f"{experiment!r} is no name that can be printed and seen")
+            raise ValueError(f"{experiment!r} must not be blank and must have printable characters only")
         return experiment
 
 
@@ -125,11 +125,11 @@ class Params(Section):
         b, i = self.backtest, self.intervals
         known = f"num_observed − num_validation = {b.first_validation}"
         if 2 * min(self.choose_tau.taus) > b.first_validation:
-            raise ValueError(f"choose_tau.taus: none is at most half of backtest: {known}")
+            raise ValueError(f"choose_tau.taus: the smallest must be at most half of {known}")
         for name in b.trained:
             _require("backtest.trained", name, self.train_ar, "entry of train_ar")
             if name in ("least_squares", "ridge"):
-                raise ValueError(f"backtest.trained.{name}: regression in closed form has this name")
+                raise ValueError(f"backtest.trained.{name}: this name is reserved for regression in closed form")
             if (needed := self.train_ar[name].tau + b.horizon) > b.first_validation:
                 raise ValueError(
                     f"backtest.trained.{name}: tau + horizon = {needed} exceed what is known at the first "
@@ -151,7 +151,7 @@ class Params(Section):
         for section, names in (("train_rnn", self.train_rnn), ("compare_models.mixtures", mixtures)):
             for name in names:
                 if taken := _TAKEN_NAMES.search(name):
-                    raise ValueError(f"{section}.{name}: names with {taken[0]!r} belong to other models")
+                    raise ValueError(f"{section}.{name}: names with {taken[0]!r} are reserved for other models")
         if both := set(self.train_rnn) & set(mixtures):
             raise ValueError(f"compare_models.mixtures.{min(both)}: a recipe in train_rnn has this name")
         _require("compare_models.corpus", compared, self.ngram_models.corpora, "entry of ngram_models.corpora")
@@ -171,7 +171,7 @@ class Params(Section):
 
 def _require(key: str, name: str, known: Collection[str], what: str) -> None:
     if name not in known:
-        raise ValueError(f"{key}: {name!r} is no {what}; allowed: {', '.join(known) or 'none'}")
+        raise ValueError(f"{key}: unknown {what} {name!r}; allowed: {', '.join(known) or 'none'}")
 
 
 def load(path: str | Path = "params.yaml") -> Params:
@@ -205,7 +205,7 @@ def in_full(params: Params, name: str) -> str:
 
 
 def _named(content: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield sections, and the entries of those that consist of entries, under their dotted keys."""
+    """Yield each section and each of its entries, with its dotted key."""
     for section, value in content.items():
         yield section, value
         for entry, inner in value.items():

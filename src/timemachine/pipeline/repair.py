@@ -1,7 +1,7 @@
-"""Repair what a DVC that was killed, a full disk or a power cut has left, from outside and for stock DVC.
+"""Repair a repository after a killed DVC, a full disk or a power cut, without changing DVC.
 
-Not every state can be prevented from outside: on a disk that fills before DVC's first note of hashes, DVC waits
-at full load until space is free. `check_space`, before the start, makes that rare.
+One state cannot be prevented: if the disk fills before DVC writes its first hashes, DVC waits at full load until
+there is space. `check_space`, called before a run, makes that rare.
 """
 
 import glob
@@ -121,14 +121,17 @@ def _outs(root: Path) -> Iterator[Path]:
     """Yield glob patterns of the outputs in dvc.yaml; DVC itself says what is wrong with that file."""
     try:
         stages = (value_at(parse_yaml(_read(root / "dvc.yaml") or b""), "stages") or {}).values()
-    except (ValueError, AttributeError):
+    except (UserError, AttributeError):
         return
     for stage in stages:
         stage = value_at(stage, "do") or stage
         for kind in ("outs", "metrics", "plots"):
-            for out in value_at(stage, kind) or []:
-                path = Path(value_at(stage, "wdir") or "", out if isinstance(out, str) else next(iter(out)))
-                yield Path(*(re.sub(r"\$\{[^}]*\}", "*", glob.escape(part)) for part in path.parts))
+            outs = value_at(stage, kind)
+            for out in outs if isinstance(outs, list) else []:
+                name = next(iter(out), None) if isinstance(out, dict) else out
+                if isinstance(name, str):
+                    path = Path(str(value_at(stage, "wdir") or ""), name)
+                    yield Path(*(re.sub(r"\$\{[^}]*\}", "*", glob.escape(part)) for part in path.parts))
 
 
 def _leftovers(root: Path) -> Iterator[Fault]:
@@ -163,13 +166,17 @@ def _rwlock(root: Path) -> Iterator[Fault]:
 
 
 def _lock(root: Path) -> Iterator[Fault]:
-    """Put a dvc.lock aside if it is whole, and find one that is not.
+    """Copy a whole dvc.lock, and find one that is cut.
 
-    DVC writes the file in place and keeps the order of its stages, so a cut file is the beginning of a whole one,
-    which is the copy with some stages changed or added. It is cut if it cannot be read or has a hash that is too
-    short. It also is if it does not end in a newline, is the beginning of the copy, or lacks a stage of the copy,
-    or if its last stage lacks an output. These can be meant (`dvc remove`), so a file that git has, or that was
-    replaced once and is the same again, is whole.
+    DVC writes the file in place and keeps the order of its stages. A cut file is therefore the beginning of a
+    whole one, which is the copy with some stages changed or added. A file counts as cut if one of these holds:
+
+    - it cannot be parsed, or one of its hashes is too short;
+    - it does not end in a newline, or it is the beginning of the copy;
+    - it lacks a stage of the copy, or its last stage lacks an output.
+
+    The last two can also be intended, for example by `dvc remove`. A file that git has, or that was replaced once
+    and is the same again, is therefore whole.
     """
     path, copy, replaced = root / "dvc.lock", root / _KEPT / "dvc.lock", root / _KEPT / "dvc.lock.replaced"
     content, known = _read(path), _read(copy)

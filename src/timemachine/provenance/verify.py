@@ -92,7 +92,7 @@ def make_clean_copy(root: Path, copy: Path) -> None:
 def _reproduce(copy: Path) -> None:
     """Run all stages, without the caller's environment variables for DVC, MLflow and this package."""
     foreign = ("DVC_", "MLFLOW_", "TIMEMACHINE_")
-    inherited = {key: value for key, value in dvc.environment().items() if not key.startswith(foreign)}
+    inherited = {key: value for key, value in dvc.child_environment().items() if not key.startswith(foreign)}
     if dvc.run(copy, "repro", env=inherited | {"PYTHONPATH": str(copy / "src")}).returncode:
         raise UserError("the second run failed; its messages are above")
 
