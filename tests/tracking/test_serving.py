@@ -165,13 +165,13 @@ BAD = [
     (records(ROW, params={"temperature": float("nan")}), "temperature: nan is not a number of at least 0"),
     (records(ROW, params={"temperature": 10**400}), "params: temperature: 1000"),
     (records(ROW, params={"top_k": 0}), "params: top_k: 0 should be greater than or equal to 1"),
-    (records(ROW, params={"top_k": 2.0}), "params: top_k: 2.0 should be a integer"),
-    (records(ROW, params={"seed": 1e18}), "params: seed: 1e+18 should be a integer"),
+    (records(ROW, params={"top_k": 2.0}), "params: top_k: 2.0 should be an integer"),
+    (records(ROW, params={"seed": 1e18}), "params: seed: 1e+18 should be an integer"),
     (
         records(ROW, params={"seed": 2**63}),
         "params: seed: 9223372036854775808 should be less than 9223372036854775808",
     ),
-    (records(ROW, params={"top_k": True}), "params: top_k: True should be a integer"),
+    (records(ROW, params={"top_k": True}), "params: top_k: True should be an integer"),
     (records(ROW, params={"top_p": 2}), "top_p: 2.0 is not in (0, 1]"),
     (records(ROW, params={"seed": -1}), "params: seed: -1 should be greater than or equal to 0"),
     (
@@ -274,7 +274,7 @@ def test_in_python_it_writes_too(loaded: Any, model: LanguageModel) -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([ROW, ROW | {"num_preds": 2.5}], r"row 1: num_preds: 2\.5 should be a integer"),
+        ([ROW, ROW | {"num_preds": 2.5}], r"row 1: num_preds: 2\.5 should be an integer"),
         ([ROW, {"prefix": "a"}], "row 1: num_preds: missing"),
         ([{"prefix": "a"}], r"missing inputs \['num_preds'\]"),
         ([ROW | {"prefix": ""}], "the prefix is empty"),

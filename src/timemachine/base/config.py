@@ -157,6 +157,17 @@ def _sentences(section: type[Section], errors: list[dict[str, Any]]) -> list[str
     return list(dict.fromkeys(_sentence(section, error) for error in wrong))
 
 
+# In place of pydantic's messages about lists, texts and models.
+_MESSAGES = {
+    "too_short": "has too few entries; at least {min_length} needed",
+    "too_long": "has too many entries; at most {max_length} allowed",
+    "string_too_short": "is too short; at least {min_length} characters needed",
+    "string_too_long": "is too long; at most {max_length} characters allowed",
+    "model_type": "should be a mapping of keys to values",
+    "dict_type": "should be a mapping of keys to values",
+}
+
+
 def _sentence(section: type[Section], error: dict[str, Any]) -> str:
     """Return a sentence that names the key, the value and what is allowed."""
     location, kind = error["loc"], error["type"]
@@ -170,7 +181,8 @@ def _sentence(section: type[Section], error: dict[str, Any]) -> str:
     elif kind == "missing":
         message = "missing"
     else:
-        message = f"{_short(error['input'])} {error['msg'].removeprefix('Input ').replace('valid ', '')}"
+        plain = error["msg"].removeprefix("Input ").replace("a valid integer", "an integer").replace("valid ", "")
+        message = f"{_short(error['input'])} {_MESSAGES.get(kind, plain).format(**error.get('ctx', {}))}"
         if kind.startswith("float") and isinstance(error["input"], str):
             message += " (write 0.001, not 1e-3)"
     return f"{key}: {message}" if key else message

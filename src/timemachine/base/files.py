@@ -125,7 +125,7 @@ def read_table(path: str | Path, what: str, parse: Callable[[Mapping[str, str]],
     except (KeyError, TypeError, ValueError, csv.Error):
         rows = []
     if not rows:
-        raise UserError(f"{path}: not {what}; `dvc repro` makes it again")
+        raise UserError(f"{path}: not {what}; recreate it with `dvc repro`")
     return rows
 
 
@@ -151,7 +151,7 @@ def read_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
         # safetensors returns the names in an order that changes from run to run.
         return dict(sorted(load(_read(path)).items()))
     except SafetensorError as error:
-        raise UserError(f"{path}: damaged ({error}); `dvc repro` makes it again") from None
+        raise UserError(f"{path}: damaged ({error}); recreate it with `dvc repro`") from None
 
 
 def read_json(path: str | Path) -> Any:
@@ -164,7 +164,7 @@ def read_json(path: str | Path) -> Any:
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:  # ValueError: an integer with too many digits
-        raise UserError(f"{path}: not JSON ({error}); `dvc repro` makes it again") from None
+        raise UserError(f"{path}: not JSON ({error}); recreate it with `dvc repro`") from None
 
 
 def read_mapping(path: str | Path) -> dict[str, Any]:
@@ -175,7 +175,7 @@ def read_mapping(path: str | Path) -> dict[str, Any]:
     """
     content = read_json(path)
     if not isinstance(content, dict):
-        raise UserError(f"{path}: holds no keys; `dvc repro` makes it again")
+        raise UserError(f"{path}: holds no keys; recreate it with `dvc repro`")
     return content
 
 

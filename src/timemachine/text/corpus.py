@@ -100,9 +100,9 @@ class Corpus:
             with path.open("rb") as file:
                 tokens = np.lib.format.read_array(file, allow_pickle=False)
         except (OSError, ValueError, MemoryError) as error:  # MemoryError: a damaged shape
-            raise UserError(f"{path}: {error}; `dvc repro` makes it again") from None
+            raise UserError(f"{path}: {error}; recreate it with `dvc repro`") from None
         if tokens.ndim != 1 or tokens.dtype.kind != "u" or (tokens.size and tokens.max() >= len(vocabulary)):
-            raise UserError(f"{path}: not indices into {folder / 'vocabulary.json'}; `dvc repro` makes it again")
+            raise UserError(f"{path}: not indices into {folder / 'vocabulary.json'}; recreate it with `dvc repro`")
         content = read_json(folder / "split.json")
         try:
             level, unk_length = content["level"], float(content["unk_length"])
@@ -114,5 +114,5 @@ class Corpus:
         except (KeyError, TypeError, ValueError, IndexError, OverflowError):
             fits = False
         if not fits or level not in ("char", "word"):
-            raise UserError(f"{folder / 'split.json'}: does not fit {path}; `dvc repro` makes it again")
+            raise UserError(f"{folder / 'split.json'}: does not fit {path}; recreate it with `dvc repro`")
         return cls(tokens, vocabulary, level, unk_length, split, num_added)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError
 from urllib3.util.retry import Retry
 
 from timemachine.base.errors import UserError
@@ -90,7 +91,9 @@ def _within(timeout_s: float, work: Callable[[], bytes]) -> bytes:
     (found,) = outcome or [UserError(f"no complete answer within {timeout_s:g} s")]
     if isinstance(found, bytes):
         return found
-    raise found if isinstance(found, UserError) else UserError(_reason(found))
+    if isinstance(found, (requests.RequestException, HTTPError, OSError)):
+        raise UserError(_reason(found))
+    raise found
 
 
 def _download(url: str, max_bytes: int, timeout_s: float, retries: int) -> bytes:

@@ -98,9 +98,9 @@ class Vocabulary:
         content = read_json(path)
         tokens = content.get("tokens") if isinstance(content, dict) else None
         if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
-            raise UserError(f"{path}: not a vocabulary; `dvc repro` makes it again")
+            raise UserError(f"{path}: not a vocabulary; recreate it with `dvc repro`")
         if len(set(tokens)) < len(tokens) or UNK not in tokens:
-            raise UserError(f"{path}: duplicate tokens, or no {UNK}; `dvc repro` makes it again")
+            raise UserError(f"{path}: duplicate tokens, or no {UNK}; recreate it with `dvc repro`")
         return cls(tokens)
 
 

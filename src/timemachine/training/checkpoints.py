@@ -53,7 +53,7 @@ def load_checkpoint(
     if vocabulary_sha256 is not None and getattr(config, "vocabulary_sha256", None) != vocabulary_sha256:
         raise UserError(
             f"{path}: the model was trained with another vocabulary; that of the corpus has SHA-256 "
-            f"{vocabulary_sha256}; `dvc repro` trains it again"
+            f"{vocabulary_sha256}; train it again with `dvc repro`"
         )
     model = build(config)
     path = folder / "model.safetensors"
@@ -63,5 +63,5 @@ def load_checkpoint(
     except RuntimeError as error:
         raise UserError(f"{path}: does not fit {folder / 'config.json'}: {error}") from None
     if broken := [name for name, tensor in state.items() if not tensor.isfinite().all()]:
-        raise UserError(f"{path}: {broken[0]} has values that are not finite; `dvc repro` trains it again")
+        raise UserError(f"{path}: {broken[0]} has values that are not finite; train it again with `dvc repro`")
     return model.eval(), config

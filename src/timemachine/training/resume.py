@@ -57,9 +57,9 @@ class Snapshot:
 
 
 # Modules that decide no byte of a result: how a script becomes a stage, messages, progress, tracking. A change in
-# one of them must not discard a training that is half done. The values of params.yaml that a training depends on
-# are given to `training_hash`.
-_NOT_HASHED = frozenset({"pipeline", "tracking"})
+# one of them must not discard a training that is half done. Nor are the config modules hashed, which are imported for
+# all of params.yaml: the values that a training depends on are given to `training_hash`.
+_NOT_HASHED = ("timemachine.pipeline.", "timemachine.tracking.")
 
 
 def training_hash(*depends_on: object) -> str:
@@ -69,7 +69,7 @@ def training_hash(*depends_on: object) -> str:
     files = {"__main__": main} | {
         name: module.__file__
         for name, module in sys.modules.items()
-        if name.startswith("timemachine.") and name.split(".")[1] not in _NOT_HASHED
+        if name.startswith("timemachine.") and not name.startswith(_NOT_HASHED) and not name.endswith(".config")
     }
     for name, file in sorted(files.items()):
         if file is not None:
@@ -158,7 +158,7 @@ class Resumable:
             elif self._paths():
                 write_bytes(self.folder / FINISHED, self._stage.encode())
         except OSError as refused:
-            self._say(f"warning: {self.folder} cannot be tidied up: {refused}")
+            self._say(f"warning: {self.folder} cannot be cleaned up: {refused}")
         finally:
             if self._lock.is_locked:
                 _remove_lock(self.folder)
@@ -172,7 +172,9 @@ class Resumable:
             epoch = f"epoch {_epoch_of(paths[0])} of {self._num_epochs}"
             error.add_note(f"{self.folder} keeps the state of {self._name} after {epoch}{further}")
         elif can_go_on:
-            error.add_note(f"there is no state of {self._name} yet, and the same command begins anew")
+            error.add_note(
+                f"there is no state of {self._name} yet, and the same command starts from the beginning"
+            )
 
     def _write(self) -> None:
         newest, begin = self._newest, time.monotonic()

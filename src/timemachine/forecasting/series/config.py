@@ -25,7 +25,7 @@ class SeriesParams(Section):
         if path is not None:
             parts = PurePosixPath(path).parts
             if parts[:2] != ("data", "own") or len(parts) < 3 or ".." in parts or "\0" in path:
-                raise ValueError(f"{path!r} must lie below data/own/, which the stage watches for changes")
+                raise ValueError(f"{path!r} must lie below data/own/, which is a dependency of the stage")
         return path
 
     @property

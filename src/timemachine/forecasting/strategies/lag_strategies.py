@@ -48,7 +48,7 @@ def fed_back(predict: Predict, tau: int) -> FittedForecaster:
 
 
 def recursive(regress: Regressor, tau: int, output_chunk_length: int = 1) -> Forecaster:
-    """One model of one step ahead; its predictions are fed back (the book's multistep prediction).
+    """One model for one step ahead; its predictions are fed back (the book's multistep prediction).
 
     Args:
         regress: fits the models.
