@@ -70,7 +70,9 @@ def test_a_config_that_is_none_is_named(content: str | dict, reason: str, projec
 
 
 def test_another_vocabulary_is_refused(finished: Path) -> None:
-    with pytest.raises(ValueError, match=r"config\.json: .* another vocabulary; .*beef; `dvc repro`"):
+    with pytest.raises(
+        ValueError, match=r"config\.json: .* another vocabulary; .*beef; train it again with `dvc repro`"
+    ):
         load_checkpoint(finished / NAME, RnnConfig, rebuild_language_model, "beef")
 
 
@@ -79,7 +81,10 @@ def test_weights_that_are_no_numbers_are_refused(project: Path) -> None:
     arrays = read_arrays(path)
     next(iter(arrays.values())).flat[0] = np.nan
     write_arrays(path, arrays)
-    with pytest.raises(ValueError, match=r"model\.safetensors: W_hh has values that are not finite; `dvc repro`"):
+    with pytest.raises(
+        ValueError,
+        match=r"model\.safetensors: W_hh has values that are not finite; train it again with `dvc repro`",
+    ):
         load_checkpoint(project / NAME, RnnConfig, rebuild_language_model)
 
 

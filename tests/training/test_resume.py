@@ -151,9 +151,7 @@ def test_an_interruption_says_where_it_stopped_and_leaves_two_states(folder: Pat
 def test_an_interruption_before_the_first_state_says_that_there_is_none(folder: Path) -> None:
     with pytest.raises(KeyboardInterrupt) as stopped, Resumable(folder, "it", 5):
         raise KeyboardInterrupt
-    assert stopped.value.__notes__ == [
-        "there is no state of it yet, and the same command starts from the beginning"
-    ]
+    assert stopped.value.__notes__ == ["there is no state of it yet; the same command starts from the beginning"]
 
 
 def test_a_training_that_diverges_keeps_its_last_good_epoch(folder: Path) -> None:
@@ -257,12 +255,11 @@ def test_another_config_or_other_code_is_another_training(monkeypatch: pytest.Mo
     assert all(first != second for first, second in itertools.combinations(hashes, 2))
 
 
-@pytest.mark.parametrize(
-    "name", ["timemachine.pipeline.stage", "timemachine.tracking.live", "timemachine.forecasting.models.config"]
-)
+@pytest.mark.parametrize("name", ["pipeline.stage", "tracking.live", "forecasting.models.config"])
 def test_a_changed_message_of_the_pipeline_is_the_same_training(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    name = f"timemachine.{name}"
     module = types.ModuleType(name)
     module.__file__ = str(tmp_path / "stage.py")
     monkeypatch.setitem(sys.modules, name, module)

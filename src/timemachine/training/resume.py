@@ -57,8 +57,8 @@ class Snapshot:
 
 
 # Modules that decide no byte of a result: how a script becomes a stage, messages, progress, tracking. A change in
-# one of them must not discard a training that is half done. Nor are the config modules hashed, which are imported for
-# all of params.yaml: the values that a training depends on are given to `training_hash`.
+# one of them must not discard a training that is half done. The config modules are not hashed either: they are
+# imported for all of params.yaml, and the values that a training depends on are given to `training_hash`.
 _NOT_HASHED = ("timemachine.pipeline.", "timemachine.tracking.")
 
 
@@ -172,9 +172,7 @@ class Resumable:
             epoch = f"epoch {_epoch_of(paths[0])} of {self._num_epochs}"
             error.add_note(f"{self.folder} keeps the state of {self._name} after {epoch}{further}")
         elif can_go_on:
-            error.add_note(
-                f"there is no state of {self._name} yet, and the same command starts from the beginning"
-            )
+            error.add_note(f"there is no state of {self._name} yet; the same command starts from the beginning")
 
     def _write(self) -> None:
         newest, begin = self._newest, time.monotonic()
