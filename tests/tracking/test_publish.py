@@ -172,7 +172,7 @@ def test_a_run_cut_off_half_way_is_filled_up_not_doubled(root: Path, monkeypatch
 def test_a_model_that_two_states_share_has_one_run_and_both_parents_point_to_it(root: Path) -> None:
     first = publish_here(root)
     text = (root / "params.yaml").read_text()
-    (root / "params.yaml").write_text(text.replace("num_top: 10", "num_top: 3"))
+    (root / "params.yaml").write_text(text.replace("num_draws: 20", "num_draws: 21"))
     second = publish_here(root)
     assert first["models"] == second["models"]
     assert first["state"] != second["state"]

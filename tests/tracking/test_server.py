@@ -90,7 +90,7 @@ class TestWithTheRightPassword:
     ) -> None:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://{USER}:{PASSWORD}@{server.address}")
         text = (project / "params.yaml").read_text()
-        (project / "params.yaml").write_text(text.replace("num_top: 10", "num_top: 3"))
+        (project / "params.yaml").write_text(text.replace("num_draws: 20", "num_draws: 21"))
         monkeypatch.chdir(project)
         done = CliRunner().invoke(cli.app, ["publish"], catch_exceptions=False)
         assert done.output.startswith(f"{server.url} has state ")

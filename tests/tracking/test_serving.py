@@ -124,7 +124,7 @@ BAD = [
     (records(ROW | {"prefix": None}), "row 0: prefix: missing"),
     (
         records(ROW | {"prefix": "a" * 1001}),
-        f"row 0: prefix: '{'a' * 27}...{'a' * 28}' String should have at most 1000 characters",
+        f"row 0: prefix: '{'a' * 27}...{'a' * 28}' is too long; at most 1000 characters allowed",
     ),
     (
         records(ROW | {"prefix": "a\ud800"}),
