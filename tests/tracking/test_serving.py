@@ -135,7 +135,7 @@ BAD = [
         for wanted, values in (
             ("greater than or equal to 1", (0, -1)),
             ("less than or equal to 1000", (1001, 10**20)),
-            ("a integer", (2.5, "x", "7", True, float("inf"), [1], {})),
+            ("an integer", (2.5, "x", "7", True, float("inf"), [1], {})),
         )
         for value in values
     ),
