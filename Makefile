@@ -32,7 +32,7 @@ repro: setup ## Repair what a killed run has left, run what is not up to date, a
 test: setup ## Run the tests
 	pytest -n 2 --dist loadfile
 
-test-fast: setup ## Run the tests that start no DVC, no server and no MLflow: under a minute
+test-fast: setup ## Run the tests that start no DVC, no server and no MLflow
 	pytest -n 2 --dist loadfile -m "not slow"
 
 test-faults: setup ## Kill the pipeline a hundred times, repair it, and check that it ends in the same bytes
