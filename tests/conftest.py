@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from graph import ROOT
 from hypothesis import settings
 from threadpoolctl import threadpool_limits
-from tiny import ALL_STAGES, make_project, run_stage
+from tiny import ALL_STAGES, git, make_project, run_stage
+from two_stages import GRAPH, SCRIPT, commit
 
-from timemachine.pipeline import params
+from timemachine.pipeline import dvc, params
 from timemachine.text.fetch import fetch
 
 torch.set_num_threads(1)  # tests run side by side
@@ -75,3 +77,25 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with open_store(folder, "other"):
             pass
     return folder / "mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def finished_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A git repository whose pipeline has run, and whose lock is committed; to be copied."""
+    root = tmp_path_factory.mktemp("finished") / "repository"
+    root.mkdir()
+    make_project(root)
+    (root / "work.py").write_text(SCRIPT)
+    (root / "dvc.yaml").write_text(yaml.safe_dump(GRAPH))
+    (root / ".gitignore").write_text("/data/checked.txt\n/data/folder\n/.timemachine\n")
+    git(root, "init", "--quiet")
+    for command in ("init", "repro"):
+        dvc.run(root, command, "--quiet").check_returncode()
+    commit(root, "all")
+    dvc.prepare(root, pytest.fail)
+    return root
+
+
+@pytest.fixture
+def repository(finished_repository: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished_repository, tmp_path / "repository"))

@@ -14,6 +14,14 @@ CORPUS = Corpus(
     0.0,
     {"train": (0, 96), "val": (96, 108), "test": (108, 120)},
 )
+# 1,200 random tokens of the same vocabulary.
+RANDOM = Corpus(
+    np.random.default_rng(0).integers(1, len(VOCABULARY), 1200).astype(np.uint8),
+    VOCABULARY,
+    "char",
+    0.0,
+    {"train": (0, 800), "val": (800, 1000), "test": (1000, 1200)},
+)
 
 
 class Cycle(nn.Module):

@@ -60,9 +60,8 @@ def make_small_pipeline(folder: Path) -> Path:
     return folder
 
 
-def try_dvc(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run stock DVC."""
-    command = [sys.executable, "-m", "dvc", *arguments]
+def _run_python(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *arguments]
     return subprocess.run(
         command,
         cwd=folder,
@@ -72,6 +71,11 @@ def try_dvc(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         check=False,
         timeout=120,
     )
+
+
+def try_dvc(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run stock DVC."""
+    return _run_python(folder, "-m", "dvc", *arguments)
 
 
 def dvc(folder: Path, *arguments: str) -> str:
@@ -90,16 +94,7 @@ def mended(folder: Path) -> list[str]:
 
 def repro_broken_off(folder: Path, number: int, way: str) -> subprocess.CompletedProcess[str]:
     """Run `dvc repro`, broken off before a file operation, counted from 1, by `kill` or `fill` (a full disk)."""
-    command = [sys.executable, "-c", _BROKEN_OFF, str(number), way, "repro"]
-    return subprocess.run(
-        command,
-        cwd=folder,
-        env=stock.child_environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    return _run_python(folder, "-c", _BROKEN_OFF, str(number), way, "repro")
 
 
 def goes_on(folder: Path) -> list[str]:

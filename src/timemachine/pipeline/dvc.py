@@ -14,7 +14,7 @@ import psutil
 
 from timemachine.pipeline import params
 from timemachine.pipeline.owned import remove_unowned
-from timemachine.pipeline.processes import end, running_dvc
+from timemachine.pipeline.processes import end
 from timemachine.pipeline.repair import check_space, repair
 
 
@@ -80,10 +80,10 @@ def prepare(root: Path, say: Callable[[str], object]) -> None:
     Raises:
         UserError: the repository cannot be repaired, the disk is full, or params.yaml is wrong.
     """
-    repair(root, say)
+    is_idle = repair(root, say)
     check_space(root)
     checked = params.load(os.path.relpath(root / "params.yaml"))
-    if not running_dvc(root):
+    if is_idle:
         for path in remove_unowned(checked, root / "data"):
             say(f"removed {path.relative_to(root)}, whose entry is not in params.yaml")
 

@@ -34,7 +34,7 @@ _MIN_FREE_BYTES = 100_000_000
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
-def repair(root: Path, say: Callable[[str], object], everything: bool = False) -> None:
+def repair(root: Path, say: Callable[[str], object], everything: bool = False) -> bool:
     """Mend what is damaged in a repository, and change nothing while a DVC runs in it.
 
     The cache is hashed only after a new boot, or where something else was wrong: a file in it is damaged only by
@@ -45,6 +45,9 @@ def repair(root: Path, say: Callable[[str], object], everything: bool = False) -
         root: the repository root.
         say: is called with one line for each thing that was mended.
         everything: hash the cache in any case.
+
+    Returns:
+        False if DVC runs in the repository, so that nothing was changed.
 
     Raises:
         UserError: the folder is not one that can be repaired; nothing was changed.
@@ -58,11 +61,11 @@ def repair(root: Path, say: Callable[[str], object], everything: bool = False) -
         held = zc.lockfile.LockFile(str(root / ".dvc/tmp/lock"))  # DVC's own, by the library that it uses
     except zc.lockfile.LockError:
         say("DVC is running in this repository; nothing was repaired")
-        return
+        return False
     try:
         if pids := running_dvc(root, named=_owners(root) or ()):
             say(f"DVC is running in this repository (PID {', '.join(map(str, pids))}); nothing was repaired")
-            return
+            return False
         boot, now = root / _KEPT / "boot", _read(_BOOT) or str(psutil.boot_time()).encode()
         if faults := list(
             chain(_stages(root), _rwlock(root), _lock(root), _leftovers(root), run_folders(cache / "runs"))
@@ -74,6 +77,7 @@ def repair(root: Path, say: Callable[[str], object], everything: bool = False) -
             _mend(chain(runs, cache_files(root, cache / "files/md5")), say)
             write_bytes(boot, now)
         _mend(_finished_states(root), say)
+        return True
     finally:
         held.close()
 

@@ -2,22 +2,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cycle import CORPUS
+from cycle import CORPUS, RANDOM
 
 from timemachine.language.comparison.config import MixtureRecipe
 from timemachine.language.comparison.held_out import count_kneser_ney, mix
 from timemachine.language.ngrams.kneser_ney import KneserNey
 from timemachine.language.scoring.score import Reading
-from timemachine.text.corpus import HELD_OUT, Corpus
+from timemachine.text.corpus import HELD_OUT
 
 VOCAB_SIZE = 4
-RANDOM = Corpus(
-    np.random.default_rng(0).integers(1, VOCAB_SIZE, 1200).astype(np.uint8),
-    CORPUS.vocabulary,
-    "char",
-    0.0,
-    {"train": (0, 800), "val": (800, 1000), "test": (1000, 1200)},
-)
 
 
 def test_kneser_ney_in_the_comparison_is_the_model_counted_on_the_train_part() -> None:

@@ -2,7 +2,7 @@ import bz2
 
 import numpy as np
 import pytest
-from cycle import CORPUS
+from cycle import CORPUS, RANDOM
 from tiny import tiny_params
 
 from timemachine.language.comparison.compression import compressed_bits_per_character
@@ -10,17 +10,10 @@ from timemachine.language.comparison.config import CompareModelsParams, MixtureR
 from timemachine.language.comparison.ranking import over_seeds, rank
 from timemachine.language.models.config import RnnRecipe
 from timemachine.language.scoring.score import Reading
-from timemachine.text.corpus import HELD_OUT, Corpus
+from timemachine.text.corpus import HELD_OUT
 
 VOCAB_SIZE = 4
 PARAMS = CompareModelsParams(corpus="random", mixtures={}, block_length=10, num_samples=200)
-RANDOM = Corpus(
-    np.random.default_rng(0).integers(1, VOCAB_SIZE, 1200).astype(np.uint8),
-    CORPUS.vocabulary,
-    "char",
-    0.0,
-    {"train": (0, 800), "val": (800, 1000), "test": (1000, 1200)},
-)
 
 
 def test_models_are_ranked_by_their_test_score_and_one_with_probability_0_is_last() -> None:
