@@ -14,7 +14,7 @@ from timemachine.forecasting.models.config import ArConfig
 from timemachine.forecasting.models.regression import Problem
 from timemachine.forecasting.series.source import noisy_sine
 from timemachine.forecasting.training.train import history_rows, train_autoregressive
-from timemachine.language.models.build import rebuild_language_model
+from timemachine.language.models.build import build_language_model
 from timemachine.language.models.config import RnnConfig
 from timemachine.pipeline import params
 from timemachine.training.checkpoints import load_checkpoint, save_checkpoint
@@ -23,8 +23,12 @@ RECIPES = params.load(ROOT / "params.yaml").train_ar
 NAME = "data/models/rnn/carried"
 
 
+def rebuild(config: RnnConfig) -> torch.nn.Module:
+    return build_language_model(config, config.vocab_size)
+
+
 def test_a_loaded_model_is_the_saved_one(finished: Path) -> None:
-    model, config = load_checkpoint(finished / NAME, RnnConfig, rebuild_language_model)
+    model, config = load_checkpoint(finished / NAME, RnnConfig, rebuild)
     saved = load_file(finished / NAME / "model.safetensors")
     assert saved.keys() == model.state_dict().keys()
     assert all(torch.equal(saved[key], value) for key, value in model.state_dict().items())
@@ -39,14 +43,14 @@ def test_a_damaged_checkpoint_is_named(damage: str, project: Path) -> None:
     if damage != "absent":
         path.write_bytes(content[: {"empty": 0, "cut in the header": 20, "cut in the weights": -8}[damage]])
     with pytest.raises(ValueError, match=r"model\.safetensors: .*dvc repro"):
-        load_checkpoint(project / NAME, RnnConfig, rebuild_language_model)
+        load_checkpoint(project / NAME, RnnConfig, rebuild)
 
 
 def test_weights_of_another_shape_are_refused(project: Path) -> None:
     path = project / NAME / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"num_hiddens": 9}))
     with pytest.raises(ValueError, match=r"model\.safetensors: does not fit .*config\.json"):
-        load_checkpoint(project / NAME, RnnConfig, rebuild_language_model)
+        load_checkpoint(project / NAME, RnnConfig, rebuild)
 
 
 @pytest.mark.parametrize(
@@ -66,14 +70,14 @@ def test_a_config_that_is_none_is_named(content: str | dict, reason: str, projec
     text = content if isinstance(content, str) else json.dumps(json.loads(path.read_text()) | content)
     path.write_text(text)
     with pytest.raises(ValueError, match=rf"config\.json: .*{reason}"):
-        load_checkpoint(project / NAME, RnnConfig, rebuild_language_model)
+        load_checkpoint(project / NAME, RnnConfig, rebuild)
 
 
 def test_another_vocabulary_is_refused(finished: Path) -> None:
     with pytest.raises(
         ValueError, match=r"config\.json: .* another vocabulary; .*beef; train it again with `dvc repro`"
     ):
-        load_checkpoint(finished / NAME, RnnConfig, rebuild_language_model, "beef")
+        load_checkpoint(finished / NAME, RnnConfig, rebuild, "beef")
 
 
 def test_weights_that_are_no_numbers_are_refused(project: Path) -> None:
@@ -85,7 +89,7 @@ def test_weights_that_are_no_numbers_are_refused(project: Path) -> None:
         ValueError,
         match=r"model\.safetensors: W_hh has values that are not finite; train it again with `dvc repro`",
     ):
-        load_checkpoint(project / NAME, RnnConfig, rebuild_language_model)
+        load_checkpoint(project / NAME, RnnConfig, rebuild)
 
 
 @pytest.mark.parametrize("unit", [1e-6, 1.0, 1e6])

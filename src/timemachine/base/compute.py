@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 # Environment variables of OpenMP, BLAS and oneDNN start with these. They select the number of threads or the code
 # for a processor, and so change the last bits of sums. The libraries read them when they are loaded.
 CHANGE_SUMS = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "GOTO_", "ONEDNN_", "DNNL_", "ATEN_")
-# threadpoolctl sets this when it is imported. It only permits two copies of OpenMP in a process.
-_HARMLESS = "KMP_DUPLICATE_LIB_OK"
+# These change no sum: threadpoolctl sets the first one, which permits two copies of OpenMP in a process, and the
+# others say how threads wait for each other.
+_HARMLESS = ("KMP_DUPLICATE_LIB_OK", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 
 
 def changing_variables() -> list[str]:
     """Return the names of the environment variables that are set and change the last bits of sums."""
-    return sorted(name for name in os.environ if name.startswith(CHANGE_SUMS) and name != _HARMLESS)
+    return sorted(name for name in os.environ if name.startswith(CHANGE_SUMS) and name not in _HARMLESS)
 
 
 def set_up(compute: ComputeParams) -> None:
@@ -55,7 +56,8 @@ def set_up(compute: ComputeParams) -> None:
     if compute.deterministic:
         # cuBLAS needs this to be deterministic, and reads it at its first use.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(compute.deterministic)
+    # `use_deterministic_algorithms` does the same, but first imports torch's compiler, which takes two seconds.
+    torch.set_deterministic_debug_mode("error" if compute.deterministic else "default")
     # This package does not read uninitialised memory, so filling it only costs time.
     torch.utils.deterministic.fill_uninitialized_memory = False
 

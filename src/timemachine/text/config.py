@@ -8,6 +8,14 @@ from pydantic import Field, field_validator, model_validator
 from timemachine.base.config import Count, Distinct, Name, Natural, Positive, Section, Sha256, Text
 
 Level = Literal["char", "word"]
+Sampling = Literal["sequential", "random", "windows"]
+
+
+def least_tokens(sampling: Sampling, batch_size: int, num_steps: int, with_offset: bool = True) -> int:
+    """Return the fewest tokens that give a minibatch, at the largest random offset if there is one."""
+    if sampling == "windows":
+        return num_steps + 1
+    return (batch_size + with_offset) * num_steps + (sampling == "sequential")
 
 
 class DownloadParams(Section):

@@ -12,6 +12,7 @@ import torch
 from torch import Generator, Tensor
 
 from timemachine.base.errors import UserError
+from timemachine.text.config import least_tokens
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def random_sampling(tokens: Tensor, batch_size: int, num_steps: int, generator: 
     Raises:
         UserError: too few tokens for one minibatch at the largest offset.
     """
-    _require(tokens, batch_size * num_steps + num_steps, batch_size, num_steps)
+    _require(tokens, least_tokens("random", batch_size, num_steps), batch_size, num_steps)
     offset = int(torch.randint(num_steps, (), generator=generator))
     num_subsequences = (len(tokens) - offset - 1) // num_steps
     order = torch.randperm(num_subsequences, generator=generator).to(tokens.device)
@@ -66,7 +67,7 @@ def sequential_partitioning(
     Raises:
         UserError: too few tokens for one minibatch at the largest offset.
     """
-    _require(tokens, (batch_size + bool(generator)) * num_steps + 1, batch_size, num_steps)
+    _require(tokens, least_tokens("sequential", batch_size, num_steps, bool(generator)), batch_size, num_steps)
     offset = int(torch.randint(num_steps + 1, (), generator=generator)) if generator else 0
     row_length = (len(tokens) - offset - 1) // batch_size
     begins = torch.arange(0, row_length // num_steps * num_steps, num_steps, device=tokens.device)
@@ -84,7 +85,7 @@ def windows(
     Raises:
         UserError: too few tokens for one window.
     """
-    _require(tokens, num_steps + 1, 1, num_steps)
+    _require(tokens, least_tokens("windows", 1, num_steps), 1, num_steps)
     starts = torch.arange(0, len(tokens) - num_steps, stride, device=tokens.device)
     if generator:
         starts = starts[torch.randperm(len(starts), generator=generator).to(tokens.device)]

@@ -2,7 +2,7 @@
 
 from torch import Generator, nn
 
-from timemachine.language.models.config import RnnConfig, RnnRecipe
+from timemachine.language.models.config import RnnRecipe
 from timemachine.language.models.rnn import RNN
 from timemachine.language.models.rnn_scratch import RNNScratch
 
@@ -21,8 +21,3 @@ def build_language_model(recipe: RnnRecipe, vocab_size: int, generator: Generato
     architecture = {"num_hiddens", "cell", "activation", "embedding_dim", "num_layers"}
     dropouts = {"embedding_dropout", "weight_dropout", "dropout"}
     return RNN(vocab_size, generator=generator, **r.model_dump(include=architecture | dropouts))
-
-
-def rebuild_language_model(config: RnnConfig) -> nn.Module:
-    """Return the module that a checkpoint's config describes; the weights are to be loaded afterwards."""
-    return build_language_model(config, config.vocab_size)

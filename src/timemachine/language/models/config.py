@@ -18,14 +18,14 @@ from timemachine.base.config import (
     Sha256,
     Units,
 )
-from timemachine.text.config import Level
+from timemachine.text.config import Level, Sampling, least_tokens
 
 
 class RnnRecipe(Section):
     """A recurrent language model, and how it is trained."""
 
     corpus: Name
-    sampling: Literal["sequential", "random", "windows"] = "sequential"
+    sampling: Sampling = "sequential"
     num_train: Count | None = None
     num_val: Natural | None = 0
     batch_size: Count
@@ -64,23 +64,13 @@ class RnnRecipe(Section):
             raise ValueError("patience: needs a validation part; num_val is 0")
         if not self.detach and self.sampling != "sequential":
             raise ValueError(f"detach: false needs sampling: sequential, not {self.sampling}")
-        if self.sampling != "windows" and self.num_train is not None and self.num_train < self.num_needed:
+        needed = least_tokens(self.sampling, self.batch_size, self.num_steps)
+        if self.sampling != "windows" and self.num_train is not None and self.num_train < needed:
             minibatch = f"batch_size {self.batch_size} x num_steps {self.num_steps}"
-            raise ValueError(
-                f"{self.num_train} tokens are too few for {minibatch}: at least {self.num_needed} are needed"
-            )
+            raise ValueError(f"{self.num_train} tokens are too few for {minibatch}: at least {needed} are needed")
         if self.num_val is not None and 0 < self.num_val <= self.num_steps:
             raise ValueError(f"num_val: {self.num_val} is not 0 or at least num_steps + 1 = {self.num_steps + 1}")
         return self
-
-    @property
-    def num_needed(self) -> int:
-        """The fewest tokens that make a minibatch, as `timemachine.text.minibatches` cuts it."""
-        return {
-            "sequential": (self.batch_size + 1) * self.num_steps + 1,
-            "random": (self.batch_size + 1) * self.num_steps,
-            "windows": self.num_steps + 1,
-        }[self.sampling]
 
 
 class RnnConfig(RnnRecipe):

@@ -7,7 +7,7 @@ from torch import nn
 
 from timemachine.base.errors import UserError
 from timemachine.base.files import read_json
-from timemachine.language.models.build import rebuild_language_model
+from timemachine.language.models.build import build_language_model
 from timemachine.language.models.config import RnnConfig
 from timemachine.text.vocabulary import Tokenizer, Vocabulary
 from timemachine.training.checkpoints import load_checkpoint
@@ -19,7 +19,7 @@ def load_module(folder: Path, vocabulary: Vocabulary) -> tuple[nn.Module, RnnCon
     Raises:
         UserError: a file is absent or damaged, or the model was trained with another vocabulary.
     """
-    return load_checkpoint(folder, RnnConfig, rebuild_language_model, vocabulary.sha256)
+    return load_checkpoint(folder, RnnConfig, lambda c: build_language_model(c, c.vocab_size), vocabulary.sha256)
 
 
 @dataclass(frozen=True)
