@@ -131,8 +131,7 @@ def print_samples(model: nn.Module, corpus: Corpus, seed: int) -> None:
         words = [word for row in rows for word in decode(row).split()[1:-1]]
         counts = sum(word in known for word in words), len(set(words))
         streams = [torch.tensor(prefix + row) for prefix, row in zip(prefixes, rows, strict=True)]
-        readings = read_streams(model, streams, [NUM_WARMUP] * NUM_ROWS)
-        nats = np.concatenate([reading.nats for reading in readings]).mean()
+        nats = np.concatenate(read_streams(model, streams, [NUM_WARMUP] * NUM_ROWS)[0]).mean()
         shares = (f"{count / max(len(words), 1):.0%}" for count in counts)
         print_row(name, *shares, f"{nats:.3f}", f"`{decode(rows[0][:NUM_SHOWN])}`")
 

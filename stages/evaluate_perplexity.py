@@ -13,7 +13,6 @@ from timemachine.base.files import write_arrays, write_json, write_text
 from timemachine.language.generation.decoding import continue_prefix
 from timemachine.language.models.trained import load_module
 from timemachine.language.scoring.reading import read_parts, score_report
-from timemachine.language.scoring.score import held_out_arrays
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
 from timemachine.text.corpus import Corpus
@@ -27,7 +26,8 @@ def run(params: Params, name: str, text: Path, models: Path, out: Path, generate
     with about(f"train_rnn.{name}"):
         readings = read_parts(model, corpus, config.train_range, p.num_warmup, p.num_streams)
         texts = [continue_prefix(model, corpus.tokenizer, prefix) for prefix in p.prefixes]
-    write_arrays(out / f"{name}.safetensors", held_out_arrays(readings))
+    held_out = {key: array for key, array in readings.items() if key != "train"}
+    write_arrays(out / f"{name}.safetensors", held_out)
     write_text(generated / f"{name}.txt", "".join(f"{line}\n" for line in texts))
     scores = score_report(readings, corpus, config.train_range)
     write_json(report / f"{name}.json", {"corpus": corpus_name} | scores)

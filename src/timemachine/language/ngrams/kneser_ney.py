@@ -87,22 +87,6 @@ class KneserNey:
             P = level.value[ids[k][..., begin:]] + level.gamma[ids[k - 1][..., begin:-1]] * P
         return P
 
-    def log_probabilities(self, tokens: NDArray[np.integer], order: int, first: int = 0) -> Probabilities:
-        """Return log P of tokens[first:], each given the order − 1 tokens before it, in nats.
-
-        At the start of `tokens`, where fewer tokens come before, a model of lower order is used.
-
-        Args:
-            tokens: (num_tokens,) indices.
-            order: order of the model.
-            first: index of the first token to score; the tokens before it are only context.
-        """
-        parts = [self.probabilities(tokens[: n + 1], n + 1) for n in range(first, min(order - 1, len(tokens)))]
-        begin = max(first - order + 1, 0)
-        if len(tokens) - begin >= order:
-            parts.append(self.probabilities(tokens[begin:], order))
-        return np.log(np.concatenate([np.empty(0), *parts]))
-
     def distributions(self, contexts: NDArray[np.integer]) -> Probabilities:
         """Return P of every token of the vocabulary after each context, (num_rows, vocab_size).
 

@@ -36,15 +36,14 @@ class BlockBootstrap:
         self._starts = generator.integers(len(weights), size=(num_samples, num_blocks))
         self._denominators = self._resampled_sums(weights)  # (num_samples,)
 
-    def interval(self, values: Array, level: float = 0.95) -> tuple[float, float]:
-        """Return the ends of an interval of Σ values / Σ weights.
+    def interval(self, values: Array) -> tuple[float, float]:
+        """Return the ends of the 95 % interval of Σ values / Σ weights, percentiles of the resampled ratios.
 
         Args:
             values: (n,) value of each token, for example its nats, or the difference of two models' nats.
-            level: probability of the interval; its ends are percentiles of the resampled ratios.
         """
         ratios = self._resampled_sums(values) / self._denominators
-        low, high = np.quantile(ratios, [(1 - level) / 2, (1 + level) / 2])
+        low, high = np.quantile(ratios, [(1 - 0.95) / 2, (1 + 0.95) / 2])
         return float(low), float(high)
 
     def bits(self, nats: Array) -> dict[str, float]:
