@@ -19,7 +19,8 @@ from torch import Generator, nn
 from timemachine.base import config
 from timemachine.base.compute import environment
 from timemachine.base.errors import UserError
-from timemachine.language.generation.decoding import Sampling, continue_sequences
+from timemachine.language.generation.config import Sampling
+from timemachine.language.generation.decoding import continue_sequences
 from timemachine.language.models.config import RnnRecipe
 from timemachine.language.scoring.reading import read_streams
 from timemachine.language.training.train import train_language_model
@@ -120,7 +121,7 @@ def print_samples(model: nn.Module, corpus: Corpus, seed: int) -> None:
     texts = {"the book itself": [val[i * stride + NUM_WARMUP :][:NUM_PREDS] for i in range(NUM_ROWS)]}
     for alpha in ALPHAS:
         generator = Generator().manual_seed(seed)
-        texts[f"{alpha:g}"] = continue_sequences(model, prefixes, NUM_PREDS, Sampling(alpha), generator)
+        texts[f"{alpha:g}"] = continue_sequences(model, prefixes, NUM_PREDS, Sampling(alpha=alpha), generator)
     known = set(corpus.tokenizer.decode(corpus.tokens.tolist()).split())
 
     decode = corpus.tokenizer.decode
