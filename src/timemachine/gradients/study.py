@@ -106,8 +106,8 @@ def _training_curves(params: BpttParams, corpus: Corpus) -> dict[str, list[float
     tokens = torch.from_numpy(corpus.part("train")[corpus.num_added :][: p.num_train].astype("int64"))
     if len(tokens) < p.num_train:
         raise UserError(f"training.num_train: {p.num_train} exceeds the {len(tokens)} tokens of the train part")
-    curves: dict[str, list[float]] = {}
-    for truncation in TRUNCATIONS:
-        runs = [train_truncated(params, truncation, tokens, len(corpus.vocabulary), seed) for seed in p.seeds]
-        curves[truncation] = np.mean(runs, axis=0).tolist()
-    return curves
+    vocab_size = len(corpus.vocabulary)
+    return {
+        kind: np.mean([train_truncated(params, kind, tokens, vocab_size, s) for s in p.seeds], axis=0).tolist()
+        for kind in TRUNCATIONS
+    }

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from timemachine.language.ngrams.chain import NgramModel, log_probabilities
 from timemachine.language.ngrams.config import NgramModelsParams
 from timemachine.language.ngrams.kneser_ney import KneserNey
-from timemachine.language.ngrams.smoothing import SmoothedNgrams, choose_epsilon
+from timemachine.language.ngrams.smoothing import SmoothedNgrams, fit_epsilon
 from timemachine.language.scoring.bootstrap import bootstraps_by_part
 from timemachine.language.scoring.score import score
 from timemachine.text.corpus import HELD_OUT, Corpus, Part
@@ -41,11 +41,11 @@ def evaluate_ngram_models(
     ranges = {part: corpus.split[part] for part in HELD_OUT}
     orders = range(1, max_order + 1)
     # m is the size of the vocabulary, so that unseen tokens have a probability and all probabilities sum to 1.
-    epsilon = choose_epsilon(tokens[: corpus.split["val"][1]], len(train), vocab_size, vocab_size)
+    additive = fit_epsilon(tokens[: corpus.split["val"][1]], len(train), vocab_size, vocab_size)
     kneser_ney, reverse = (KneserNey(text, vocab_size, max_order) for text in (train, train[::-1]))
     models: list[tuple[str, NgramModel, int]] = [
         ("maximum_likelihood", SmoothedNgrams(train, vocab_size, vocab_size, (0.0, 0.0, 0.0)), 3),
-        ("additive", SmoothedNgrams(train, vocab_size, vocab_size, epsilon), 3),
+        ("additive", additive, 3),
         ("kneser_ney", kneser_ney, max_order),
     ]
     forward: Nats = {
@@ -64,7 +64,7 @@ def evaluate_ngram_models(
     }
     bootstraps = bootstraps_by_part(corpus, p.block_length, p.num_samples, p.seed)
     report = {
-        "epsilon": list(epsilon),
+        "epsilon": additive.epsilon,
         "discounts": {
             "counts": {str(n): kneser_ney.discounts(n)[-1] for n in orders},
             "continuations": {str(n): d for n, d in enumerate(kneser_ney.discounts(max_order)[:-1], 1)},

@@ -73,10 +73,8 @@ class SmoothedNgrams:
         )
 
 
-def choose_epsilon(
-    tokens: NDArray[np.integer], num_train: int, vocab_size: int, num_distinct: int
-) -> tuple[float, float, float]:
-    """Return the ε, to four digits, that maximise the probability of the tokens after the training sequence.
+def fit_epsilon(tokens: NDArray[np.integer], num_train: int, vocab_size: int, num_distinct: int) -> SmoothedNgrams:
+    """Return a model whose ε, to four digits, maximise the probability of the tokens after the training sequence.
 
     ε₁ is chosen first, then ε₂ and ε₃ each given ε₁, because only ε₁ enters their equations.
 
@@ -89,7 +87,7 @@ def choose_epsilon(
     model = SmoothedNgrams(tokens[:num_train], vocab_size, num_distinct, (0.0, 0.0, 0.0))
     for n in (1, 2, 3):
         model.epsilon[n - 1] = _best_epsilon(*model.evidence(tokens[max(num_train - n + 1, 0) :], n))
-    return (model.epsilon[0], model.epsilon[1], model.epsilon[2])
+    return model
 
 
 def _best_epsilon(joint: Counts, context: Counts, lower: Probabilities) -> float:
