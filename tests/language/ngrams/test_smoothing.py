@@ -63,7 +63,7 @@ def test_what_comes_before_the_first_scored_token_is_its_context() -> None:
 
 def test_the_chosen_epsilon_beat_their_neighbours_on_what_follows_the_training_tokens() -> None:
     tokens = np.minimum(np.random.default_rng(0).geometric(0.3, 600) - 1, 9) + np.tile([0, 5], 300)
-    chosen = fit_epsilon(tokens, 500, 20, 20).epsilon
+    chosen = fit_epsilon(tokens, 500, 20).epsilon
     for n, epsilon in enumerate(chosen, 1):
         others = [[*chosen[: n - 1], factor * epsilon, *chosen[n:]] for factor in (1, 0.9, 1.1, 0.01, 100)]
         models = [SmoothedNgrams(tokens[:500], 20, 20, e) for e in others]
@@ -73,6 +73,6 @@ def test_the_chosen_epsilon_beat_their_neighbours_on_what_follows_the_training_t
 
 def test_where_training_says_all_epsilon_vanishes_and_where_it_says_nothing_epsilon_is_without_bound() -> None:
     cycle = np.tile([0, 1, 2], 40)
-    assert fit_epsilon(cycle, 60, 3, 3).epsilon[1:] == [1e-6, 1e-6]
+    assert fit_epsilon(cycle, 60, 3).epsilon[1:] == [1e-6, 1e-6]
     contrary = np.concatenate([np.zeros(50, dtype=int), np.arange(50) % 5])
-    assert fit_epsilon(contrary, 50, 5, 5).epsilon[0] == 1e6
+    assert fit_epsilon(contrary, 50, 5).epsilon[0] == 1e6

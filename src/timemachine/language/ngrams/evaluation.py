@@ -40,8 +40,7 @@ def evaluate_ngram_models(
     tokens, train, vocab_size = corpus.tokens, corpus.part("train"), len(corpus.vocabulary)
     ranges = {part: corpus.split[part] for part in HELD_OUT}
     orders = range(1, max_order + 1)
-    # m is the size of the vocabulary, so that unseen tokens have a probability and all probabilities sum to 1.
-    additive = fit_epsilon(tokens[: corpus.split["val"][1]], len(train), vocab_size, vocab_size)
+    additive = fit_epsilon(tokens[: corpus.split["val"][1]], len(train), vocab_size)
     kneser_ney, reverse = (KneserNey(text, vocab_size, max_order) for text in (train, train[::-1]))
     models: list[tuple[str, NgramModel, int]] = [
         ("maximum_likelihood", SmoothedNgrams(train, vocab_size, vocab_size, (0.0, 0.0, 0.0)), 3),

@@ -73,7 +73,7 @@ class SmoothedNgrams:
         )
 
 
-def fit_epsilon(tokens: NDArray[np.integer], num_train: int, vocab_size: int, num_distinct: int) -> SmoothedNgrams:
+def fit_epsilon(tokens: NDArray[np.integer], num_train: int, vocab_size: int) -> SmoothedNgrams:
     """Return a model whose ε, to four digits, maximise the probability of the tokens after the training sequence.
 
     ε₁ is chosen first, then ε₂ and ε₃ each given ε₁, because only ε₁ enters their equations.
@@ -81,10 +81,9 @@ def fit_epsilon(tokens: NDArray[np.integer], num_train: int, vocab_size: int, nu
     Args:
         tokens: (num_tokens,) the training sequence, followed by the text to choose on.
         num_train: number of tokens of the training sequence.
-        vocab_size: number of indices.
-        num_distinct: m of the equations.
+        vocab_size: number of indices, and m of the equations, so that unseen tokens have a probability too.
     """
-    model = SmoothedNgrams(tokens[:num_train], vocab_size, num_distinct, (0.0, 0.0, 0.0))
+    model = SmoothedNgrams(tokens[:num_train], vocab_size, vocab_size, (0.0, 0.0, 0.0))
     for n in (1, 2, 3):
         model.epsilon[n - 1] = _best_epsilon(*model.evidence(tokens[max(num_train - n + 1, 0) :], n))
     return model
