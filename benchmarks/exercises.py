@@ -19,7 +19,8 @@ from torch import Generator, nn
 from timemachine.base import config
 from timemachine.base.compute import environment
 from timemachine.base.errors import UserError
-from timemachine.language.generation.decoding import Sampling, continue_sequences
+from timemachine.language.generation.config import Sampling
+from timemachine.language.generation.decoding import continue_sequences
 from timemachine.language.models.config import RnnRecipe
 from timemachine.language.scoring.reading import read_streams
 from timemachine.language.training.train import train_language_model
@@ -120,7 +121,7 @@ def print_samples(model: nn.Module, corpus: Corpus, seed: int) -> None:
     texts = {"the book itself": [val[i * stride + NUM_WARMUP :][:NUM_PREDS] for i in range(NUM_ROWS)]}
     for alpha in ALPHAS:
         generator = Generator().manual_seed(seed)
-        texts[f"{alpha:g}"] = continue_sequences(model, prefixes, NUM_PREDS, Sampling(alpha), generator)
+        texts[f"{alpha:g}"] = continue_sequences(model, prefixes, NUM_PREDS, Sampling(alpha=alpha), generator)
     known = set(corpus.tokenizer.decode(corpus.tokens.tolist()).split())
 
     decode = corpus.tokenizer.decode
@@ -131,8 +132,7 @@ def print_samples(model: nn.Module, corpus: Corpus, seed: int) -> None:
         words = [word for row in rows for word in decode(row).split()[1:-1]]
         counts = sum(word in known for word in words), len(set(words))
         streams = [torch.tensor(prefix + row) for prefix, row in zip(prefixes, rows, strict=True)]
-        readings = read_streams(model, streams, [NUM_WARMUP] * NUM_ROWS)
-        nats = np.concatenate([reading.nats for reading in readings]).mean()
+        nats = np.concatenate(read_streams(model, streams, [NUM_WARMUP] * NUM_ROWS)[0]).mean()
         shares = (f"{count / max(len(words), 1):.0%}" for count in counts)
         print_row(name, *shares, f"{nats:.3f}", f"`{decode(rows[0][:NUM_SHOWN])}`")
 

@@ -14,7 +14,8 @@ from collections.abc import Callable
 import torch
 from torch import Generator, nn
 
-from timemachine.language.generation.decoding import GREEDY, Sampling, continue_sequences
+from timemachine.language.generation.config import Sampling
+from timemachine.language.generation.decoding import GREEDY, continue_sequences
 from timemachine.language.models.build import build_language_model
 from timemachine.pipeline import params
 

@@ -14,7 +14,7 @@ from timemachine.base.errors import about
 from timemachine.base.files import write_arrays
 from timemachine.language.models.trained import load_module
 from timemachine.language.scoring.dynamic import read_and_learn
-from timemachine.language.scoring.score import held_out_arrays, split_reading
+from timemachine.language.scoring.score import held_out_readings
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
 from timemachine.text.corpus import Corpus
@@ -29,8 +29,8 @@ def run(params: Params, name: str, text: Path, models: Path, out: Path) -> None:
     begin = max(first - p.num_rms - params.evaluate_perplexity.num_warmup, 0)
     tokens = torch.from_numpy(corpus.tokens[begin:].astype("int64"))
     with about(f"dynamic_evaluation of {name}"):
-        reading = read_and_learn(model, tokens, p.num_rms, first - begin, p.num_steps, p.lr)
-    write_arrays(out / f"{name}.safetensors", held_out_arrays(split_reading(reading, corpus)))
+        log_P = read_and_learn(model, tokens, p.num_rms, first - begin, p.num_steps, p.lr)
+    write_arrays(out / f"{name}.safetensors", held_out_readings(log_P, corpus))
 
 
 if __name__ == "__main__":

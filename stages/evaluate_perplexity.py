@@ -10,10 +10,9 @@ from pathlib import Path
 
 from timemachine.base.errors import about
 from timemachine.base.files import write_arrays, write_json, write_text
-from timemachine.language.generation.decoding import continue_prefix
+from timemachine.language.generation.decoding import continue_texts
 from timemachine.language.models.trained import load_module
 from timemachine.language.scoring.reading import read_parts, score_report
-from timemachine.language.scoring.score import held_out_arrays
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
 from timemachine.text.corpus import Corpus
@@ -26,8 +25,12 @@ def run(params: Params, name: str, text: Path, models: Path, out: Path, generate
     model, config = load_module(models / name, corpus.vocabulary)
     with about(f"train_rnn.{name}"):
         readings = read_parts(model, corpus, config.train_range, p.num_warmup, p.num_streams)
-        texts = [continue_prefix(model, corpus.tokenizer, prefix) for prefix in p.prefixes]
-    write_arrays(out / f"{name}.safetensors", held_out_arrays(readings))
+        texts = [
+            continue_texts(model, corpus.tokenizer, [x.prefix], [x.num_preds], x.sampling, x.seed)[0]
+            for x in p.prefixes
+        ]
+    held_out = {key: array for key, array in readings.items() if key != "train"}
+    write_arrays(out / f"{name}.safetensors", held_out)
     write_text(generated / f"{name}.txt", "".join(f"{line}\n" for line in texts))
     scores = score_report(readings, corpus, config.train_range)
     write_json(report / f"{name}.json", {"corpus": corpus_name} | scores)

@@ -8,7 +8,7 @@ Run: python stages/ngram_models.py
 from pathlib import Path
 
 from timemachine.base.files import write_arrays, write_json
-from timemachine.language.ngrams.evaluation import describe_ngram_models, score_ngram_models
+from timemachine.language.ngrams.evaluation import evaluate_ngram_models
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
 from timemachine.plots.figure import save_figure
@@ -22,9 +22,8 @@ def run(params: Params, text: Path, report: Path, scores: Path, figures: Path) -
     content = {}
     for name, max_order in p.corpora.items():
         corpus = Corpus.load(text / name)
-        models = score_ngram_models(corpus, max_order)
-        content[name] = describe_ngram_models(models, corpus, p)
-        arrays = {f"{m}.{part}": nats for m, by_part in models.forward.items() for part, nats in by_part.items()}
+        content[name], forward, _ = evaluate_ngram_models(corpus, max_order, p)
+        arrays = {f"{model}.{part}": nats for model, parts in forward.items() for part, nats in parts.items()}
         write_arrays(scores / f"{name}.safetensors", arrays)
         save_figure(draw_by_order(content[name]), figures / f"{name}.png")
     write_json(report, content)

@@ -11,7 +11,6 @@ from timemachine.gradients.analysis import (
     linear_rnn,
     norms_by_lag,
     rate_by_step,
-    read_window,
     truncation_cost,
 )
 from timemachine.gradients.truncation import randomised_gates, truncated_gates
@@ -33,7 +32,7 @@ def tanh_window(num_steps: int = 8) -> tuple[RNNScratch, Window]:
     with torch.no_grad():
         for p in model.parameters():
             p.mul_(40)
-    return model, read_window(model, text(num_steps))
+    return model, Window(model, text(num_steps))
 
 
 @pytest.mark.parametrize("radius", [0.0, 1e300])
@@ -42,7 +41,7 @@ def test_gradients_that_vanish_at_once_or_explode_have_nothing_to_compare(radius
     with torch.no_grad():
         model.W_hh.mul_(radius)
         model.W_hq.mul_(radius)
-    window = read_window(model, text(8))
+    window = Window(model, text(8))
     for compare in (norms_by_lag, lambda window: estimate_gradients(window, torch.ones(8, 1))):
         with pytest.raises(ValueError, match="the gradient is 0 or not finite"):
             compare(window)
@@ -52,12 +51,12 @@ def test_an_orthogonal_network_keeps_the_gradients_norm() -> None:
     model = linear(1.0)
     with torch.no_grad():
         model.W_hh.copy_(torch.linalg.qr(model.W_hh)[0])
-    torch.testing.assert_close(norms_by_lag(read_window(model, text(40))), torch.ones(40, dtype=torch.float64))
+    torch.testing.assert_close(norms_by_lag(Window(model, text(40))), torch.ones(40, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("radius", [0.8, 1.2])
 def test_other_networks_lose_or_gain_their_spectral_radius_at_each_step(radius: float) -> None:
-    norms = norms_by_lag(read_window(linear(radius), text(200)))
+    norms = norms_by_lag(Window(linear(radius), text(200)))
     assert rate_by_step(norms) == pytest.approx(radius, rel=0.01)
     assert (norms[-1] < 1e-6) == (radius < 1)
 
@@ -86,20 +85,24 @@ def test_bias_variance_and_cosine_are_those_of_the_gradients_themselves() -> Non
         return {"W_hh": W_hh.flatten(), "recurrent": torch.cat([W_hh.flatten(), *(g.flatten() for g in others)])}
 
     full, drawn = gradient(None), [gradient(xi) for xi in gates.T]
-    for name, estimate in estimate_gradients(window, gates).items():
+    for name, row in estimate_gradients(window, gates, random=True).items():
         g, some = full[name], torch.stack([by_name[name] for by_name in drawn])
         bias = float((some.mean(0) - g).norm() / g.norm())
         variance = float((some - some.mean(0)).square().sum(1).mean() / g.square().sum())
         cosine = float(F.cosine_similarity(some, g[None]).mean())
-        assert (estimate.bias, estimate.variance, estimate.cosine) == pytest.approx((bias, variance, cosine))
-        torch.testing.assert_close(estimate.projections, some @ g / g.square().sum())
+        assert (row["bias"], row["variance"], row["cosine"]) == pytest.approx((bias, variance, cosine))
+        projections = some @ g / g.square().sum()
+        mean, half = float(projections.mean()), 1.96 * float(projections.std()) / math.sqrt(60)
+        assert row["projection"] == pytest.approx(mean)
+        assert row["projection_interval"] == pytest.approx([mean - half, mean + half])
+        assert row["chance"] == pytest.approx(math.sqrt(variance / 60))
 
 
 def test_open_gates_have_no_bias_and_closed_ones_do() -> None:
     _, window = tanh_window()
     for weights in ("W_hh", "recurrent"):
-        assert estimate_gradients(window, torch.ones(8, 1))[weights].bias == pytest.approx(0, abs=1e-12)
-        assert estimate_gradients(window, truncated_gates(8, 3)[:, None])[weights].bias > 0.01
+        assert estimate_gradients(window, torch.ones(8, 1))[weights]["bias"] == pytest.approx(0, abs=1e-12)
+        assert estimate_gradients(window, truncated_gates(8, 3)[:, None])[weights]["bias"] > 0.01
 
 
 def test_segments_have_tau_steps_and_gates_a_mean_of_one() -> None:

@@ -10,8 +10,8 @@ import pytest
 from registered import registered
 
 from timemachine import cli
-from timemachine.language.generation.config import Prefix
-from timemachine.language.generation.decoding import continue_prefix
+from timemachine.language.generation.config import Sampling
+from timemachine.language.generation.decoding import continue_texts
 from timemachine.language.models.trained import LanguageModel
 
 pytestmark = pytest.mark.slow
@@ -52,9 +52,9 @@ def test_a_path_is_a_model_too(generate, finished: Path, tmp_path: Path) -> None
 
 def test_it_samples_as_the_pipeline_does_and_again_with_the_seed(generate, finished: Path) -> None:
     model = LanguageModel.load(finished / "data/models/rnn/gated")
-    wanted = Prefix(prefix="time", num_preds=50, alpha=0.5, top_k=9, top_p=0.9, seed=3)
+    sampling = Sampling(alpha=0.5, top_k=9, top_p=0.9)
     options = ("--model", "gated", "--top-k", "9", "--top-p", "0.9", "--seed", "3")
-    expected = continue_prefix(model.module, model.tokenizer, wanted)
+    (expected,) = continue_texts(model.module, model.tokenizer, ["time"], [50], sampling, seed=3)
     assert generate("time", "--alpha", "0.5", *options) == expected
     assert generate("time", "--temperature", "2", *options) == expected
     assert generate("time", "--temperature", "2", *options[:-1], "4") != expected
@@ -85,9 +85,9 @@ def test_what_the_vocabulary_lacks_is_read_as_unknown(generate) -> None:
         (["a", "--seed", "-1"], "--seed: -1 is not"),
         (["a", "--temperature", "1", "--alpha", "1"], "temperature and alpha: give one of them"),
         (["a", "--temperature", "nan"], "temperature: nan is not"),
-        (["a", "--alpha", "0"], r"alpha: 0\.0 is not above 0"),
-        (["a", "--top-k", "0"], "top_k: 0 is not at least 1"),
-        (["a", "--top-p", "1.5"], r"top_p: 1\.5 is not in"),
+        (["a", "--alpha", "0"], r"alpha: 0\.0 should be greater than 0"),
+        (["a", "--top-k", "0"], "top_k: 0 should be greater than or equal to 1"),
+        (["a", "--top-p", "1.5"], r"top_p: 1\.5 should be less than or equal to 1"),
         (["a", "--model", "lost"], "'lost' is neither .*; .*data/models/rnn has carried, gated, windowed$"),
         (["a", "--model", "data/models/ar/mlp"], "data/models/ar/mlp: not a language model"),
         (["a"], r"has no champion; run `timemachine retrain`, or .*: carried, gated, windowed$"),

@@ -172,7 +172,7 @@ BAD = [
         "params: seed: 9223372036854775808 should be less than 9223372036854775808",
     ),
     (records(ROW, params={"top_k": True}), "params: top_k: True should be an integer"),
-    (records(ROW, params={"top_p": 2}), "top_p: 2.0 is not in (0, 1]"),
+    (records(ROW, params={"top_p": 2}), "sampling: top_p: 2.0 should be less than or equal to 1"),
     (records(ROW, params={"seed": -1}), "params: seed: -1 should be greater than or equal to 0"),
     (
         records(ROW, params={"speed": 1}),

@@ -6,7 +6,7 @@ factors, ⟨Σ_r u_r δ_rᵀ, Σ_s u_s ε_sᵀ⟩ = Σ_rs ⟨u_r, u_s⟩ ⟨δ_r
 """
 
 import math
-from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -21,9 +21,13 @@ _CHUNK_DRAWS = 20
 _NO_GRADIENT = "the gradient is 0 or not finite, because the states saturate or grow without bound"
 
 
-@dataclass(frozen=True)
 class Window:
     """A minibatch after its forward pass.
+
+    Args:
+        model: the network.
+        tokens: (batch, num_steps + 1) indices; each but the last is an input, each but the first is predicted.
+        state: (batch, num_hiddens) before the first step, zeros if None.
 
     Attributes:
         inputs: (num_steps, batch, input) X_t, the factors of W_xh.
@@ -33,34 +37,20 @@ class Window:
         W_hh: (num_hiddens, num_hiddens).
     """
 
-    inputs: Tensor
-    H: Tensor
-    losses: Tensor
-    slope: Tensor
-    W_hh: Tensor
+    def __init__(self, model: RNNScratch, tokens: Tensor, state: Tensor | None = None) -> None:
+        X, Y = tokens[:, :-1], tokens[:, 1:]  # (batch, num_steps)
+        with torch.no_grad():
+            states = model.hidden_states(X, state)
+            self.inputs, self.W_hh = model.inputs(X), model.W_hh.detach()
+            H_0 = torch.zeros_like(states[0]) if state is None else state
+        self.H = torch.cat([H_0[None], states]).requires_grad_()
+        logits = model.output(self.H[1:])  # (num_steps, batch, vocab)
+        self.losses = F.cross_entropy(logits.transpose(1, 2), Y.T, reduction="none")
+        self.slope = slope_at(states, model.activation)
 
     def sent(self, loss: Tensor) -> Tensor:
         """Return ∂loss/∂O_t W_hqᵀ (num_steps, batch, num_hiddens), the gradient of the output at its own step."""
         return torch.autograd.grad(loss, self.H, retain_graph=True)[0][1:]
-
-
-def read_window(model: RNNScratch, tokens: Tensor, state: Tensor | None = None) -> Window:
-    """Run the forward pass over a minibatch.
-
-    Args:
-        model: the network.
-        tokens: (batch, num_steps + 1) indices; each but the last is an input, each but the first is predicted.
-        state: (batch, num_hiddens) before the first step, zeros if None.
-    """
-    X, Y = tokens[:, :-1], tokens[:, 1:]  # (batch, num_steps)
-    with torch.no_grad():
-        states = model.hidden_states(X, state)
-        inputs, W_hh = model.inputs(X), model.W_hh.detach()
-        H_0 = torch.zeros_like(states[0]) if state is None else state
-    H = torch.cat([H_0[None], states]).requires_grad_()
-    logits = model.output(H[1:])  # (num_steps, batch, vocab)
-    losses = F.cross_entropy(logits.transpose(1, 2), Y.T, reduction="none")
-    return Window(inputs, H, losses, slope_at(states, model.activation), W_hh)
 
 
 def linear_rnn(vocab_size: int, num_hiddens: int, radius: float, generator: Generator) -> RNNScratch:
@@ -97,46 +87,20 @@ def rate_by_step(norms: Tensor) -> float | None:
     return float((norms[-1] / norms[half]) ** (1 / (len(norms) - 1 - half)))
 
 
-@dataclass(frozen=True)
-class GradientEstimate:
-    """Truncated gradients ĝ compared with the full gradient g.
-
-    Attributes:
-        bias: ‖mean ĝ − g‖ / ‖g‖.
-        variance: mean of ‖ĝ − mean ĝ‖² / ‖g‖².
-        cosine: mean cosine of ĝ and g.
-        projections: (draws,) ⟨ĝ, g⟩ / ‖g‖². Their mean is 1 if ĝ has no bias along g.
-    """
-
-    bias: float
-    variance: float
-    cosine: float
-    projections: Tensor
-
-    def report(self, with_sampling_error: bool) -> dict[str, float | list[float]]:
-        """Return the entry of the report: numbers over all draws.
-
-        The sampling error is that of randomly drawn gates: `chance` is the bias that is expected of an unbiased ĝ
-        with this variance and number of draws, `projection_interval` the mean projection ± 1.96 standard errors.
-        """
-        num_draws, mean = len(self.projections), float(self.projections.mean())
-        row = {"bias": self.bias, "variance": self.variance, "cosine": self.cosine, "projection": mean}
-        if not with_sampling_error:
-            return {**row}
-        error = 1.96 * float(self.projections.std()) / math.sqrt(num_draws)
-        chance = math.sqrt(self.variance / num_draws)
-        return {**row, "chance": chance, "projection_interval": [mean - error, mean + error]}
-
-
-def estimate_gradients(window: Window, gates: Tensor) -> dict[str, GradientEstimate]:
-    """Compare gradients through gates with the full gradient, both of the mean loss of a window.
+def estimate_gradients(window: Window, gates: Tensor, random: bool = False) -> dict[str, dict[str, Any]]:
+    """Compare truncated gradients ĝ with the full gradient g, both of the mean loss of a window.
 
     Args:
         window: a minibatch after its forward pass.
         gates: (num_steps, draws); a draw holds for all rows of the minibatch.
+        random: whether the gates are random draws, so that the result has the sampling error too.
 
     Returns:
-        The estimates of `W_hh`, and of `recurrent`: W_hh, W_xh and b_h together.
+        For `W_hh`, and for `recurrent`, W_hh, W_xh and b_h together: `bias`, ‖mean ĝ − g‖ / ‖g‖; `variance`, the
+        mean of ‖ĝ − mean ĝ‖² / ‖g‖²; `cosine`, the mean cosine of ĝ and g; `projection`, the mean of
+        ⟨ĝ, g⟩ / ‖g‖², which is 1 if ĝ has no bias along g. If `random`, also `chance`, the bias that is expected
+        of an unbiased ĝ with this variance and number of draws, and `projection_interval`, the projection ± 1.96
+        standard errors.
 
     Raises:
         UserError: the full gradient is 0 or not finite.
@@ -161,14 +125,20 @@ def estimate_gradients(window: Window, gates: Tensor) -> dict[str, GradientEstim
         for name, product in products.items():
             lengths[name].append((pairs * product).sum((1, 2)) / sizes[name])
             projections[name].append((delta * (product @ full)).sum((1, 2)) / sizes[name])
-    result = {}
+    result: dict[str, dict[str, Any]] = {}
     for name, product in products.items():
         error = float(((mean - full) * (product @ (mean - full))).sum()) / sizes[name]
-        length, projection = torch.cat(lengths[name]), torch.cat(projections[name])
+        length, projected = torch.cat(lengths[name]), torch.cat(projections[name])
+        projection = float(projected.mean())
         # Mean of ‖ĝ‖² minus ‖mean ĝ‖² = ‖g + (mean ĝ − g)‖². With one draw this is only a rounding error.
-        variance = float(length.mean()) - (error + 2 * float(projection.mean()) - 1) if num_draws > 1 else 0.0
-        cosine = float((projection / length.sqrt()).mean())
-        result[name] = GradientEstimate(math.sqrt(max(error, 0)), max(variance, 0.0), cosine, projection)
+        variance = float(length.mean()) - (error + 2 * projection - 1) if num_draws > 1 else 0.0
+        variance, cosine = max(variance, 0.0), float((projected / length.sqrt()).mean())
+        bias = math.sqrt(max(error, 0))
+        row = result[name] = {"bias": bias, "variance": variance, "cosine": cosine, "projection": projection}
+        if random:
+            row["chance"] = math.sqrt(variance / num_draws)
+            half = 1.96 * float(projected.std()) / math.sqrt(num_draws)
+            row["projection_interval"] = [projection - half, projection + half]
     return result
 
 

@@ -16,25 +16,26 @@ from timemachine.text.corpus import Corpus
 
 
 def study_gradients(
-    params: BpttParams, corpus: Corpus, model: RNNScratch, train_range: Sequence[int]
+    p: BpttParams, corpus: Corpus, model: RNNScratch, train_range: Sequence[int]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Measure norms, bias, variance, cost and learning.
 
     Args:
-        params: the section `bptt`.
+        p: the section `bptt`.
         corpus: the corpus of the model.
         model: a trained network; it is converted to float64 in place.
         train_range: first index, and one past the last, of the tokens it was trained on.
 
     Returns:
-        The report, and the curves that only figures need: `text`, the characters of a window; `cuts`, the steps
-        at which it is cut, by truncation; `norms`, by network, for each lag; `radii`, the spectral radius of each
-        linear network; `training`, nats per token of each epoch, by truncation.
+        The report, and the curves that only figures need. In the report, `truncated` cuts at multiples of tau,
+        `truncated_anywhere` is the mean over the tau possible offsets of the cuts, and `randomised` over draws.
+        The curves are `text`, the characters of a window; `cuts`, the steps at which it is cut, by truncation;
+        `norms`, by network, for each lag; `radii`, the spectral radius of each linear network; `training`, nats
+        per token of each epoch, by truncation.
 
     Raises:
         UserError: too few tokens, or a network whose gradients are 0 or not finite.
     """
-    p = params
     state_bytes = p.batch_size * model.W_hh[0].nbytes
     rows = _rows_of_text(p, corpus, train_range)
     with torch.no_grad():
@@ -46,16 +47,19 @@ def study_gradients(
     for name, radius in radii.items():
         networks[name] = (analysis.linear_rnn(len(corpus.vocabulary), p.num_hiddens, radius, generator), None)
     drawn = torch.stack([randomised_gates(p.num_steps, p.tau, generator) for _ in range(p.num_draws)], 1)
+    anywhere = torch.stack([truncated_gates(p.num_steps, p.tau, i) for i in range(p.tau)], 1)
+    gates = {"full": torch.ones(p.num_steps, 1), "truncated": anywhere[:, :1], "randomised": drawn}
     norms, compared = {}, {}
     for name, (network, state) in networks.items():
         with about(name):
-            norms[name] = analysis.norms_by_lag(analysis.read_window(network, rows[:, : p.num_lags + 2], state))
-            compared[name] = _compare_truncations(p, network, rows, state, drawn)
-    gates = {
-        "full": torch.ones(p.num_steps, 1),
-        "truncated": truncated_gates(p.num_steps, p.tau)[:, None],
-        "randomised": drawn,
-    }
+            norms[name] = analysis.norms_by_lag(analysis.Window(network, rows[:, : p.num_lags + 2], state))
+            window = analysis.Window(network, rows[:, : p.num_steps + 1], state)
+            found = {
+                "truncated": analysis.estimate_gradients(window, anywhere[:, :1]),
+                "truncated_anywhere": analysis.estimate_gradients(window, anywhere),
+                "randomised": analysis.estimate_gradients(window, drawn, random=True),
+            }
+        compared[name] = {w: {kind: row[w] for kind, row in found.items()} for w in found["randomised"]}
     training = _training_curves(p, corpus)
     lags = [2**i for i in range(p.num_lags.bit_length())]
     report = {
@@ -92,27 +96,6 @@ def _rows_of_text(params: BpttParams, corpus: Corpus, train_range: Sequence[int]
     return torch.from_numpy(corpus.tokens[positions].astype("int64"))
 
 
-def _compare_truncations(
-    params: BpttParams, network: RNNScratch, rows: Tensor, state: Tensor | None, drawn: Tensor
-) -> dict[str, Any]:
-    """Return bias and variance of the truncated gradients of one window, by weights and truncation.
-
-    `truncated` cuts at multiples of tau. `truncated_anywhere` averages over the tau possible offsets of the cuts,
-    and `randomised` over the drawn gates (num_steps, draws).
-    """
-    window = analysis.read_window(network, rows[:, : params.num_steps + 1], state)
-    offsets = torch.stack([truncated_gates(params.num_steps, params.tau, i) for i in range(params.tau)], 1)
-    found = {
-        "truncated": analysis.estimate_gradients(window, offsets[:, :1]),
-        "truncated_anywhere": analysis.estimate_gradients(window, offsets),
-        "randomised": analysis.estimate_gradients(window, drawn),
-    }
-    return {
-        weights: {name: found[name][weights].report(with_sampling_error=name == "randomised") for name in found}
-        for weights in found["randomised"]
-    }
-
-
 def _training_curves(params: BpttParams, corpus: Corpus) -> dict[str, list[float]]:
     """Return nats per token of each epoch by truncation, averaged over the seeds.
 
@@ -123,8 +106,8 @@ def _training_curves(params: BpttParams, corpus: Corpus) -> dict[str, list[float
     tokens = torch.from_numpy(corpus.part("train")[corpus.num_added :][: p.num_train].astype("int64"))
     if len(tokens) < p.num_train:
         raise UserError(f"training.num_train: {p.num_train} exceeds the {len(tokens)} tokens of the train part")
-    curves: dict[str, list[float]] = {}
-    for truncation in TRUNCATIONS:
-        runs = [train_truncated(params, truncation, tokens, len(corpus.vocabulary), seed) for seed in p.seeds]
-        curves[truncation] = np.mean(runs, axis=0).tolist()
-    return curves
+    vocab_size = len(corpus.vocabulary)
+    return {
+        kind: np.mean([train_truncated(params, kind, tokens, vocab_size, s) for s in p.seeds], axis=0).tolist()
+        for kind in TRUNCATIONS
+    }

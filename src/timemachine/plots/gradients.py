@@ -18,24 +18,12 @@ def draw_study(report: Mapping[str, Any], curves: Mapping[str, Any]) -> dict[str
         report: the content of `data/results/bptt.json`.
         curves: the content of `data/gradients/curves.json`.
     """
-    compared = report["estimates"]
-    panels = {
-        title: {
-            label: [by_weights["W_hh"][truncation][key] for by_weights in compared.values()]
-            for label, truncation, key in (
-                ("truncated, cuts anywhere", "truncated_anywhere", measure),
-                ("randomised", "randomised", measure),
-                *([("chance alone", "randomised", "chance")] if measure == "bias" else []),
-            )
-        }
-        for title, measure in (("relative bias", "bias"), ("relative variance", "variance"))
-    }
     losses = {name: (range(1, len(nats) + 1), nats) for name, nats in curves["training"].items()}
     rows = ("randomised", "truncated", "full")
     return {
         "strategies": draw_segments(curves["text"], {name: curves["cuts"][name] for name in rows}),
         "gradient_norm": _draw_gradient_norms(curves["norms"], curves["radii"]),
-        "estimates": _draw_dots(list(compared), panels),
+        "estimates": _draw_estimates(report["estimates"]),
         "training": draw_lines(losses, "epoch", "nats per token"),
     }
 
@@ -72,14 +60,20 @@ def draw_segments(text: str, starts: Mapping[str, Sequence[int]]) -> Figure:
     return figure
 
 
-def _draw_dots(names: Sequence[str], panels: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
-    """Draw values by name on a logarithmic scale: a panel for each title, a marker for each label."""
-    figure, grid = new_row(panels)
-    for axes, kinds in zip(grid.values(), panels.values(), strict=True):
-        for marker, (label, values) in zip("sox^", kinds.items(), strict=False):
-            axes.plot(range(len(names)), values, ls="", marker=marker, label=label)
-        axes.set(yscale="log", xlim=(-0.5, len(names) - 0.5))
-        axes.set_xticks(range(len(names)), names, fontsize=8, rotation=20, ha="right", rotation_mode="anchor")
+def _draw_estimates(compared: Mapping[str, Any]) -> Figure:
+    """Draw bias and variance of the gradient of W_hh, a marker for each network, on logarithmic scales."""
+    figure, grid = new_row(["relative bias", "relative variance"])
+    for axes, measure in zip(grid.values(), ("bias", "variance"), strict=True):
+        dots = {"truncated, cuts anywhere": ("truncated_anywhere", measure), "randomised": ("randomised", measure)}
+        if measure == "bias":
+            dots["chance alone"] = ("randomised", "chance")
+        for marker, (label, (truncation, key)) in zip("sox", dots.items(), strict=False):
+            values = [by_weights["W_hh"][truncation][key] for by_weights in compared.values()]
+            axes.plot(range(len(values)), values, ls="", marker=marker, label=label)
+        axes.set(yscale="log", xlim=(-0.5, len(compared) - 0.5))
+        axes.set_xticks(
+            range(len(compared)), list(compared), fontsize=8, rotation=20, ha="right", rotation_mode="anchor"
+        )
         label_logarithmic(axes.yaxis, subs=(1, 2, 5))
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))

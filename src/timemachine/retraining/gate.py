@@ -25,9 +25,9 @@ import torch
 from timemachine.base.errors import UserError
 from timemachine.language.generation.decoding import continue_sequences
 from timemachine.language.models.trained import LanguageModel
+from timemachine.language.ngrams.chain import log_probabilities
 from timemachine.language.ngrams.kneser_ney import KneserNey
 from timemachine.language.scoring.reading import read_parts
-from timemachine.language.scoring.score import Score
 from timemachine.pipeline.params import Params, RetrainingParams
 from timemachine.text.clean import decode
 from timemachine.text.corpus import HELD_OUT, Corpus, Part
@@ -147,8 +147,8 @@ def measure(folder: Path, corpus: Corpus, num_warmup: int, num_streams: int) -> 
 
     def bits(part: Part) -> float:
         guessed = int((read.part(part) == unk).sum())
-        nats = float(readings[part].nats.sum()) + (guessed * math.log(num_unknown) if guessed else 0.0)
-        return Score(nats, len(readings[part].nats), len(readings[part].nats)).bits_per_character
+        nats = float(readings[part].sum()) + (guessed * math.log(num_unknown) if guessed else 0.0)
+        return nats / len(readings[part]) / math.log(2)
 
     return Figures(
         val=bits("val"),
@@ -169,8 +169,8 @@ def kneser_ney_baseline(corpus: Corpus, max_order: int) -> Baseline:
 
     def bits(order: int, part: Part) -> float:
         begin, end = corpus.split[part]
-        nats = -models.log_probabilities(corpus.tokens[:end], order, begin)
-        return Score(float(nats.sum()), len(nats), len(nats)).bits_per_character
+        nats = -log_probabilities(models, corpus.tokens[:end], order, begin)
+        return float(nats.sum()) / len(nats) / math.log(2)
 
     val, order = min((bits(order, "val"), order) for order in range(1, max_order + 1))
     return Baseline(order, val, bits(order, "test"))

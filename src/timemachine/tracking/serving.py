@@ -21,8 +21,8 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from timemachine.base.config import Count, Section, Seed, validate
 from timemachine.base.errors import UserError
+from timemachine.language.generation.config import Sampling
 from timemachine.language.generation.continuation import clean_prefix, sampling_of, write
-from timemachine.language.generation.decoding import Sampling
 from timemachine.language.models.trained import LanguageModel
 
 # Limits of a request. Time and memory grow with rows × characters, which MAX_CHARACTERS limits.

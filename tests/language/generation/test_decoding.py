@@ -6,9 +6,11 @@ from cycle import CORPUS, Cycle
 from hypothesis import given
 from hypothesis import strategies as st
 
+from timemachine.base.errors import UserError
+from timemachine.language.generation.config import Sampling
+from timemachine.language.generation.continuation import sampling_of
 from timemachine.language.generation.decoding import (
     GREEDY,
-    Sampling,
     choose_tokens,
     continue_sequences,
     continue_texts,
@@ -73,7 +75,7 @@ def test_alpha_sharpens_top_k_and_the_nucleus_cut_and_each_renormalises() -> Non
 def test_whatever_is_cut_a_distribution_is_left_and_only_its_tokens_are_drawn(
     alpha: float, top_k: int | None, top_p: float | None, u: float
 ) -> None:
-    sampling = Sampling(alpha, top_k, top_p)
+    sampling = Sampling(alpha=alpha, top_k=top_k, top_p=top_p)
     assert math.isclose(sum(probabilities(sampling)), 1, rel_tol=1e-5)
     assert probabilities(sampling)[int(choose_tokens(LOGITS, sampling, torch.tensor([u])))] > 0
 
@@ -107,9 +109,10 @@ def test_what_cannot_be_continued_says_why() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"alpha": 0.0}, {"alpha": math.nan}, {"top_k": 0}, {"top_p": 0.0}, {"top_p": 1.1}]
+    "options",
+    [{"alpha": 0.0}, {"alpha": math.nan}, {"top_k": 0}, {"top_k": 10**9 + 1}, {"top_p": 0.0}, {"top_p": 1.1}],
 )
 def test_an_impossible_sampling_names_the_option_and_its_value(options: dict[str, float]) -> None:
     ((name, value),) = options.items()
-    with pytest.raises(ValueError, match=f"{name}: {value}"):
-        Sampling(**options)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=f"{name}: {value}"):
+        sampling_of(**options)  # type: ignore[arg-type]

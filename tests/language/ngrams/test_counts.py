@@ -23,11 +23,11 @@ TOP = {
 def test_the_book_has_the_published_totals_and_top_ten(n: int, book: str) -> None:
     words = tokens_of(book, "lines", "word")
     vocabulary = Vocabulary.build(words)
-    counts = count_ngrams(np.array(vocabulary[words]), n, len(vocabulary))
-    assert counts.counts.sum() == 32_776 - n
+    ngrams, counts = count_ngrams(np.array(vocabulary[words]), n, len(vocabulary))
+    assert counts.sum() == 32_776 - n
     top = [
         f"{' '.join(vocabulary.to_tokens(ngram.tolist()))} {count}"
-        for ngram, count in zip(counts.ngrams[:10], counts.counts, strict=False)
+        for ngram, count in zip(ngrams[:10], counts, strict=False)
     ]
     assert top == TOP[n].split(", ")
 
@@ -35,8 +35,8 @@ def test_the_book_has_the_published_totals_and_top_ten(n: int, book: str) -> Non
 @given(st.lists(st.integers(0, 3), max_size=60), st.integers(1, 4))
 def test_counts_and_their_order_are_those_of_a_counter(tokens: list[int], n: int) -> None:
     expected = Counter(zip(*(tokens[i:] for i in range(n)), strict=False)).most_common()
-    counts = count_ngrams(np.array(tokens, dtype=np.uint8), n, 4)
-    assert [(tuple(g), c) for g, c in zip(counts.ngrams.tolist(), counts.counts.tolist(), strict=True)] == expected
+    ngrams, counts = count_ngrams(np.array(tokens, dtype=np.uint8), n, 4)
+    assert [(tuple(g), c) for g, c in zip(ngrams.tolist(), counts.tolist(), strict=True)] == expected
 
 
 @given(st.lists(st.integers(0, 3), max_size=300), st.integers(1, 3), st.integers(1, 9), st.integers(1, 40))
@@ -47,15 +47,15 @@ def test_blocks_and_stretches_of_any_length_make_no_difference(
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(counting, "_BLOCK", block)
         monkeypatch.setattr(counting, "_STRETCH", stretch)
-        counts = count_ngrams(np.array(tokens, dtype=np.uint8), n, 4)
-    assert [(tuple(g), c) for g, c in zip(counts.ngrams.tolist(), counts.counts.tolist(), strict=True)] == expected
+        ngrams, counts = count_ngrams(np.array(tokens, dtype=np.uint8), n, 4)
+    assert [(tuple(g), c) for g, c in zip(ngrams.tolist(), counts.tolist(), strict=True)] == expected
 
 
 def test_keys_of_up_to_63_bits_are_counted() -> None:
     tokens = np.array([2**31 - 1, 2**31 - 2] * 3)
-    counts = count_ngrams(tokens, 2, 2**31)
-    assert counts.ngrams.tolist() == [[2**31 - 1, 2**31 - 2], [2**31 - 2, 2**31 - 1]]
-    assert counts.counts.tolist() == [3, 2]
+    ngrams, counts = count_ngrams(tokens, 2, 2**31)
+    assert ngrams.tolist() == [[2**31 - 1, 2**31 - 2], [2**31 - 2, 2**31 - 1]]
+    assert counts.tolist() == [3, 2]
 
 
 def test_a_text_too_long_to_count_is_refused() -> None:

@@ -11,11 +11,9 @@ from timemachine.base.files import read_arrays
 from timemachine.language.comparison import mixture
 from timemachine.language.comparison.config import CompareModelsParams, MixtureRecipe
 from timemachine.language.ngrams.kneser_ney import KneserNey
-from timemachine.language.scoring.score import Reading, split_reading
-from timemachine.text.corpus import HELD_OUT, Corpus, Part
+from timemachine.language.scoring.score import Readings, held_out_readings, nats_of
+from timemachine.text.corpus import HELD_OUT, Corpus
 
-# The predictions of one model on the held-out parts.
-Readings = Mapping[Part, Reading]
 KNESER_NEY, ADAPTIVE, DYNAMIC = "kneser_ney_", "_adaptive", "_dynamic"
 
 
@@ -38,17 +36,14 @@ def read_models(
         UserError: a file is absent or damaged, or the train part is too short for a Kneser–Ney model.
     """
     nats = math.log(len(corpus.vocabulary))
-    models: dict[str, Readings] = {
-        "uniform": {part: Reading(np.full(len(corpus.part(part)), nats)) for part in HELD_OUT}
-    }
+    models: dict[str, Readings] = {"uniform": {part: np.full(len(corpus.part(part)), nats) for part in HELD_OUT}}
     arrays = read_arrays(scores / "ngram" / f"{p.corpus}.safetensors")
     for name in dict.fromkeys(key.rpartition(".")[0] for key in arrays):
-        models[name] = {part: Reading(arrays[f"{name}.{part}"]) for part in HELD_OUT}
+        models[name] = {part: arrays[f"{name}.{part}"] for part in HELD_OUT}
     paths = {name: scores / "rnn" / f"{name}.safetensors" for name in recipes}
     paths |= {name + DYNAMIC: scores / "dynamic" / f"{name}.safetensors" for name in dynamic}
     for name, path in paths.items():
-        arrays = read_arrays(path)
-        models[name] = {part: Reading(arrays[part], arrays[f"{part}.log_P"].astype(float)) for part in HELD_OUT}
+        models[name] = {key: array.astype(float) for key, array in read_arrays(path).items()}
     for name in dict.fromkeys(name for recipe in p.mixtures.values() for name in recipe.models):
         if name.startswith(KNESER_NEY):
             models[name] = count_kneser_ney(corpus, name, p.adapt_every)
@@ -79,22 +74,20 @@ def count_kneser_ney(corpus: Corpus, name: str, every: int) -> Readings:
         KneserNey(tokens[:begin], vocab_size, order).distributions(before[begin - first : end - first])
         for begin, end in zip(steps, [*steps[1:], last], strict=True)
     ]
-    log_P = np.log(np.concatenate(P))
-    return split_reading(Reading(mixture.nats_of(log_P, tokens[first:last]), log_P), corpus)
+    return held_out_readings(np.log(np.concatenate(P)), corpus)
 
 
 def mix(recipe: MixtureRecipe, models: Mapping[str, Readings], corpus: Corpus) -> tuple[Readings, list[float]]:
     """Return the predictions of a mixture, and its weights, which are fitted on the validation part."""
     chosen = [models[name] for name in recipe.models]
     if recipe.mean == "arithmetic":
-        nats = {part: np.stack([model[part].nats for model in chosen]) for part in HELD_OUT}
+        nats = {part: np.stack([model[part] for model in chosen]) for part in HELD_OUT}
         weights = mixture.fit_arithmetic(nats["val"])
-        mixed = {part: Reading(mixture.arithmetic_nats(nats[part], weights)) for part in HELD_OUT}
-        return mixed, weights.tolist()
-    log_P = {part: np.stack([P for model in chosen if (P := model[part].log_P) is not None]) for part in HELD_OUT}
+        return {part: mixture.arithmetic_nats(nats[part], weights) for part in HELD_OUT}, weights.tolist()
+    log_P = {part: np.stack([model[f"{part}.log_P"] for model in chosen]) for part in HELD_OUT}
     weights = mixture.fit_geometric(log_P["val"], corpus.part("val"))
-    mixed = {}
+    mixed: Readings = {}
     for part in HELD_OUT:
-        P = mixture.geometric_log_probabilities(log_P[part], weights)
-        mixed[part] = Reading(mixture.nats_of(P, corpus.part(part)), P)
+        P = mixed[f"{part}.log_P"] = mixture.geometric_log_probabilities(log_P[part], weights)
+        mixed[part] = nats_of(P, corpus.part(part))
     return mixed, weights.tolist()

@@ -7,14 +7,11 @@ Geometric: P(x) ∝ Π_i P_i(x)^{w_i}, log-linear interpolation (Klakow, 1998). 
 import numpy as np
 from numpy.typing import NDArray
 
+from timemachine.language.scoring.score import nats_of
+
 Array = NDArray[np.float64]
 
 _NUM_EM_STEPS, _NUM_NEWTON_STEPS = 200, 50
-
-
-def nats_of(log_P: Array, tokens: NDArray[np.integer]) -> Array:
-    """Return −log P of the tokens (num_tokens,), from log P (…, num_tokens, vocab); (…, num_tokens)."""
-    return -log_P[..., np.arange(len(tokens)), tokens]
 
 
 def fit_arithmetic(nats: Array) -> Array:

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from timemachine.language.comparison.config import CompareModelsParams, MixtureRecipe
-from timemachine.language.comparison.held_out import DYNAMIC, Readings
+from timemachine.language.comparison.held_out import DYNAMIC
 from timemachine.language.models.config import RnnRecipe
 from timemachine.language.scoring.bootstrap import bootstraps_by_part
-from timemachine.language.scoring.score import Score
+from timemachine.language.scoring.score import Readings, score
 from timemachine.text.corpus import HELD_OUT, Corpus
 
 
@@ -26,13 +26,13 @@ def rank(models: Mapping[str, Readings], corpus: Corpus, p: CompareModelsParams)
         p: the knobs of the bootstrap. All models of a part share its random blocks.
     """
     bootstraps = bootstraps_by_part(corpus, p.block_length, p.num_samples, p.seed)
-    names = sorted(models, key=lambda name: models[name]["test"].nats.sum())  # infinity, of P = 0, is last
-    best = models[names[0]]["test"].nats
+    names = sorted(models, key=lambda name: models[name]["test"].sum())  # infinity, of P = 0, is last
+    best = models[names[0]]["test"]
     rows: dict[str, Any] = {name: {} for name in names}
     for name, row in rows.items():
         for part, bootstrap in bootstraps.items():
-            nats = models[name][part].nats
-            row[part] = Score.of(nats, corpus, corpus.split[part][1]).report()
+            nats = models[name][part]
+            row[part] = score(float(nats.sum()), corpus.part(part), corpus)
             if np.isfinite(nats).all():
                 row[part] |= bootstrap.bits(nats)
                 if part == "test":

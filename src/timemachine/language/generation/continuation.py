@@ -1,14 +1,15 @@
 """Generation of text from user input, for the command line and the model server."""
 
+import math
 import re
 from collections.abc import Sequence
 
+from timemachine.base.config import validate
 from timemachine.base.errors import UserError
-from timemachine.language.generation.decoding import GREEDY, Sampling, continue_texts
+from timemachine.language.generation.config import Sampling
+from timemachine.language.generation.decoding import continue_texts
 from timemachine.language.models.trained import LanguageModel
 from timemachine.text.clean import clean_whole
-
-_MAX_TOP_K = 10**9
 
 
 def clean_prefix(prefix: str) -> str:
@@ -44,14 +45,12 @@ def sampling_of(
     if temperature is not None and alpha is not None:
         raise UserError("temperature and alpha: give one of them; a temperature is 1 / alpha")
     if temperature is not None:
-        if not 0 <= temperature < float("inf"):
+        if not 0 <= temperature < math.inf:
             raise UserError(f"temperature: {temperature} is not a number of at least 0")
-        alpha = 1 / temperature if temperature else float("inf")
+        alpha = 1 / temperature if temperature else math.inf
     elif alpha is None:
-        alpha = GREEDY.alpha if top_k is None and top_p is None else 1.0
-    if top_k is not None and top_k > _MAX_TOP_K:
-        raise UserError(f"top_k: {top_k} is above {_MAX_TOP_K}")
-    return Sampling(alpha, top_k, top_p)
+        alpha = math.inf if top_k is None and top_p is None else 1.0
+    return validate(Sampling, {"alpha": alpha, "top_k": top_k, "top_p": top_p}, "sampling")
 
 
 def write(

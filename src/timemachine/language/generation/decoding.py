@@ -1,56 +1,16 @@
 """Decoding: choose the next token greedily or by sampling, and continue sequences token by token."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor, nn
 
 from timemachine.base.errors import UserError
-from timemachine.language.generation.config import Prefix
+from timemachine.language.generation.config import Sampling
 from timemachine.text.vocabulary import Tokenizer
 from timemachine.training.state import State
 
-
-@dataclass(frozen=True)
-class Sampling:
-    """How the next token is chosen from the distribution P; by default it is drawn from P.
-
-    Attributes:
-        alpha: draw from P^α, renormalised. 1 is P itself, ∞ is greedy (argmax). The temperature is 1 / α.
-        top_k: draw only from the k most probable tokens.
-        top_p: draw only from the smallest set of most probable tokens whose total probability is at least this
-            (nucleus sampling; Holtzman et al., 2020).
-
-    Raises:
-        UserError: a value is out of range.
-    """
-
-    alpha: float = 1.0
-    top_k: int | None = None
-    top_p: float | None = None
-
-    def __post_init__(self) -> None:
-        if not self.alpha > 0:
-            raise UserError(f"alpha: {self.alpha} is not above 0")
-        if self.top_k is not None and self.top_k < 1:
-            raise UserError(f"top_k: {self.top_k} is not at least 1")
-        if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise UserError(f"top_p: {self.top_p} is not in (0, 1]")
-
-
 GREEDY = Sampling(alpha=float("inf"))
-
-
-def continue_prefix(model: nn.Module, tokenizer: Tokenizer, wanted: Prefix) -> str:
-    """Return an entry of `evaluate_perplexity.prefixes` and its continuation by a model.
-
-    Raises:
-        UserError: the prefix has no token.
-    """
-    alpha = float("inf") if wanted.alpha is None else wanted.alpha
-    sampling = Sampling(alpha, wanted.top_k, wanted.top_p)
-    return continue_texts(model, tokenizer, [wanted.prefix], [wanted.num_preds], sampling, wanted.seed)[0]
 
 
 def sampled_distribution(logits: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
@@ -123,15 +83,10 @@ def continue_sequences(
         The generated tokens of each prefix, without the prefix.
 
     Raises:
-        UserError: a prefix has no token, or `num_preds` is negative.
         ValueError: `sampling` needs a generator and there is none.
     """
-    if num_preds < 0:
-        raise UserError(f"num_preds: {num_preds} is negative")
     if not prefixes or num_preds == 0:
         return [[] for _ in prefixes]
-    if not all(prefixes):
-        raise UserError("a prefix holds no token")
     if sampling.alpha < float("inf") and generator is None:
         raise ValueError("sampling needs a generator")
     model.eval()

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -18,19 +17,6 @@ Positions = NDArray[np.int32]  # half the size of int64: counting is limited by 
 _NUM_PARTS = 256
 # Tokens: a block fits the cache, and the shortest stretch fills the parts.
 _BLOCK, _STRETCH = 2**18, 2**22
-
-
-@dataclass(frozen=True)
-class NgramCounts:
-    """The distinct n-grams of a sequence in descending order of their count, ties by first occurrence.
-
-    Attributes:
-        ngrams: (num_distinct, n) token indices, of the type of the sequence.
-        counts: (num_distinct,) number of occurrences.
-    """
-
-    ngrams: NDArray[np.integer]
-    counts: NDArray[np.int64]
 
 
 def pack(columns: NDArray[np.integer], vocab_size: int) -> NDArray[np.int64]:
@@ -58,12 +44,16 @@ def find_keys(known: Integers, keys: Integers) -> Integers:
     return np.where(known[places] == keys, places, -1)
 
 
-def count_ngrams(tokens: NDArray[np.integer], n: int, vocab_size: int) -> NgramCounts:
+def count_ngrams(tokens: NDArray[np.integer], n: int, vocab_size: int) -> tuple[NDArray[np.integer], Integers]:
     """Count the n-grams of a sequence of token indices of shape (num_tokens,).
 
     The n-grams are distributed over parts by a hash, so that the hash table of a part fits the processor's cache.
     The text is read in stretches of twice the number of distinct n-grams found so far. Memory therefore grows with
     the distinct n-grams, plus one byte per token at the end, and each is hashed again only a few times.
+
+    Returns:
+        The distinct n-grams (num_distinct, n), of the type of the sequence, in descending order of their count,
+        ties by first occurrence; and their counts (num_distinct,).
 
     Raises:
         UserError: `vocab_size` ** n does not fit into 63 bits, or there are 2³¹ tokens or more.
@@ -85,7 +75,7 @@ def count_ngrams(tokens: NDArray[np.integer], n: int, vocab_size: int) -> NgramC
             begin = end
     first, counts = _by_count(parts, num_ngrams)
     # Column by column, because gathering short rows is slow.
-    return NgramCounts(np.array([tokens[i:][first] for i in range(n)]).T, counts)
+    return np.array([tokens[i:][first] for i in range(n)]).T, counts
 
 
 def _distribute(

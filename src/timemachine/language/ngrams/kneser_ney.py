@@ -10,8 +10,6 @@ counts the tokens that follow h with c = i, and D has one value each for c = 1, 
 k = 1 is the uniform distribution over the vocabulary.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,9 +22,13 @@ Probabilities = NDArray[np.float64]
 _FALLBACK = (0.5, 1.0, 1.5)
 
 
-@dataclass(frozen=True)
 class _Level:
     """The parameters of one order, which interpolates with the order below.
+
+    Args:
+        counts: (num_ngrams,) counts of the n-grams.
+        contexts: (num_ngrams,) ids of their contexts.
+        num_contexts: number of contexts.
 
     Attributes:
         discounts: D for a count of 1, 2, and 3 or more.
@@ -34,9 +36,13 @@ class _Level:
         gamma: (num_contexts + 1,) weight of the order below after each context; the last is 1, for unseen ones.
     """
 
-    discounts: tuple[float, float, float]
-    value: Probabilities
-    gamma: Probabilities
+    def __init__(self, counts: NDArray[np.integer], contexts: Ids, num_contexts: int) -> None:
+        self.discounts = _discounts(counts)
+        discount = np.array(self.discounts)[np.minimum(counts, 3) - 1]
+        total, freed = (np.bincount(contexts, weights, num_contexts) for weights in (counts, discount))
+        gamma = np.divide(freed, total, out=np.ones(num_contexts), where=total > 0)
+        self.value = np.append((counts - discount) / total[contexts], 0)
+        self.gamma = np.append(gamma, 1)
 
 
 class KneserNey:
@@ -69,10 +75,10 @@ class KneserNey:
                 suffix[ids] = shorter[1:]
                 num_left = np.bincount(suffix, minlength=len(self._keys[-1]))
                 num_left[shorter[:1]] += 1  # the beginning of the text counts as a neighbour
-                self._continued.append(_level(num_left, self._keys[-1] // vocab_size, num_contexts))
+                self._continued.append(_Level(num_left, self._keys[-1] // vocab_size, num_contexts))
                 num_contexts = len(self._keys[-1])
             self._keys.append(keys)
-            self._counted.append(_level(counts, keys // vocab_size, num_contexts))
+            self._counted.append(_Level(counts, keys // vocab_size, num_contexts))
 
     def probabilities(self, tokens: NDArray[np.integer], order: int) -> Probabilities:
         """Return P of each of the tokens (…, length) after the first order − 1, (…, length − order + 1).
@@ -86,22 +92,6 @@ class KneserNey:
             begin = order - k
             P = level.value[ids[k][..., begin:]] + level.gamma[ids[k - 1][..., begin:-1]] * P
         return P
-
-    def log_probabilities(self, tokens: NDArray[np.integer], order: int, first: int = 0) -> Probabilities:
-        """Return log P of tokens[first:], each given the order − 1 tokens before it, in nats.
-
-        At the start of `tokens`, where fewer tokens come before, a model of lower order is used.
-
-        Args:
-            tokens: (num_tokens,) indices.
-            order: order of the model.
-            first: index of the first token to score; the tokens before it are only context.
-        """
-        parts = [self.probabilities(tokens[: n + 1], n + 1) for n in range(first, min(order - 1, len(tokens)))]
-        begin = max(first - order + 1, 0)
-        if len(tokens) - begin >= order:
-            parts.append(self.probabilities(tokens[begin:], order))
-        return np.log(np.concatenate([np.empty(0), *parts]))
 
     def distributions(self, contexts: NDArray[np.integer]) -> Probabilities:
         """Return P of every token of the vocabulary after each context, (num_rows, vocab_size).
@@ -133,15 +123,6 @@ class KneserNey:
         for k, known in enumerate(self._keys[:max_length], 1):
             ids.append(find_keys(known, ids[-1][..., :-1] * self.vocab_size + tokens[..., k - 1 :]))
         return ids  # (…, length − k + 1)
-
-
-def _level(counts: NDArray[np.integer], contexts: Ids, num_contexts: int) -> _Level:
-    """Discount the counts (num_ngrams,) of n-grams with the given contexts (num_ngrams,)."""
-    discounts = _discounts(counts)
-    discount = np.array(discounts)[np.minimum(counts, 3) - 1]
-    total, freed = (np.bincount(contexts, weights, num_contexts) for weights in (counts, discount))
-    gamma = np.divide(freed, total, out=np.ones(num_contexts), where=total > 0)
-    return _Level(discounts, np.append((counts - discount) / total[contexts], 0), np.append(gamma, 1))
 
 
 def _discounts(counts: NDArray[np.integer]) -> tuple[float, float, float]:

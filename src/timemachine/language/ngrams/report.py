@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from timemachine.language.ngrams.chain import log_probabilities
 from timemachine.language.ngrams.counts import count_ngrams
 from timemachine.language.ngrams.markov import Matrix, mean_nats, transition_matrix
 from timemachine.language.ngrams.smoothing import SmoothedNgrams
@@ -31,13 +32,13 @@ def describe_counts(
     words = np.array(corpus.vocabulary.tokens, dtype=object)
     content, tables = {}, {}
     for name, n in ORDERS.items():
-        found = count_ngrams(corpus.tokens, n, len(corpus.vocabulary))
-        text = pd.Series([" ".join(row) for row in words[found.ngrams]], dtype=str)
-        tables[name] = pd.DataFrame({"ngram": text, "count": found.counts})
-        exponent, ranks = fit_exponent(found.counts, zipf_ranks[0], zipf_ranks[1])
+        ngrams, counts = count_ngrams(corpus.tokens, n, len(corpus.vocabulary))
+        text = pd.Series([" ".join(row) for row in words[ngrams]], dtype=str)
+        tables[name] = pd.DataFrame({"ngram": text, "count": counts})
+        exponent, ranks = fit_exponent(counts, zipf_ranks[0], zipf_ranks[1])
         content[name] = {
-            "total": int(found.counts.sum()),
-            "distinct": len(found.counts),
+            "total": int(counts.sum()),
+            "distinct": len(counts),
             "zipf_exponent": exponent,
             "zipf_ranks": list(ranks),
             "top": tables[name].head(num_top).to_numpy().tolist(),
@@ -58,7 +59,7 @@ def score_sequences(corpus: Corpus, sequences: Sequence[str], epsilon: Sequence[
         tokens = np.array(corpus.tokenizer.encode(sequence), dtype=np.int64)
         row: dict[str, Any] = {"sequence": sequence}
         for estimate, model in models.items():
-            nats = {name: float(model.log_probabilities(tokens, n).sum()) for name, n in ORDERS.items()}
+            nats = {name: float(log_probabilities(model, tokens, n).sum()) for name, n in ORDERS.items()}
             row[f"{estimate}_nats"] = {name: n if math.isfinite(n) else None for name, n in nats.items()}
         rows.append(row)
     return rows

@@ -46,66 +46,47 @@ class SmoothedNgrams:
             context = np.unique(pack(rows[:, :-1], vocab_size), return_counts=True)
             self._tables.append((joint, context))
 
-    def probabilities(self, ngrams: NDArray[np.integer]) -> Probabilities:
-        """Return P̂ of the last token of each row given the tokens before it.
+    def probabilities(self, tokens: NDArray[np.integer], order: int) -> Probabilities:
+        """Return P̂ of each of the tokens (num_tokens,) after the first order − 1, (num_tokens − order + 1,).
+
+        It is 0 after an unseen context if there is no smoothing.
 
         Args:
-            ngrams: (num_rows, n) token indices, n = 1, 2 or 3.
-
-        Returns:
-            (num_rows,) probabilities; 0 after an unseen context if there is no smoothing.
+            tokens: at least `order` indices.
+            order: 1 (unigram), 2 (bigram) or 3 (trigram).
         """
-        return _smooth(*self.evidence(ngrams), self.epsilon[ngrams.shape[1] - 1])
+        return _smooth(*self.evidence(tokens, order), self.epsilon[order - 1])
 
-    def evidence(self, ngrams: NDArray[np.integer]) -> tuple[Counts, Counts, Probabilities]:
-        """Return the terms of P̂ for rows (num_rows, n): the counts of rows and of contexts, and the lower-order P̂.
+    def evidence(self, tokens: NDArray[np.integer], order: int) -> tuple[Counts, Counts, Probabilities]:
+        """Return the terms of the P̂ that `probabilities` returns: the counts of n-grams and contexts, and lower P̂.
 
-        The lower-order P̂ is that of the last token alone, or uniform for n = 1.
+        The lower P̂ is that of the last token alone, or uniform for order 1.
         """
-        n = ngrams.shape[1]
-        joint, context = self._tables[n - 1]
+        joint, context = self._tables[order - 1]
+        rows = np.lib.stride_tricks.sliding_window_view(tokens, order)
         return (
-            _look_up(joint, pack(ngrams, self.vocab_size)),
-            _look_up(context, pack(ngrams[:, :-1], self.vocab_size)),
-            np.full(len(ngrams), 1 / self.num_distinct) if n == 1 else self.probabilities(ngrams[:, -1:]),
+            _look_up(joint, pack(rows, self.vocab_size)),
+            _look_up(context, pack(rows[:, :-1], self.vocab_size)),
+            np.full(len(rows), 1 / self.num_distinct)
+            if order == 1
+            else self.probabilities(tokens[order - 1 :], 1),
         )
 
-    def log_probabilities(self, tokens: NDArray[np.integer], order: int, first: int = 0) -> Probabilities:
-        """Return log P̂ of tokens[first:] by the chain rule, in nats; −∞ where P̂ is 0.
 
-        At the start of `tokens`, where fewer tokens come before, an estimate of lower order is used.
-
-        Args:
-            tokens: (num_tokens,) indices.
-            order: 1 (unigram), 2 (bigram) or 3 (trigram).
-            first: index of the first token to score; the tokens before it are only context.
-        """
-        parts = [self.probabilities(tokens[None, : n + 1]) for n in range(first, min(order - 1, len(tokens)))]
-        if len(tokens) >= order:
-            rows = np.lib.stride_tricks.sliding_window_view(tokens, order)
-            parts.append(self.probabilities(rows[max(first - order + 1, 0) :]))
-        with np.errstate(divide="ignore"):
-            return np.log(np.concatenate([np.empty(0), *parts]))
-
-
-def choose_epsilon(
-    tokens: NDArray[np.integer], num_train: int, vocab_size: int, num_distinct: int
-) -> tuple[float, float, float]:
-    """Return the ε, to four digits, that maximise the probability of the tokens after the training sequence.
+def fit_epsilon(tokens: NDArray[np.integer], num_train: int, vocab_size: int) -> SmoothedNgrams:
+    """Return a model whose ε, to four digits, maximise the probability of the tokens after the training sequence.
 
     ε₁ is chosen first, then ε₂ and ε₃ each given ε₁, because only ε₁ enters their equations.
 
     Args:
         tokens: (num_tokens,) the training sequence, followed by the text to choose on.
         num_train: number of tokens of the training sequence.
-        vocab_size: number of indices.
-        num_distinct: m of the equations.
+        vocab_size: number of indices, and m of the equations, so that unseen tokens have a probability too.
     """
-    model = SmoothedNgrams(tokens[:num_train], vocab_size, num_distinct, (0.0, 0.0, 0.0))
+    model = SmoothedNgrams(tokens[:num_train], vocab_size, vocab_size, (0.0, 0.0, 0.0))
     for n in (1, 2, 3):
-        rows = np.lib.stride_tricks.sliding_window_view(tokens, n)[max(num_train - n + 1, 0) :]
-        model.epsilon[n - 1] = _best_epsilon(*model.evidence(rows))
-    return (model.epsilon[0], model.epsilon[1], model.epsilon[2])
+        model.epsilon[n - 1] = _best_epsilon(*model.evidence(tokens[max(num_train - n + 1, 0) :], n))
+    return model
 
 
 def _best_epsilon(joint: Counts, context: Counts, lower: Probabilities) -> float:

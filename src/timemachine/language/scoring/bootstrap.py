@@ -21,47 +21,38 @@ class BlockBootstrap:
     depend on which other models are scored, and the interval of a difference is that of paired samples.
 
     Args:
-        weights: (n,) weight of each token, for example its number of characters.
+        characters: (n,) number of characters of each token.
         block_length: tokens per block; longer than the range of the dependence. At most n are used.
         num_samples: number of resampled texts; num_samples × n / block_length integers are kept.
         generator: source of the random blocks.
     """
 
     def __init__(
-        self, weights: Array, block_length: int, num_samples: int, generator: np.random.Generator
+        self, characters: Array, block_length: int, num_samples: int, generator: np.random.Generator
     ) -> None:
-        self.weights = weights
-        self.block_length = min(block_length, len(weights))
-        num_blocks = -(-len(weights) // self.block_length)
-        self._starts = generator.integers(len(weights), size=(num_samples, num_blocks))
-        self._denominators = self._resampled_sums(weights)  # (num_samples,)
-
-    def interval(self, values: Array, level: float = 0.95) -> tuple[float, float]:
-        """Return the ends of an interval of Σ values / Σ weights.
-
-        Args:
-            values: (n,) value of each token, for example its nats, or the difference of two models' nats.
-            level: probability of the interval; its ends are percentiles of the resampled ratios.
-        """
-        ratios = self._resampled_sums(values) / self._denominators
-        low, high = np.quantile(ratios, [(1 - level) / 2, (1 + level) / 2])
-        return float(low), float(high)
+        n = len(characters)
+        self._characters = characters.sum()
+        self._length = min(block_length, n)
+        self._starts = generator.integers(n, size=(num_samples, -(-n // self._length)))
+        self._denominators = self._resampled_sums(characters)  # (num_samples,)
 
     def bits(self, nats: Array) -> dict[str, float]:
         """Return `bits_per_character`, and `low` and `high`, the ends of its 95 % interval.
 
+        The ends are percentiles of the bits per character of the resampled texts.
+
         Args:
-            nats: (n,) nats of each token, or the difference of two models' nats; `weights` are characters.
+            nats: (n,) nats of each token, or the difference of two models' nats.
         """
         bits = nats / math.log(2)
-        low, high = self.interval(bits)
-        return {"bits_per_character": float(bits.sum() / self.weights.sum()), "low": low, "high": high}
+        level = [(1 - 0.95) / 2, (1 + 0.95) / 2]
+        low, high = np.quantile(self._resampled_sums(bits) / self._denominators, level).tolist()
+        return {"bits_per_character": float(bits.sum() / self._characters), "low": low, "high": high}
 
     def _resampled_sums(self, values: Array) -> Array:
         """Return the sum of values (n,) over each resampled text, (num_samples,)."""
-        length = self.block_length
-        upto = np.cumsum(np.concatenate([[0], values, values[: length - 1]]))
-        of_blocks = upto[length:] - upto[:-length]  # (n,) by the token at which a block begins
+        upto = np.cumsum(np.concatenate([[0], values, values[: self._length - 1]]))
+        of_blocks = upto[self._length :] - upto[: -self._length]  # (n,) by the token at which a block begins
         sums: Array = of_blocks[self._starts].sum(1)
         return sums
 
@@ -69,7 +60,7 @@ class BlockBootstrap:
 def bootstraps_by_part(
     corpus: Corpus, block_length: int, num_samples: int, seed: int
 ) -> dict[Part, BlockBootstrap]:
-    """Return the bootstraps of the held-out parts of a corpus; the weights are numbers of characters."""
+    """Return the bootstraps of the held-out parts of a corpus."""
     generator = np.random.default_rng(seed)
     characters = {part: corpus.characters(corpus.part(part)) for part in HELD_OUT}
-    return {p: BlockBootstrap(n, block_length, num_samples, generator) for p, n in characters.items()}
+    return {part: BlockBootstrap(n, block_length, num_samples, generator) for part, n in characters.items()}

@@ -6,19 +6,21 @@ Source: B. Krause, E. Kahembwe, I. Murray, S. Renals, Dynamic Evaluation of Neur
 import math
 from collections.abc import Iterator
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from timemachine.base.errors import UserError
-from timemachine.language.scoring.score import Reading
+from timemachine.language.scoring.score import check_finite
 from timemachine.training.state import State, detach
 
 
 def read_and_learn(
     model: nn.Module, tokens: Tensor, num_rms: int, first: int, num_steps: int, lr: float
-) -> Reading:
-    """Return the predictions on tokens[first:] of a model that is updated after every `num_steps` tokens.
+) -> NDArray[np.float32]:
+    """Return the log P of tokens[first:] by a model that is updated after every `num_steps` tokens.
 
     A segment is scored before its gradient g changes the weights: w ← w − lr g / (r + r̄), where r is the root
     mean square of each weight's gradient on text before `first`, and r̄ the mean of r over all weights.
@@ -30,6 +32,9 @@ def read_and_learn(
         first: index of the first token to score, at least `num_rms` + 2.
         num_steps: tokens of a segment.
         lr: learning rate.
+
+    Returns:
+        (num_tokens − first, vocab) log P of the whole vocabulary at each place.
 
     Raises:
         UserError: fewer than `num_rms` + 2 tokens before `first`, or the model diverged because `lr` is too large.
@@ -53,9 +58,9 @@ def read_and_learn(
         with torch.no_grad():
             for parameter, gradient, size in zip(parameters, gradients, sizes, strict=True):
                 parameter.addcdiv_(gradient, size, value=-lr)
-    log_P = torch.cat(scored)  # (num_tokens − first, vocab)
-    nats = -log_P.gather(-1, tokens[first:, None])[:, 0].double()
-    return Reading(nats.numpy(), log_P.numpy()).checked()
+    all_log_P = torch.cat(scored).numpy()
+    check_finite(all_log_P)
+    return all_log_P
 
 
 def _segments(

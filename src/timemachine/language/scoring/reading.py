@@ -1,16 +1,17 @@
 """Predictions of language models: each token is scored once, with the state carried from the text before it."""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from timemachine.base.errors import UserError
-from timemachine.language.scoring.score import Reading, Score
+from timemachine.language.scoring.score import Readings, check_finite, score
 from timemachine.text.corpus import HELD_OUT, Corpus, Part
 from timemachine.training.state import State
 
@@ -23,7 +24,7 @@ def read_streams(
     streams: Sequence[Tensor],
     num_warmup: Sequence[int],
     with_log_P: Collection[int] = (),
-) -> list[Reading]:
+) -> tuple[list[NDArray[np.float64]], dict[int, NDArray[np.float32]]]:
     """Return the predictions of a model on several streams, as rows of one batch.
 
     Args:
@@ -32,6 +33,10 @@ def read_streams(
         num_warmup: tokens at the start of each stream that are read but not scored; at least 1, because the
             first token has no prediction.
         with_log_P: indices of the streams whose whole distributions are returned.
+
+    Returns:
+        −log P of the scored tokens (num_scored,) of each stream, in nats; and log P (num_scored, vocab) of the
+        streams in `with_log_P`, by index.
 
     Raises:
         UserError: a log P is not finite.
@@ -46,21 +51,19 @@ def read_streams(
         logits, state = model(X[:, begin : begin + labels.shape[1]], state)
         log_P = logits.log_softmax(-1)
         nats.append(-log_P.gather(-1, labels[..., None])[..., 0].double())
-        if chosen:
-            kept.append(log_P[chosen].float())
-    all_nats = torch.cat(nats, 1)  # (batch, longest − 1)
-    distributions = dict(zip(chosen, torch.cat(kept, 1), strict=True)) if chosen else {}
-    readings = []
-    for row, (stream, first) in enumerate(zip(streams, num_warmup, strict=True)):
-        scored = slice(first - 1, len(stream) - 1)
-        log_P = distributions[row][scored].numpy() if row in distributions else None
-        readings.append(Reading(all_nats[row, scored].numpy(), log_P).checked())
-    return readings
+        kept.append(log_P[chosen].float())
+    scored = [slice(first - 1, len(stream) - 1) for stream, first in zip(streams, num_warmup, strict=True)]
+    found = [row[places].numpy() for row, places in zip(torch.cat(nats, 1), scored, strict=True)]
+    distributions = dict(zip(chosen, torch.cat(kept, 1), strict=True))  # (longest − 1, vocab) each
+    distributions = {i: row[scored[i]].numpy() for i, row in distributions.items()}
+    for predicted in [*found, *distributions.values()]:
+        check_finite(predicted)
+    return found, distributions
 
 
 def read_parts(
     model: nn.Module, corpus: Corpus, train_range: Sequence[int], num_warmup: int, num_streams: int
-) -> dict[Part, Reading]:
+) -> Readings:
     """Return the predictions of a model on the tokens that it was trained on, the validation and the test part.
 
     Each token is scored once. Each part is read as `num_streams` streams side by side. A stream starts
@@ -81,43 +84,30 @@ def read_parts(
     if not 0 <= train_range[0] < train_range[1] <= corpus.split["train"][1]:
         raise UserError(f"train_range: {list(train_range)} is not within the train part {corpus.split['train']}")
     tokens = torch.from_numpy(corpus.tokens.astype("int64"))
-    pieces: list[tuple[Part, int, int, int]] = []  # part, start of the warm-up, first scored, one past the last
+    streams: list[Tensor] = []
+    warmups: list[int] = []
+    rows: dict[Part, list[int]] = {part: [] for part in ranges}  # indices of the streams
     for part, (begin, end) in ranges.items():
         for first, last in pairwise(begin + (end - begin) * i // num_streams for i in range(num_streams + 1)):
             start = max(first - num_warmup, 0)
             first = max(first, start + 1)
             if first < last:
-                pieces.append((part, start, first, last))
-    readings = read_streams(
-        model,
-        [tokens[start:last] for _, start, _, last in pieces],
-        [first - start for _, start, first, _ in pieces],
-        with_log_P=[i for i, piece in enumerate(pieces) if piece[0] in HELD_OUT and corpus.level == "char"],
-    )
-    joined = {}
-    for part in ranges:
-        chosen = [reading for piece, reading in zip(pieces, readings, strict=True) if piece[0] == part]
-        log_P = [r.log_P for r in chosen if r.log_P is not None]
-        joined[part] = Reading(np.concatenate([r.nats for r in chosen]), np.concatenate(log_P) if log_P else None)
-    return joined
+                rows[part].append(len(streams))
+                streams.append(tokens[start:last])
+                warmups.append(first - start)
+    kept = [i for part in HELD_OUT for i in rows[part]] if corpus.level == "char" else []
+    nats, log_P = read_streams(model, streams, warmups, kept)
+    readings: Readings = {part: np.concatenate([nats[i] for i in rows[part]]) for part in ranges}
+    if kept:
+        readings |= {f"{part}.log_P": np.concatenate([log_P[i] for i in rows[part]]) for part in HELD_OUT}
+    return readings
 
 
-def score_report(readings: Mapping[Part, Reading], corpus: Corpus, train_range: Sequence[int]) -> dict[str, Any]:
-    """Return the report of what `read_parts` returned: its scores, and those of the uniform distribution."""
-    scores = {"scores": score_readings(readings, corpus, train_range), "uniform": uniform_scores(corpus)}
-    return {key: {part: s.report() for part, s in by_part.items()} for key, by_part in scores.items()}
-
-
-def score_readings(
-    readings: Mapping[Part, Reading], corpus: Corpus, train_range: Sequence[int]
-) -> dict[Part, Score]:
-    """Return the score of each reading that `read_parts` returned."""
-    ends = {part: end for part, (_, end) in corpus.split.items()} | {"train": train_range[1]}
-    return {part: Score.of(readings[part].nats, corpus, end) for part, end in ends.items()}
-
-
-def uniform_scores(corpus: Corpus) -> dict[Part, Score]:
-    """Return the scores of a model that gives every token of the vocabulary the same probability."""
-    nats = math.log(len(corpus.vocabulary))
+def score_report(readings: Readings, corpus: Corpus, train_range: Sequence[int]) -> dict[str, Any]:
+    """Return the scores of what `read_parts` returned, and those of the uniform distribution, by part."""
     parts = {part: corpus.part(part) for part in corpus.split}
-    return {part: Score(nats * len(t), len(t), corpus.num_characters(t)) for part, t in parts.items()}
+    nats = math.log(len(corpus.vocabulary))
+    uniform = {part: score(nats * len(tokens), tokens, corpus) for part, tokens in parts.items()}
+    parts["train"] = corpus.tokens[train_range[1] - len(readings["train"]) : train_range[1]]
+    scores = {part: score(float(readings[part].sum()), tokens, corpus) for part, tokens in parts.items()}
+    return {"scores": scores, "uniform": uniform}
