@@ -10,7 +10,7 @@ from graph import ROOT
 from tiny import tiny_params, write_params
 
 from timemachine import cli
-from timemachine.pipeline.progress import Progress
+from timemachine.pipeline.progress import show_progress
 
 
 def timemachine(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -135,9 +135,9 @@ def test_forecasting_uses_the_threads_of_params(own: Path) -> None:
 
 
 def test_progress_is_plain_lines_where_there_is_no_terminal(capsys) -> None:
-    with Progress("model", 3) as progress:
+    with show_progress("model", 3) as show:
         for epoch in (1, 2, 3):
-            progress.update(epoch, perplexity=1.5, tokens_per_s=12345.6)
+            show(epoch, perplexity=1.5, tokens_per_s=12345.6)
     assert capsys.readouterr().err.splitlines() == [
         "model: epoch 1/3, perplexity 1.500, tokens per s 12,346",
         "model: epoch 3/3, perplexity 1.500, tokens per s 12,346",

@@ -23,7 +23,7 @@ BOOK = random_text(0, 2000)
 
 
 def refused(text: str, **accepted: str) -> str:
-    return refusal(text, "new.txt", Library.of(BOOK, 0.8, accepted), LIMITS) or ""
+    return refusal(text, "new.txt", Library(BOOK, 0.8, accepted), LIMITS) or ""
 
 
 def test_a_text_of_its_own_is_taken() -> None:
@@ -79,7 +79,7 @@ def test_held_out_text_in_small_pieces_is_refused_when_the_pieces_add_up() -> No
 
 
 def test_an_accepted_text_can_be_searched_for_held_out_text_too() -> None:
-    library = Library.of(BOOK, 0.8, {"good.txt": random_text(1), "bad.txt": part_of(BOOK, 0.9, 1.0)})
+    library = Library(BOOK, 0.8, {"good.txt": random_text(1), "bad.txt": part_of(BOOK, 0.9, 1.0)})
     assert library.leak(library.accepted["good.txt"]) is None
     assert "validation and test part" in (library.leak(library.accepted["bad.txt"]) or "")
 

@@ -168,7 +168,7 @@ class TestInOrder:
         assert done.returncode == NOTHING_NEW
 
     def test_a_second_process_is_busy_and_a_lock_of_the_dead_is_taken_over(self, rounds: Rounds) -> None:
-        code = "from pathlib import Path; from timemachine.retraining.pipeline import one_at_a_time\n"
+        code = "from pathlib import Path; from timemachine.retraining.commands import one_at_a_time\n"
         code += "with one_at_a_time(Path()): print('held', flush=True); input()"
         pipe = subprocess.PIPE
         holder = subprocess.Popen([sys.executable, "-c", code], cwd=rounds.folder, stdin=pipe, stdout=pipe)

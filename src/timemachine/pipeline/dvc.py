@@ -17,10 +17,7 @@ from timemachine.pipeline.owned import remove_unowned
 from timemachine.pipeline.processes import end
 from timemachine.pipeline.repair import check_space, repair
 
-
-def command(*arguments: str) -> list[str]:
-    """Return the command that runs DVC with these arguments."""
-    return [sys.executable, "-m", "dvc", *arguments]
+_DVC = (sys.executable, "-m", "dvc")
 
 
 def child_environment() -> dict[str, str]:
@@ -48,7 +45,7 @@ def run(
     usual: dict[str, Any] = {"env": child_environment(), "stdout": pipe, "stderr": pipe}
     sys.stdout.flush()
     with subprocess.Popen(  # noqa: S603 - no shell
-        command(*arguments), cwd=folder, text=True, preexec_fn=_end_with_parent, **(usual | options)
+        [*_DVC, *arguments], cwd=folder, text=True, preexec_fn=_end_with_parent, **(usual | options)
     ) as process:
         try:
             out, err = process.communicate(timeout=timeout_s)
@@ -100,4 +97,4 @@ def repro(root: Path, arguments: Sequence[str], say: Callable[[str], object]) ->
         UserError: the repository cannot be repaired, the disk is full, or params.yaml is wrong.
     """
     prepare(root, say)
-    os.execve(sys.executable, command("repro", *arguments), child_environment())  # noqa: S606 - no shell is meant
+    os.execve(sys.executable, [*_DVC, "repro", *arguments], child_environment())  # noqa: S606 - no shell is meant

@@ -37,7 +37,7 @@ def read_lock(path: Path) -> dict[str, LockedStage]:
         UserError: the file is absent or damaged.
     """
     try:
-        return parse_lock(path.read_bytes())
+        return _parse(path.read_bytes())
     except FileNotFoundError:
         if not (path.parent / "dvc.yaml").exists():
             raise UserError(f"{path.parent}: no dvc.yaml here or above; go to a repository that has one") from None
@@ -46,41 +46,34 @@ def read_lock(path: Path) -> dict[str, LockedStage]:
         raise UserError(f"{path}: damaged ({error}); restore it from git") from None
 
 
-def parse_lock(content: bytes | str) -> dict[str, LockedStage]:
-    """Return the stages in the content of a `dvc.lock` by name.
-
-    Raises:
-        UserError: the content is damaged.
-    """
+def _parse(content: bytes | str) -> dict[str, LockedStage]:
     try:
         return {_text(name): _locked(stage) for name, stage in parse_yaml(content)["stages"].items()}
     except (LookupError, TypeError, AttributeError) as error:
         raise UserError(" ".join(str(error).split())) from None
 
 
-def whole_stages(content: bytes) -> dict[str, LockedStage] | None:
-    """Return the stages of a dvc.lock; None if it is damaged."""
+def whole_stages(content: bytes | str) -> dict[str, LockedStage] | None:
+    """Return the stages in the content of a `dvc.lock` by name; None if it is damaged."""
     try:
-        stages = parse_lock(content)
-    except ValueError:
+        return _parse(content)
+    except UserError:
         return None
-    hashes = [md5 for stage in stages.values() for md5 in (*stage.deps.values(), *stage.outs.values())]
-    return stages if all(re.fullmatch(r"[0-9a-f]{32}(\.dir)?", md5) for md5 in hashes) else None
 
 
 def _locked(stage: Mapping[str, Any]) -> LockedStage:
-    hashes = {
-        kind: {_text(entry["path"]): str(entry["md5"]) for entry in stage.get(kind, [])}
+    deps, outs = (
+        {_text(entry["path"]): _text(entry["md5"], r"[0-9a-f]{32}(\.dir)?") for entry in stage.get(kind, [])}
         for kind in ("deps", "outs")
-    }
+    )
     params = {_text(key): value for file in stage.get("params", {}).values() for key, value in file.items()}
-    return LockedStage(str(stage["cmd"]), hashes["deps"], params, hashes["outs"])
+    return LockedStage(str(stage["cmd"]), deps, params, outs)
 
 
-def _text(name: object) -> str:
-    if not isinstance(name, str):
-        raise TypeError(f"{name!r} is not a name")
-    return name
+def _text(value: object, pattern: str = "(?s:.*)") -> str:
+    if not isinstance(value, str) or not re.fullmatch(pattern, value):
+        raise TypeError(f"{value!r} is not a name or an MD5")
+    return value
 
 
 def stage_that_wrote(stages: Mapping[str, LockedStage], path: str) -> tuple[str, str]:
@@ -92,16 +85,15 @@ def stage_that_wrote(stages: Mapping[str, LockedStage], path: str) -> tuple[str,
         UserError: no stage or more than one stage wrote it.
     """
     outs = [(name, out) for name, stage in stages.items() for out in stage.outs]
-    found = [(name, out) for name, out in outs if f"{path}/".startswith(f"{out}/")]
     folder = "" if path == "." else f"{path}/"
-    below = [(name, out) for name, out in outs if out.startswith(folder)]
-    if len({name for name, _ in found or below}) == 1:
-        return (found or below)[0]
-    if below:
-        raise UserError(
-            f"{path}: written by several stages; choose one of {', '.join(out for _, out in below[:5])}, …"
-        )
-    raise UserError(f"{path}: no output of any stage in dvc.lock")
+    above = [(name, out) for name, out in outs if f"{path}/".startswith(f"{out}/")]
+    found = above or [(name, out) for name, out in outs if out.startswith(folder)]
+    if not found:
+        raise UserError(f"{path}: no output of any stage in dvc.lock")
+    if len({name for name, _ in found}) > 1:
+        some = ", ".join(out for _, out in found[:5])
+        raise UserError(f"{path}: written by several stages; choose one of {some}, …")
+    return found[0]
 
 
 def before(stages: Mapping[str, LockedStage], name: str) -> list[str]:
@@ -121,9 +113,10 @@ def is_output(stages: Mapping[str, LockedStage], path: str) -> bool:
     return any(overlap(path, out) for stage in stages.values() for out in stage.outs)
 
 
-def locked_params(stages: Mapping[str, LockedStage], names: Sequence[str]) -> dict[str, Any]:
+def locked_params(stages: Mapping[str, LockedStage]) -> dict[str, Any]:
     """Return the params of stages, without the stage `check`, which reads all params but computes nothing."""
-    return {key: value for name in names if name != "check" for key, value in stages[name].params.items()}
+    read = (stage.params for name, stage in stages.items() if name != "check")
+    return {key: value for params in read for key, value in params.items()}
 
 
 def changed_params(root: Path, locked: Mapping[str, Any]) -> list[str]:
@@ -132,19 +125,19 @@ def changed_params(root: Path, locked: Mapping[str, Any]) -> list[str]:
     return [key for key, value in locked.items() if value_at(params, *key.split(".")) != value]
 
 
-def changed_since(root: Path, stages: Mapping[str, LockedStage], names: Sequence[str]) -> list[str]:
+def changed_since(root: Path, stages: Mapping[str, LockedStage]) -> list[str]:
     """Return the code, external data, params and commands in which a working tree differs from a run of stages.
 
     Raises:
         UserError: params.yaml or dvc.yaml is absent or not YAML.
     """
-    inputs = {dep: md5 for name in names for dep, md5 in stages[name].deps.items() if not is_output(stages, dep)}
-    changed = sorted(dep for dep, md5 in inputs.items() if md5_of(root / dep) != md5)
-    changed += [f"{key} in params.yaml" for key in changed_params(root, locked_params(stages, names))]
+    deps = {dep: md5 for stage in stages.values() for dep, md5 in stage.deps.items() if not is_output(stages, dep)}
+    changed = sorted(dep for dep, md5 in deps.items() if md5_of(root / dep) != md5)
+    changed += [f"{key} in params.yaml" for key in changed_params(root, locked_params(stages))]
     graph = read_yaml(root / "dvc.yaml")
-    for name in names:
+    for name, stage in stages.items():
         body = value_at(graph, "stages", name.split("@")[0])
-        if value_at(value_at(body, "do") or body, "cmd") != stages[name].cmd:
+        if value_at(value_at(body, "do") or body, "cmd") != stage.cmd:
             changed.append(f"the command of {name} in dvc.yaml")
     return changed
 
@@ -198,35 +191,27 @@ def _files(folder: Path) -> Iterator[Path]:
                 yield Path(parent, name)
 
 
-def locked_files(root: Path, out: str, md5: str) -> dict[str, Path] | None:
-    """Return the files of an output as in the lock, by path in the repository; None if they are not available.
-
-    They are in the working tree if they are unchanged there, else in DVC's cache.
-
-    Raises:
-        UserError: DVC's config is damaged.
-    """
-    return files_of(root, out) if md5_of(root / out) == md5 else cached_files(root, out, md5)
-
-
 def files_of(root: Path, out: str) -> dict[str, Path]:
     """Return the files of an output in the working tree, by path in the repository."""
     path = root / out
     return {file.relative_to(root).as_posix(): file for file in (_files(path) if path.is_dir() else [path])}
 
 
-def cached_files(root: Path, out: str, md5: str) -> dict[str, Path] | None:
-    """Return the files of an output in DVC's cache, by path in the repository; None if any is absent or damaged.
+def locked_files(root: Path, out: str, md5: str) -> dict[str, Path] | None:
+    """Return the files of an output as in the lock, by path in the repository; None if any is absent or damaged.
+
+    They are in the working tree if they are unchanged there, else in DVC's cache.
 
     Raises:
         UserError: DVC's config is damaged.
     """
+    if md5_of(root / out) == md5:
+        return files_of(root, out)
     cache = cache_folder(root)
-    cached = _cached(cache, md5)
-    if cached is None or not md5.endswith(".dir"):
-        return {out: cached} if cached else None
-    listed = json.loads(cached.read_bytes())
-    files = {f"{out}/{entry['relpath']}": _cached(cache, entry["md5"]) for entry in listed}
+    files = {out: _cached(cache, md5)}
+    if md5.endswith(".dir") and (listed := files[out]):
+        entries = json.loads(listed.read_bytes())
+        files = {f"{out}/{entry['relpath']}": _cached(cache, entry["md5"]) for entry in entries}
     whole = {name: file for name, file in files.items() if file}
     return whole if len(whole) == len(files) else None
 

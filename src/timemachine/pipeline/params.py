@@ -6,9 +6,9 @@ to no package of a stage, are described here.
 
 import math
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 import yaml
 from pydantic import Field, StringConstraints, field_validator, model_validator
@@ -87,13 +87,13 @@ class Params(Section):
         Raises:
             UserError: it is not; the message says for which.
         """
-        k = max(self.evaluate_forecast.k_steps)
-        what = "num_train + tau + the longest of evaluate_forecast.k_steps"
-        needs = [(f"train_ar.{name}", what, r.num_train + r.tau + k) for name, r in self.train_ar.items()]
-        needs.append(("backtest", "num_observed + horizon", self.backtest.num_observed + self.backtest.horizon))
-        for section, what, needed in needs:
+        k, b = max(self.evaluate_forecast.k_steps), self.backtest
+        what = "num_train + tau + the longest of evaluate_forecast.k_steps ="
+        needs = {f"train_ar.{name} needs {what}": r.num_train + r.tau + k for name, r in self.train_ar.items()}
+        needs["backtest needs num_observed + horizon ="] = b.num_observed + b.horizon
+        for what, needed in needs.items():
             if num_points < needed:
-                raise UserError(f"{num_points} points are too few: {section} needs {what} = {needed}")
+                raise UserError(f"{num_points} points are too few: {what} {needed}")
 
     @model_validator(mode="after")
     def _known_corpora(self) -> Self:
@@ -110,11 +110,11 @@ class Params(Section):
             _require(key, corpus, corpora, "entry of preprocess.corpora")
             if level not in (None, corpora[corpus].level):
                 raise ValueError(f"{key}: {corpus!r} has level {corpora[corpus].level}; allowed: {level}")
-        fit = [
-            n for n, r in self.train_rnn.items() if (r.implementation, r.corpus) == ("scratch", self.bptt.corpus)
-        ]
-        what = f"entry of train_rnn with implementation: scratch and corpus: {self.bptt.corpus}"
-        _require("bptt.model", self.bptt.model, fit, what)
+        b = self.bptt
+        fit = [n for n, r in self.train_rnn.items() if (r.implementation, r.corpus) == ("scratch", b.corpus)]
+        _require(
+            "bptt.model", b.model, fit, f"entry of train_rnn with implementation: scratch, corpus: {b.corpus}"
+        )
         return self
 
     @model_validator(mode="after")
@@ -161,11 +161,10 @@ class Params(Section):
         known = sorted([*known, *(f"{name}_dynamic" for name in self.dynamic_evaluation.models)])
         known += ["kneser_ney_<order>", "kneser_ney_<order>_adaptive"]
         for mixture, recipe in mixtures.items():
+            key, what = f"compare_models.mixtures.{mixture}", f"model of the corpus {compared!r}"
             for name in recipe.models:
                 if not _KNESER_NEY_NAME.fullmatch(name):
-                    _require(
-                        f"compare_models.mixtures.{mixture}", name, known, f"model of the corpus {compared!r}"
-                    )
+                    _require(key, name, known, what)
         return self
 
 
@@ -194,7 +193,13 @@ def in_full(params: Params, name: str) -> str:
         UserError: there is none of this name, or several.
     """
     content = params.model_dump()
-    found = {key: value for key, value in _named(content) if name in (key, key.partition(".")[2])}
+    entries = {
+        f"{section}.{entry}": inner
+        for section, value in content.items()
+        for entry, inner in value.items()
+        if isinstance(inner, dict)
+    }
+    found = {key: value for key, value in (content | entries).items() if name in (key, key.partition(".")[2])}
     if len(found) != 1:
         problem = f"several entries, {', '.join(found)}" if found else "no section or entry of params.yaml"
         raise UserError(f"{name!r}: {problem}; sections: {', '.join(content)}")
@@ -202,12 +207,3 @@ def in_full(params: Params, name: str) -> str:
     for part in reversed(key.split(".")):
         value = {part: value}
     return yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
-
-
-def _named(content: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield each section and each of its entries, with its dotted key."""
-    for section, value in content.items():
-        yield section, value
-        for entry, inner in value.items():
-            if isinstance(inner, dict):
-                yield f"{section}.{entry}", inner

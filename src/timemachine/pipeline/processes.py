@@ -1,6 +1,6 @@
 """Find the DVC processes of a repository, and the stages whose DVC is gone."""
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -68,9 +68,8 @@ def orphaned_stages(root: Path) -> Iterator[psutil.Process]:
                 yield process
 
 
-def end(processes: Iterable[psutil.Process]) -> None:
+def end(processes: Sequence[psutil.Process]) -> None:
     """End processes: by SIGTERM, and by SIGKILL those that still run after 10 s."""
-    processes = list(processes)
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.terminate()

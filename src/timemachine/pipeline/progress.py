@@ -2,45 +2,37 @@
 
 import sys
 import time
-from typing import Self
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from tqdm import tqdm
 
 _SECONDS_BETWEEN_LINES = 10.0
 
 
-class Progress:
-    """Shows how far a stage is; a context manager.
+@contextmanager
+def show_progress(name: str, total: int) -> Iterator[Callable[..., None]]:
+    """Yield a function that shows that an epoch is done: `update(epoch, **values)` with values named as given.
 
     Args:
         name: what is under way.
         total: number of epochs.
     """
+    last_line_s = time.monotonic()
+    with tqdm(total=total, desc=name, unit="epoch", disable=not sys.stderr.isatty()) as bar:
 
-    def __init__(self, name: str, total: int) -> None:
-        self.name = name
-        self.total = total
-        self._bar = tqdm(total=total, desc=name, unit="epoch") if sys.stderr.isatty() else None
-        self._last_line_s = time.monotonic()
+        def update(epoch: int, **values: float) -> None:
+            nonlocal last_line_s
+            text = ", ".join(f"{key.replace('_', ' ')} {_short(value)}" for key, value in values.items())
+            now = time.monotonic()
+            if not bar.disable:
+                bar.set_postfix_str(text, refresh=False)
+                bar.update(epoch - bar.n)
+            elif epoch in (1, total) or now - last_line_s >= _SECONDS_BETWEEN_LINES:
+                last_line_s = now
+                print(f"{name}: epoch {epoch}/{total}, {text}", file=sys.stderr, flush=True)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def update(self, epoch: int, **values: float) -> None:
-        """Show that `epoch` is done, with some values beside it, named as given."""
-        text = ", ".join(f"{key.replace('_', ' ')} {_short(value)}" for key, value in values.items())
-        if self._bar is not None:
-            self._bar.set_postfix_str(text, refresh=False)
-            self._bar.update(epoch - self._bar.n)
-            return
-        now = time.monotonic()
-        if epoch in (1, self.total) or now - self._last_line_s >= _SECONDS_BETWEEN_LINES:
-            self._last_line_s = now
-            print(f"{self.name}: epoch {epoch}/{self.total}, {text}", file=sys.stderr, flush=True)
+        yield update
 
 
 def _short(value: float) -> str:

@@ -49,12 +49,9 @@ def one_line_errors(name: str) -> Iterator[None]:
     except KeyboardInterrupt as stop:
         print(f"{name}: {_with_notes(stop, 'interrupted')}", file=sys.stderr)
         sys.exit(INTERRUPTED)
-    except UserError as error:
-        sys.exit(f"{name}: error: {_with_notes(error, str(error))}")
     except Exception as error:
-        text = compute.out_of_memory(error)
-        if isinstance(error, OSError) and (error.filename is not None or hasattr(error, "__notes__")):
-            text = str(error)
+        of_a_file = isinstance(error, OSError) and (error.filename is not None or hasattr(error, "__notes__"))
+        text = str(error) if of_a_file or isinstance(error, UserError) else compute.out_of_memory(error)
         if text is None:
             raise
         sys.exit(f"{name}: error: {_with_notes(error, text)}")

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 from collections.abc import Iterator, Mapping
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -20,13 +21,13 @@ def difference(expected: Path, found: Path) -> str:
     try:
         match expected.suffix if expected.suffix else found.suffix:
             case ".json":
-                return _of_json(json.loads(expected.read_bytes()), json.loads(found.read_bytes()))
+                return _of_values(*(dict(_leaves(json.loads(path.read_bytes()))) for path in (expected, found)))
             case ".safetensors":
                 return _of_arrays(read_arrays(expected), read_arrays(found))
             case ".npy":
                 return _of_arrays(*({"array": np.load(path, allow_pickle=False)} for path in (expected, found)))
             case ".csv":
-                return _of_rows(*(list(csv.reader(path.read_text().splitlines())) for path in (expected, found)))
+                return _of_values(_cells(expected), _cells(found))
             case ".png":
                 from matplotlib.image import imread  # takes a second
 
@@ -61,16 +62,28 @@ def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _of_json(expected: Any, found: Any) -> str:
-    wanted, got = dict(_leaves(expected)), dict(_leaves(found))
-    before, now = ({key: repr(value) for key, value in leaves.items()} for leaves in (wanted, got))
-    differing = [key for key in dict.fromkeys([*wanted, *got]) if before.get(key) != now.get(key)]
+def _cells(path: Path) -> dict[str, float | str]:
+    """Return the cells of a CSV file with a header, as numbers where they are numbers."""
+    header, *rows = csv.reader(path.read_text().splitlines())
+    cells = dict[str, float | str]({f"header {i}": name for i, name in enumerate(header, 1)})
+    for i, row in enumerate(rows, 2):
+        for name, cell in zip(chain(header, count(len(header))), row, strict=False):
+            try:
+                cells[f"row {i}, column {name}"] = float(cell)
+            except ValueError:
+                cells[f"row {i}, column {name}"] = cell
+    return cells
+
+
+def _of_values(expected: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    before, now = ({key: repr(value) for key, value in values.items()} for values in (expected, found))
+    differing = [key for key in dict.fromkeys([*before, *now]) if before.get(key) != now.get(key)]
     if not differing:
         return "the same values, formatted differently"
-    pairs = [(wanted.get(key), got.get(key)) for key in differing]
+    pairs = [(expected.get(key), found.get(key)) for key in differing]
     apart = [distance(a, b) for a, b in pairs if _is_number(a) and _is_number(b) and math.isfinite(a - b)]
-    a, b = (leaves.get(differing[0], "absent")[:60] for leaves in (before, now))
-    return f"{differing[0]} is {b}, not {a}; {len(differing)} of {len(wanted)} values differ" + (
+    a, b = (texts.get(differing[0], "absent")[:60] for texts in (before, now))
+    return f"{differing[0]} is {b}, not {a}; {len(differing)} of {len(before)} values differ" + (
         f", numbers by a relative distance of at most {max(apart):.1g}" if apart else ""
     )
 
@@ -92,27 +105,6 @@ def _of_arrays(expected: Mapping[str, Any], found: Mapping[str, Any]) -> str:
                 "of this array differ" + (f", by at most {finite.max():.3g}" if len(finite) else "")
             )
     return "the same arrays, stored differently"
-
-
-def _of_rows(expected: list[list[str]], found: list[list[str]]) -> str:
-    for i, (wanted, got) in enumerate(zip(expected, found, strict=False), 1):
-        for column, (a, b) in enumerate(zip(wanted, got, strict=False)):
-            if a != b:
-                name = expected[0][column] if column < len(expected[0]) else column
-                return f"row {i}, column {name} is {b[:40]}, not {a[:40]}{_apart(a, b)}"
-        if len(wanted) != len(got):
-            return f"row {i} has {len(got)} cells, not {len(wanted)}"
-    if len(expected) == len(found):
-        return "the same cells, formatted differently"
-    return f"{len(found)} rows, not {len(expected)}"
-
-
-def _apart(expected: str, found: str) -> str:
-    try:
-        apart = distance(float(expected), float(found))
-    except ValueError:
-        return ""
-    return f"; relative distance {apart:.1g}" if math.isfinite(apart) else ""
 
 
 def _of_bytes(expected: bytes, found: bytes) -> str:

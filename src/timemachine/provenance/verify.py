@@ -2,19 +2,16 @@
 
 import json
 import math
-import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from itertools import chain
 from pathlib import Path
 
 from timemachine.base.errors import UserError
 from timemachine.base.files import read_json, write_bytes, write_text
 from timemachine.pipeline import dvc, params
 from timemachine.pipeline.lock import changed_since, in_short, locked_files, md5_of, read_lock
-from timemachine.pipeline.repository import RAW, text_at_hand
+from timemachine.pipeline.repository import RAW, git, text_at_hand
 from timemachine.provenance.differences import difference, distance, numbers
 
 _ENVIRONMENT = "data/results/environment.json"
@@ -40,21 +37,25 @@ def verify_pipeline(root: Path, tolerance: float, say: Callable[[str], None]) ->
     """
     dvc.prepare(root, say)
     stages = read_lock(root / "dvc.lock")
-    if changed := changed_since(root, stages, list(stages)):
+    if changed := changed_since(root, stages):
         say(f"this working tree differs from dvc.lock: {in_short(changed)} changed, so results may differ")
     folder = Path(tempfile.mkdtemp(prefix="timemachine-verify-"))
     copy, keep = folder / "copy", False
     try:
-        make_clean_copy(root, copy)
+        _make_clean_copy(root, copy)
         _reproduce(copy)
         keep = True  # also if the comparison fails
         wanted = {out: md5 for stage in stages.values() for out, md5 in stage.outs.items()}
-        differing = _differing(root, copy, wanted)
+        differing = [out for out, md5 in wanted.items() if md5_of(copy / out) != md5]
         say(f"{len(wanted) - len(differing)} of {len(wanted)} outputs have the bytes of dvc.lock")
-        for line in chain.from_iterable(differing.values()):
-            say(line)
-        keep = bool(differing)
-        return not differing or _agree(root, copy, wanted, tolerance, say)
+        for out in differing:
+            for line in _differences(root, copy, out, wanted[out]):
+                say(line)
+        new = {out for stage in read_lock(copy / "dvc.lock").values() for out in stage.outs} - wanted.keys()
+        for out in sorted(new):
+            say(f"{out}: not an output in dvc.lock")
+        keep = bool(differing or new)
+        return not keep or _agree(root, copy, wanted, tolerance, say)
     finally:
         if keep:
             say(f"the second run is kept in {copy}")
@@ -62,22 +63,15 @@ def verify_pipeline(root: Path, tolerance: float, say: Callable[[str], None]) ->
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def make_clean_copy(root: Path, copy: Path) -> None:
+def _make_clean_copy(root: Path, copy: Path) -> None:
     """Copy the files of a working tree that git tracks or does not ignore, without `dvc.lock` and without reports.
 
     The text is copied too if it is present, so that no internet is needed.
-
-    Raises:
-        UserError: the folder is no git repository.
     """
-    command = ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    try:
-        listed = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - git, no shell
-    except FileNotFoundError:
-        raise UserError("git is not installed; it lists the files to copy") from None
-    if listed.returncode:
-        raise UserError(f"{root}: git cannot list its files: {listed.stderr.decode().strip()}")
-    for name in set(os.fsdecode(listed.stdout).split("\0")) - {"", "dvc.lock"}:
+    listed = git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    if listed is None:
+        raise UserError(f"{root}: git, which lists the files to copy, is not installed or has no repository here")
+    for name in set(listed.split("\0")) - {"", "dvc.lock"}:
         if (root / name).is_file() and not name.startswith("data/reports/"):
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(root / name, copy / name)
@@ -97,16 +91,8 @@ def _reproduce(copy: Path) -> None:
         raise UserError("the second run failed; its messages are above")
 
 
-def _differing(root: Path, copy: Path, wanted: Mapping[str, str]) -> dict[str, list[str]]:
-    """Return, for each output with other bytes than in the lock, a line for each file that differs."""
-    differing = {
-        out: list(_differences(root, copy, out, md5)) for out, md5 in wanted.items() if md5_of(copy / out) != md5
-    }
-    others = {out for stage in read_lock(copy / "dvc.lock").values() for out in stage.outs} - wanted.keys()
-    return differing | {out: [f"{out}: not an output in dvc.lock"] for out in sorted(others)}
-
-
 def _differences(root: Path, copy: Path, out: str, md5: str) -> Iterator[str]:
+    """Yield a line for each file of an output that differs from the lock."""
     path = copy / out
     found = {str(p.relative_to(copy)): p for p in sorted([path, *path.rglob("*")]) if p.is_file()}
     expected = locked_files(root, out, md5)
@@ -131,30 +117,32 @@ def _agree(
         Whether the second run was on another kind of machine and all numbers agree within the tolerance.
     """
     kind, other_machine = "the kind of machine of dvc.lock is not recorded", False
-    num_numbers, apart = 0, dict[str, float]()
+    before, now = dict[str, float](), dict[str, float]()
     for out, md5 in wanted.items():
         # data/reports has copies of data/results.
         compared = out.endswith(".json") and not out.startswith("data/reports/")
         if not compared or (files := locked_files(root, out, md5)) is None:
             continue
-        before = json.loads(files[out].read_bytes())
-        now = read_json(copy / out) if (copy / out).is_file() else None
+        then = json.loads(files[out].read_bytes())
+        found = read_json(copy / out) if (copy / out).is_file() else None
         if out == _ENVIRONMENT:
-            other_machine = before != now
+            other_machine = then != found
             which = "another kind of machine than" if other_machine else "the same kind of machine as"
             kind = f"this is {which} that of dvc.lock"
-            continue
-        found = dict(numbers(now))
-        for key, value in numbers(before):
-            num_numbers += 1
-            if not math.isclose(value, found.get(key, math.nan), rel_tol=tolerance, abs_tol=_ROUNDING):
-                apart[f"{out}: {key}"] = distance(value, found[key]) if key in found else math.inf
+        else:
+            before |= {f"{out}: {key}": value for key, value in numbers(then)}
+            now |= {f"{out}: {key}": value for key, value in numbers(found)}
+    apart = {
+        name: distance(value, now[name]) if name in now else math.inf
+        for name, value in before.items()
+        if not math.isclose(value, now.get(name, math.nan), rel_tol=tolerance, abs_tol=_ROUNDING)
+    }
     say(f"{kind} ({_ENVIRONMENT})")
     within = f"{100 * tolerance:g} %, or {_ROUNDING:g}"
-    say(f"{num_numbers - len(apart)} of {num_numbers} numbers in reports agree within {within}")
+    say(f"{len(before) - len(apart)} of {len(before)} numbers in reports agree within {within}")
     worst = sorted(apart.items(), key=lambda item: -item[1])
     for name, much in worst[:_NUM_SHOWN]:
         say(f"{name}: " + (f"{100 * much:.3g} % apart" if math.isfinite(much) else "absent in the second run"))
     if len(worst) > _NUM_SHOWN:
         say(f"and {len(worst) - _NUM_SHOWN} more")
-    return other_machine and num_numbers > 0 and not apart
+    return other_machine and bool(before) and not apart

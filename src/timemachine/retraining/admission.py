@@ -1,8 +1,7 @@
 """The checks that a new text must pass to extend the training part."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,33 +26,21 @@ _LICENCE_CHARACTERS = 30_000
 Runs = NDArray[np.uint64]
 
 
-@dataclass(frozen=True)
 class Library:
-    """The runs that a new text is compared with.
+    """The runs of the book, of its validation and test part, and of the accepted texts by name.
 
-    Attributes:
-        book: runs of the whole book.
-        held_out: runs of its validation and test part.
-        accepted: runs of the accepted texts, by name.
+    Args:
+        book: the text of the book.
+        train: fraction of the training part.
+        accepted: accepted texts by name.
     """
 
-    book: Runs
-    held_out: Runs
-    accepted: dict[str, Runs]
-
-    @classmethod
-    def of(cls, book: str, train: float, accepted: dict[str, str]) -> "Library":
-        """Return the library of a book.
-
-        Args:
-            book: the text.
-            train: fraction of the training part.
-            accepted: accepted texts by name.
-        """
+    def __init__(self, book: str, train: float, accepted: Mapping[str, str]) -> None:
         words = clean_whole(book).split()
         # Corpora split by characters or by words, so their splits differ by a few sentences.
         begin = int(len(words) * max(train - 0.01, 0))
-        return cls(_runs(words), _runs(words[begin:]), {name: runs_of(text) for name, text in accepted.items()})
+        self.book, self.held_out = _runs(words), _runs(words[begin:])
+        self.accepted = {name: runs_of(text) for name, text in accepted.items()}
 
     def leak(self, runs: Runs, *others: Runs) -> str | None:
         """Return a sentence if a text, with the others, contains too much of the held-out text, else None."""

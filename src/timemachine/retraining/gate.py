@@ -14,8 +14,7 @@ import hashlib
 import math
 import statistics
 import timeit
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -37,49 +36,9 @@ _NUM_PREDS = 200
 _NUM_RUNS = 3
 
 
-@dataclass(frozen=True)
-class Figures:
-    """Measured figures of a model.
-
-    Attributes:
-        val: bits per character on the validation part.
-        test: bits per character on the test part; not used for the decision.
-        num_bytes: size of the checkpoint's files.
-        characters_per_s: median speed of greedy generation of one text.
-    """
-
-    val: float
-    test: float
-    num_bytes: int
-    characters_per_s: float
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """Scores of the best n-gram model.
-
-    Attributes:
-        order: order of the Kneser–Ney model.
-        val: bits per character on the validation part.
-        test: bits per character on the test part; not used for the decision.
-    """
-
-    order: int
-    val: float
-    test: float
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The decision.
-
-    Attributes:
-        promote: whether the challenger becomes champion.
-        reasons: all reasons against the challenger, or the reason for it.
-    """
-
-    promote: bool
-    reasons: Sequence[str]
+# Measured figures, by their names in the report.
+Figures = Mapping[str, float]
+VAL, TEST = "val_bits_per_character", "test_bits_per_character"
 
 
 def held_out_corpus(params: Params, data: Path) -> Corpus:
@@ -132,6 +91,10 @@ def measure(folder: Path, corpus: Corpus, num_warmup: int, num_streams: int) -> 
         num_warmup: number of tokens that a stream reads before the first one that is scored.
         num_streams: number of streams that a part is split into.
 
+    Returns:
+        Bits per character on the validation part (`VAL`) and the test part (`TEST`), `num_bytes`, the size of the
+        checkpoint's files, and `characters_per_s`, the median speed of greedy generation of one text.
+
     Raises:
         UserError: a file of the checkpoint is absent, damaged or does not fit the others, or the model is a model
             of words.
@@ -150,12 +113,8 @@ def measure(folder: Path, corpus: Corpus, num_warmup: int, num_streams: int) -> 
         nats = float(readings[part].sum()) + (guessed * math.log(num_unknown) if guessed else 0.0)
         return nats / len(readings[part]) / math.log(2)
 
-    return Figures(
-        val=bits("val"),
-        test=bits("test"),
-        num_bytes=size_of(folder),
-        characters_per_s=_characters_per_s(model, read.part("val")[:num_streams].tolist()),
-    )
+    speed = _characters_per_s(model, read.part("val")[:num_streams].tolist())
+    return {VAL: bits("val"), TEST: bits("test"), "num_bytes": size_of(folder), "characters_per_s": speed}
 
 
 def size_of(folder: Path) -> int:
@@ -163,8 +122,8 @@ def size_of(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def kneser_ney_baseline(corpus: Corpus, max_order: int) -> Baseline:
-    """Return the scores of the Kneser–Ney model whose order is best on the validation part."""
+def kneser_ney_baseline(corpus: Corpus, max_order: int) -> Figures:
+    """Return `order`, `VAL` and `TEST` of the Kneser–Ney model whose order is best on the validation part."""
     models = KneserNey(corpus.part("train"), len(corpus.vocabulary), max_order)
 
     def bits(order: int, part: Part) -> float:
@@ -173,66 +132,65 @@ def kneser_ney_baseline(corpus: Corpus, max_order: int) -> Baseline:
         return float(nats.sum()) / len(nats) / math.log(2)
 
     val, order = min((bits(order, "val"), order) for order in range(1, max_order + 1))
-    return Baseline(order, val, bits(order, "test"))
+    return {"order": order, VAL: val, TEST: bits(order, "test")}
 
 
 def judge(
     challenger: Figures,
     champion: Figures | None,
-    baseline: Baseline,
+    baseline: Figures,
     limits: RetrainingParams,
     *,
     best_val: float | None = None,
     rolled_back: bool = False,
-) -> Verdict:
+) -> tuple[bool, list[str]]:
     """Decide whether the challenger becomes champion.
 
     Args:
-        challenger: as measured now.
-        champion: as measured now; None if there is no champion.
-        baseline: the scores that the challenger must beat.
+        challenger: return value of `measure`.
+        champion: return value of `measure`; None if there is no champion.
+        baseline: return value of `kneser_ney_baseline`, which the challenger must beat.
         limits: limits in `params.yaml`.
         best_val: best bits per character on the validation part of all champions so far.
         rolled_back: whether the challenger was champion before and was rolled back.
+
+    Returns:
+        Whether it does, and all reasons against it, or the reason for it.
     """
     bits = "bits per character on the validation part"
+    val, num_bytes, speed = (challenger[name] for name in (VAL, "num_bytes", "characters_per_s"))
+    rival = f"Kneser-Ney of order {baseline['order']}"
     figures = {
-        f"the challenger's {bits}": challenger.val,
-        "the challenger's bits per character on the test part": challenger.test,
-        "the challenger's characters per second": challenger.characters_per_s,
-        f"the baseline's {bits}": baseline.val,
+        f"the challenger's {bits}": val,
+        "the challenger's bits per character on the test part": challenger[TEST],
+        "the challenger's characters per second": speed,
+        f"the baseline's {bits}": baseline[VAL],
     }
     if champion is not None:
-        figures[f"the champion's {bits}"] = champion.val
-    against = [
-        f"{name}: {value} is not a finite number" for name, value in figures.items() if not math.isfinite(value)
+        figures[f"the champion's {bits}"] = champion[VAL]
+    # Conditions that must hold, so that NaN never passes.
+    required = [
+        (math.isfinite(value), f"{name}: {value} is not a finite number") for name, value in figures.items()
     ]
-    if rolled_back:
-        against.append("this version was champion and has been rolled back")
-    # Conditions that must hold, negated, so that NaN never passes.
+    required.append((not rolled_back, "this version was champion and has been rolled back"))
     if champion is not None:
-        reference = champion.val if best_val is None else min(champion.val, best_val)
-        if not challenger.val <= reference + limits.margin:
-            than = "the champion" if reference == champion.val else "the best champion so far"
-            against.append(
-                f"{challenger.val:.4f} {bits} exceed {than}'s {reference:.4f} + margin {limits.margin:g}"
-            )
-    if not challenger.val < baseline.val:
-        against.append(
-            f"{challenger.val:.4f} {bits} do not beat Kneser-Ney of order {baseline.order} with {baseline.val:.4f}"
-        )
-    if not challenger.num_bytes <= limits.max_bytes:
-        against.append(f"its checkpoint has {challenger.num_bytes} bytes; at most {limits.max_bytes} are allowed")
-    if not challenger.characters_per_s >= limits.min_characters_per_s:
-        against.append(
-            f"it generates {challenger.characters_per_s:.0f} characters per second; at least "
-            f"{limits.min_characters_per_s:g} are required"
-        )
-    if against:
-        return Verdict(False, against)
-    rival = "there is no champion yet" if champion is None else f"the champion has {champion.val:.4f}"
-    rivals = f"{rival}, Kneser-Ney of order {baseline.order} {baseline.val:.4f}"
-    return Verdict(True, [f"{challenger.val:.4f} {bits}; {rivals}"])
+        reference = champion[VAL] if best_val is None else min(champion[VAL], best_val)
+        than = "the champion" if reference == champion[VAL] else "the best champion so far"
+        exceeds = f"{val:.4f} {bits} exceed {than}'s {reference:.4f} + margin {limits.margin:g}"
+        required.append((val <= reference + limits.margin, exceeds))
+    least = f"at least {limits.min_characters_per_s:g} are required"
+    required += [
+        (val < baseline[VAL], f"{val:.4f} {bits} do not beat {rival} with {baseline[VAL]:.4f}"),
+        (
+            num_bytes <= limits.max_bytes,
+            f"its checkpoint has {num_bytes} bytes; at most {limits.max_bytes} are allowed",
+        ),
+        (speed >= limits.min_characters_per_s, f"it generates {speed:.0f} characters per second; {least}"),
+    ]
+    if against := [reason for holds, reason in required if not holds]:
+        return False, against
+    other = "there is no champion yet" if champion is None else f"the champion has {champion[VAL]:.4f}"
+    return True, [f"{val:.4f} {bits}; {other}, {rival} {baseline[VAL]:.4f}"]
 
 
 def _in_vocabulary_of(model: LanguageModel, corpus: Corpus, num_warmup: int) -> Corpus:

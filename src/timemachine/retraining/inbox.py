@@ -86,10 +86,9 @@ class Inbox:
         Raises:
             UserError: the book is not available, or an accepted text cannot be read.
         """
-        found = sorted(
-            self.folder.iterdir() if self.folder.exists() else [], key=lambda path: os.fsencode(path.name)
-        )
+        found = self.folder.iterdir() if self.folder.exists() else []
         entries = [path for path in found if path.name[0] != "." and path.name not in ("README.md", "rejected")]
+        entries.sort(key=lambda path: os.fsencode(path.name))
         library = self._library() if any(map(_is_text, entries)) else None
         for path in entries:
             if library is None or not _is_text(path):
@@ -108,7 +107,7 @@ class Inbox:
         """
         for decision in self.examine():
             try:
-                yield self._act(decision)
+                yield decision if decision.outcome == "left" else self._act(decision)
             except OSError as error:
                 yield Decision(decision.path, "left", f"{decision.outcome}, but {error}")
 
@@ -129,24 +128,21 @@ class Inbox:
         sources = ["data/raw/timemachine.txt", *wanted.sources]
         options = wanted.model_dump(include={"sha256", "max_bytes", "timeout_s", "retries"})
         book = decode(fetch(sources, root=self._root, report=lambda _: None, **options), "the book")
-        return Library.of(book, self._params.preprocess.split.train, read_accepted(self.accepted))
+        return Library(book, self._params.preprocess.split.train, read_accepted(self.accepted))
 
     def _decide(self, path: Path, library: Library) -> Decision:
-        name = _safe_name(path.name)
+        name, seen = _safe_name(path.name), None
         try:
             seen = path.lstat()
             if not stat.S_ISREG(seen.st_mode):
-                return Decision(path, "rejected", "it is not a regular file; put the text itself here, not a link")
+                raise UserError("it is not a regular file; put the text itself here, not a link")
             if seen.st_size > _MAX_BYTES:
-                reason = f"it has {seen.st_size} bytes; at most {_MAX_BYTES} are allowed"
-                return Decision(path, "rejected", reason, seen=seen)
-            content = path.read_bytes()
+                raise UserError(f"it has {seen.st_size} bytes; at most {_MAX_BYTES} are allowed")
+            text = without_licence(decode(path.read_bytes(), "it"))
         except FileNotFoundError:
             return Decision(path, "left", "it was removed")
         except OSError as error:
-            return Decision(path, "rejected", f"it cannot be read: {error.strerror or error}")
-        try:
-            text = without_licence(decode(content, "it"))
+            return Decision(path, "rejected", f"it cannot be read: {error.strerror or error}", seen=seen)
         except UserError as error:
             return Decision(path, "rejected", str(error).removeprefix("it: "), seen=seen)
         older = self.accepted / name
@@ -158,8 +154,6 @@ class Inbox:
 
     def _act(self, decision: Decision) -> Decision:
         path, seen = decision.path, decision.seen
-        if decision.outcome == "left":
-            return decision
         if seen and not _same(seen, path):
             return Decision(path, "left", "it is still being written")
         if decision.outcome == "rejected":

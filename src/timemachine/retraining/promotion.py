@@ -6,23 +6,14 @@ import json
 import math
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from timemachine.base.errors import UserError
 from timemachine.pipeline.params import Params
-from timemachine.retraining.gate import (
-    Baseline,
-    Figures,
-    held_out_corpus,
-    held_out_sha256,
-    judge,
-    kneser_ney_baseline,
-    measure,
-    size_of,
-)
+from timemachine.retraining import gate
 from timemachine.tracking import registry
 from timemachine.tracking.environment import user
 from timemachine.tracking.registry import Version
@@ -30,6 +21,7 @@ from timemachine.tracking.runs import KEY
 from timemachine.tracking.store import Store
 
 _BEST, _ROLLED_BACK = "timemachine.best_champion", "timemachine.rolled_back"
+_JUDGED = ("challenger", "champion", "baseline")
 
 
 @dataclass(frozen=True)
@@ -90,42 +82,45 @@ def judge_candidates(store: Store, candidates: Candidates, params: Params, data:
         UserError: a text or the challenger's checkpoint is absent or damaged, or the champion cannot be read
             and has no score.
     """
-    corpus, p = held_out_corpus(params, data), params.evaluate_perplexity
-    sha256 = held_out_sha256(corpus)
-    champion, best_val, notes = None, None, []
+    corpus, p = gate.held_out_corpus(params, data), params.evaluate_perplexity
+    sha256 = gate.held_out_sha256(corpus)
+    champion: gate.Figures | None = None
+    best_val, notes = None, []
     with tempfile.TemporaryDirectory() as folder:
         challenger_folder = registry.fetch_checkpoint(store, candidates.challenger, Path(folder) / "challenger")
-        challenger = measure(challenger_folder, corpus, p.num_warmup, p.num_streams)
+        challenger = gate.measure(challenger_folder, corpus, p.num_warmup, p.num_streams)
         if candidates.champion:
             champion_folder = registry.fetch_checkpoint(store, candidates.champion, Path(folder) / "champion")
             scores = _kept_scores(store, candidates.champion, sha256)
             best_val = scores.get("val")
             try:
-                champion = measure(champion_folder, corpus, p.num_warmup, p.num_streams)
+                champion = gate.measure(champion_folder, corpus, p.num_warmup, p.num_streams)
             except UserError as error:
                 # Without the advice after the semicolon, which is about files of the pipeline.
                 reason = " ".join(str(error).replace(f"{champion_folder}/", "").split(";")[0].split())
-                fault = (
-                    f"the champion, version {candidates.champion.number}, cannot be read by this code ({reason})"
-                )
+                number = candidates.champion.number
+                fault = f"the champion, version {number}, cannot be read by this code ({reason})"
                 if "own_val" not in scores:
                     raise UserError(
                         f"{fault} and has no stored score on this held-out text; remove the alias `champion` in "
                         "MLflow to start again, or run `timemachine rollback`"
                     ) from None
-                champion = Figures(scores["own_val"], math.nan, size_of(champion_folder), math.nan)
+                known = {gate.VAL: scores["own_val"], "num_bytes": gate.size_of(champion_folder)}
+                champion = dict.fromkeys(challenger, math.nan) | known
                 notes.append(f"{fault}; its score at its promotion is used")
             else:
                 # The scores of one model are equal, but its files may differ in their history.
                 files = ["model.safetensors", "vocabulary.json"]
                 if filecmp.cmpfiles(champion_folder, challenger_folder, files, shallow=False)[0] == files:
                     return None
-    baseline = kneser_ney_baseline(corpus, params.ngram_models.corpora[params.compare_models.corpus])
+    baseline = gate.kneser_ney_baseline(corpus, params.ngram_models.corpora[params.compare_models.corpus])
     rolled_back = _ROLLED_BACK in registry.version_tags(store, candidates.challenger)
-    verdict = judge(challenger, champion, baseline, params.retraining, best_val=best_val, rolled_back=rolled_back)
+    promoted, reasons = gate.judge(
+        challenger, champion, baseline, params.retraining, best_val=best_val, rolled_back=rolled_back
+    )
     return {
-        "verdict": "promoted" if verdict.promote else "rejected",
-        "reasons": [*verdict.reasons, *notes],
+        "verdict": "promoted" if promoted else "rejected",
+        "reasons": [*reasons, *notes],
         "state": candidates.state,
         "key": candidates.key,
         "who": user(),
@@ -143,7 +138,7 @@ def metrics_of(report: Mapping[str, Any]) -> dict[str, float]:
     """Return the numbers of a report, named as metrics of MLflow."""
     return {
         f"{model}_{name}": float(value)
-        for model in ("challenger", "champion", "baseline")
+        for model in _JUDGED
         for name, value in (report[model] or {}).items()
         if isinstance(value, int | float)
     }
@@ -158,8 +153,7 @@ def promote(store: Store, candidates: Candidates, report: Mapping[str, Any]) -> 
         report: return value of `judge_candidates`.
     """
     reason = "; ".join(report["reasons"])
-    judged = ("challenger", "champion", "baseline")
-    scores = {name: report[name]["val_bits_per_character"] if report[name] else None for name in judged}
+    scores = {name: (report[name] or {}).get(gate.VAL) for name in _JUDGED}
     known = [scores["challenger"], scores["champion"], report["best_val"]]
     best = {
         "val": min(val for val in known if val is not None),
@@ -202,26 +196,18 @@ def restore_previous(store: Store) -> dict[str, Any]:
     }
 
 
-def _kept_scores(store: Store, champion: Version, sha256: str) -> dict[str, float]:
+def _kept_scores(store: Store, champion: Version, sha256: str) -> dict[str, Any]:
     """Return the scores stored with a champion if they were measured on the same text, else nothing.
 
     `own_val` is its own score, `val` the best of all champions up to it.
     """
-    tag = registry.version_tags(store, champion).get(_BEST)
-    kept = json.loads(tag) if tag else {}
-    if kept.get("held_out_sha256") != sha256:
-        return {}
-    return {name: float(kept[name]) for name in ("val", "own_val") if name in kept}
+    kept: dict[str, Any] = json.loads(registry.version_tags(store, champion).get(_BEST, "{}"))
+    return kept if kept.pop("held_out_sha256", None) == sha256 else {}
 
 
 def _named(version: Version) -> dict[str, Any]:
     return {"version": version.number, "name": version.name, "run_id": version.run_id}
 
 
-def _numbers(figures: Figures | Baseline) -> dict[str, float | int | None]:
-    return {
-        {"val": "val_bits_per_character", "test": "test_bits_per_character"}.get(name, name): (
-            value if math.isfinite(value) else None
-        )
-        for name, value in asdict(figures).items()
-    }
+def _numbers(figures: gate.Figures) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in figures.items()}

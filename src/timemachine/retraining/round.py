@@ -6,27 +6,26 @@ verdict, and the next round continues. The old champion is served until the alia
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
-
-from pydantic import BaseModel, ConfigDict
+from typing import Any
 
 from timemachine.base import compute
 from timemachine.base.errors import UserError
 from timemachine.base.files import write_json
 from timemachine.pipeline import dvc
 from timemachine.pipeline import params as parameters
+from timemachine.retraining.commands import notify, one_at_a_time, parse_command, run_dvc
 from timemachine.retraining.inbox import Inbox
-from timemachine.retraining.notification import notify, parse_command
-from timemachine.retraining.pipeline import BusyError, Pipeline, one_at_a_time
 from timemachine.tracking.address import hide_secrets, sqlite_file, tracking_uri
 
 PROMOTED, FAILED, NOTHING_NEW, REJECTED, BUSY = 0, 1, 10, 11, 12
 # Below the repository root: the last verdict, and a promotion whose notification is not finished.
 VERDICT, PENDING = "data/retraining/verdict.json", "data/retraining/pending.json"
+_NEEDED = {"verdict", "reasons", "state", "key", "when", "store", "challenger", "champion", "baseline"}
 
 
 def run_round(root: Path, command: str = "", say: Callable[[str], None] = print) -> int:
@@ -41,12 +40,9 @@ def run_round(root: Path, command: str = "", say: Callable[[str], None] = print)
         UserError: the round failed. The champion is unchanged unless the message says otherwise.
     """
     hook = parse_command(command)
-
-    def work(params: parameters.Params, pipeline: Pipeline) -> int:
-        return _Round(root, params, pipeline, hook, say).run()
-
     try:
-        return _alone(root, work)
+        with _alone(root, say, hook) as one:
+            return one.run() if one else BUSY
     except Exception as error:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         notify(hook, {"verdict": "failed", "error": " ".join(str(error).split()), "when": now}, root)
@@ -59,17 +55,18 @@ def dry_run(root: Path, say: Callable[[str], None] = print) -> int:
     Raises:
         UserError: the params are wrong, the book is not available, or `dvc status` fails.
     """
-
-    def work(params: parameters.Params, pipeline: Pipeline) -> int:
+    with _alone(root, say) as one:
+        if one is None:
+            return BUSY
         waits = []
         pending = read_pending(root)
         if pending and pending["store"] == store_address(root):
             waits.append("a promotion is to be finished")
         taken = False
-        for decision in Inbox(params, root).examine():
+        for decision in Inbox(one.params, root).examine():
             say(decision.line())
             taken |= decision.outcome in ("accepted", "changed")
-        stages = dict.fromkeys([*(["preprocess"] if taken else []), *pipeline.changed_stages()])
+        stages = dict.fromkeys([*(["preprocess"] if taken else []), *one.changed_stages()])
         if stages:
             waits.append(f"would run, with what depends on them: {', '.join(stages)}")
         elif not waits and not is_judged(root):
@@ -78,8 +75,6 @@ def dry_run(root: Path, say: Callable[[str], None] = print) -> int:
             say(line)
         return PROMOTED if waits else NOTHING_NEW
 
-    return _alone(root, work)
-
 
 def undo_promotion(root: Path, say: Callable[[str], None] = print) -> int:
     """Make the previous champion champion again and return the exit code.
@@ -87,29 +82,26 @@ def undo_promotion(root: Path, say: Callable[[str], None] = print) -> int:
     Raises:
         UserError: there is no previous champion, or the store cannot be reached.
     """
-
-    def work(params: parameters.Params, _: Pipeline) -> int:
+    with _alone(root, say) as one:
+        if one is None:
+            return BUSY
         from timemachine.retraining.promotion import restore_previous
         from timemachine.tracking import verdicts
 
-        with verdicts.open_verdicts(root, params.publish.experiment) as store:
+        with verdicts.open_verdicts(root, one.params.publish.experiment) as store:
             report = restore_previous(store)
             verdicts.finish(store, verdicts.record(store, report["key"], report, {}, root))
         say(report["reasons"][0])
         return PROMOTED
 
-    return _alone(root, work)
 
-
-def _alone(root: Path, work: Callable[[parameters.Params, Pipeline], int]) -> int:
+@contextmanager
+def _alone(root: Path, say: Callable[[str], None], hook: Sequence[str] = ()) -> Iterator["_Round | None"]:
+    """Yield a round that holds the lock of the repository; None if another process holds it."""
     # First, so that nothing is written in a folder that is not a repository.
     params = parameters.load(root / "params.yaml")
-    try:
-        with one_at_a_time(root) as lock:
-            return work(params, Pipeline(root, lock, params.retraining.max_hours))
-    except BusyError as error:
-        print(f"timemachine: {error}", file=sys.stderr)
-        return BUSY
+    with one_at_a_time(root) as lock:
+        yield None if lock is None else _Round(root, params, lock, hook, say)
 
 
 def store_address(root: Path) -> str:
@@ -130,44 +122,31 @@ def is_judged(root: Path) -> bool:
         return False
 
 
-class _Named(BaseModel):
-    version: str
-    run_id: str
-
-
-class _Pending(BaseModel):
-    """The keys that a valid `pending.json` has."""
-
-    model_config = ConfigDict(strict=True)
-
-    verdict: Literal["promoted"]
-    reasons: list[str]
-    state: str
-    key: str
-    when: str
-    store: str
-    challenger: _Named
-    champion: _Named | None
-    baseline: dict[str, Any]
-
-
 def read_pending(root: Path) -> dict[str, Any] | None:
-    """Return the report of an unfinished promotion; None if there is none or the file is not valid."""
+    """Return the report of an unfinished promotion; None if there is none or it lacks what a round reads."""
     try:
-        content: dict[str, Any] = json.loads((root / PENDING).read_bytes())
-        _Pending.model_validate(content)
-        return content
-    except (FileNotFoundError, ValueError, RecursionError):
+        report: dict[str, Any] = json.loads((root / PENDING).read_bytes())
+        is_whole = report.keys() >= _NEEDED and report["challenger"].keys() >= {"version", "run_id"}
+    except (FileNotFoundError, ValueError, AttributeError, RecursionError):
         return None
+    return report if is_whole else None
 
 
 @dataclass(frozen=True)
 class _Round:
     root: Path
     params: parameters.Params
-    pipeline: Pipeline
+    lock: int
     hook: Sequence[str]
     say: Callable[[str], None]
+
+    def changed_stages(self) -> list[str]:
+        """Return the stages whose code, params, inputs or outputs changed since their last run."""
+        stages = json.loads(self._dvc("status", "--json") or "{}")
+        return [name for name in stages if not name.endswith(".dvc")]
+
+    def _dvc(self, *arguments: str, lock: int | None = None) -> str:
+        return run_dvc(self.root, self.params.retraining.max_hours, *arguments, lock=lock)
 
     def run(self) -> int:
         """Run the steps of the round; each step skips what an earlier round has done."""
@@ -177,7 +156,7 @@ class _Round:
         inbox = Inbox(self.params, self.root)
         for decision in inbox.take():
             self.say(decision.line())
-        if not self.pipeline.changed_stages() and is_judged(self.root):
+        if not self.changed_stages() and is_judged(self.root):
             self.say("nothing new")
             return NOTHING_NEW
         corpus = self.params.compare_models.corpus
@@ -187,7 +166,7 @@ class _Round:
                 "names, so there is no challenger"
             )
         inbox.check_accepted()
-        self.pipeline.reproduce()
+        self._dvc("repro", lock=self.lock)
 
         from timemachine.retraining import promotion
         from timemachine.tracking import verdicts
@@ -251,15 +230,16 @@ class _Round:
             self.say(f"version {version} {report['verdict']}: {reason}")
         with verdicts.open_verdicts(self.root, self.params.publish.experiment) as store:
             run_id = verdicts.record(store, report["key"], report, metrics_of(report), self.root)
-        if promoted:
-            try:
-                report = report | {"pushed": self.pipeline.push()}
-            except UserError as error:
-                raise UserError(
-                    f"version {version} is champion now, but {error}; the next round tries again"
-                ) from None
-        notify(self.hook, report, self.root)
-        with verdicts.open_verdicts(self.root, self.params.publish.experiment) as store:
+            if promoted:
+                try:
+                    has_remote = bool(self._dvc("remote", "list").strip())
+                    if has_remote:
+                        self._dvc("push", "--run-cache", lock=self.lock)
+                    report = report | {"pushed": has_remote}
+                except UserError as error:
+                    fault = f"version {version} is champion now, but {error}; the next round tries again"
+                    raise UserError(fault) from None
+            notify(self.hook, report, self.root)
             verdicts.finish(store, run_id)
         write_json(self.root / VERDICT, report)
         if promoted:

@@ -11,7 +11,7 @@ from timemachine.base.compute import differs_from_here
 from timemachine.base.config import parse_yaml
 from timemachine.base.errors import UserError
 from timemachine.pipeline.lock import value_at
-from timemachine.pipeline.repository import git, names_a_text, text_at_hand
+from timemachine.pipeline.repository import git, text_at_hand
 from timemachine.tracking.address import hide_secrets
 from timemachine.tracking.store import Store, open_store
 
@@ -94,8 +94,7 @@ def _again(root: Path, run: Run, commit: str | None, dirty: bool) -> str:
         what = ", ".join(differing) or name
         return f"by hand: the commit has other params ({section}: {what}); use those listed above"
     doubt = ", if the uncommitted changes do not matter" if dirty else ""
-    wanted = content.get("download")
-    if not (names_a_text(wanted) and text_at_hand(root, wanted) is not None):
+    if text_at_hand(root, content.get("download")) is None:
         doubt = f", with internet, because the text is absent{doubt}"
     machine = {name: tags[tag] for name in _KIND if (tag := f"timemachine.{name}") in tags}
     other = differs_from_here(machine, run.data.params.get("device", "auto"))
