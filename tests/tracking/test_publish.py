@@ -265,8 +265,9 @@ def test_params_that_the_models_were_not_trained_with_are_refused(root: Path) ->
         publish_here(root)
 
 
-def test_nothing_is_reported_home() -> None:
-    code = "import timemachine.tracking.publish, mlflow.telemetry.client as client\n"
+@pytest.mark.parametrize("module", ["publish", "compare", "sender"])
+def test_nothing_is_reported_home(module: str) -> None:
+    code = f"import timemachine.tracking.{module}, mlflow.telemetry.client as client\n"
     code += "raise SystemExit(client.get_telemetry_client() is not None)"
     environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_DISABLE_TELEMETRY"}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)

@@ -60,7 +60,7 @@ def _add_what_is_missing(
 ) -> None:
     with open_store(root, params.publish.experiment) as store:
         send_waiting(store, root, params.publish.experiment)
-        parent_id, finished = find_or_create(store, state, {})
+        parent_id, finished = find_or_create(store, state)
         run_ids = {model.path: _publish_model(store, root, model, parent_id, data) for model in models}
         versions = {
             model.path: registry.ensure_version(store, run_ids[model.path], model.name)
@@ -76,7 +76,7 @@ def _add_what_is_missing(
 def _publish_model(store: Store, root: Path, model: RunContent, parent_id: str, data: Path) -> str:
     """Log the run of a model, with the MLflow model folder if it is a language model, and return its ID."""
     adopt_live_run(store, root, model)
-    run_id, finished = find_or_create(store, model, {"mlflow.parentRunId": parent_id})
+    run_id, finished = find_or_create(store, model)
     if not finished:
         store.client.set_tag(run_id, "mlflow.parentRunId", parent_id)
         if model.params["family"] == "rnn":

@@ -18,7 +18,7 @@ from mlflow.entities import Metric, Param
 
 from timemachine.base.errors import UserError
 from timemachine.tracking.live import spool_folder, spool_lock, training_key
-from timemachine.tracking.runs import KEY, TRAINING, find_runs, log_dataset, log_points
+from timemachine.tracking.runs import KEY, TRAINING, find_runs, log_dataset
 from timemachine.tracking.store import Store, open_store
 
 _SECONDS_BETWEEN_BATCHES = 2.0
@@ -79,7 +79,7 @@ class Sender:
             for line in lines
             for key, value in line["metrics"].items()
         ]
-        log_points(store, self._run_id, points)
+        store.client.log_batch(self._run_id, points)
         self._waiting.clear()
 
     def finish(self, store: Store) -> None:
