@@ -42,8 +42,8 @@ def _use_threads_of(root: Path) -> None:
     path = root / "params.yaml"
     content = read_yaml(path) if path.is_file() else None
     section = content.get("compute") if isinstance(content, dict) else None
-    one_thread = ComputeParams(num_threads=1)
-    compute.set_up(one_thread if section is None else validate(ComputeParams, section, f"{path}: compute"))
+    section = {"num_threads": 1} if section is None else section
+    compute.set_up(validate(ComputeParams, section, f"{path}: compute"))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -125,7 +125,8 @@ def as_text(table: pd.DataFrame, width: int | None = None) -> str:
         digits = table[metric].map("{:#.5g}".format).where(table[metric].notna(), "-")
         cells[metric] = digits + marks.map({True: "*", False: _NO_MARK})
     for param, values in table.filter(regex=r"^params\.").items():
-        cells[param] = values.map(_cut, na_action="ignore").fillna("-")
+        short = values.str.len() <= _LONGEST_CELL
+        cells[param] = values.where(short, values.str[: _LONGEST_CELL // 2] + "…").fillna("-")
     parts: list[list[str]] = [[]]
     for column in cells.columns[len(runs) :]:
         wider = _text_table(cells[[*runs, *parts[-1], column]], width)
@@ -169,7 +170,3 @@ def _check(what: str, wanted: Sequence[str], known: Sequence[str] | pd.Series) -
     for name in wanted:
         if name not in set(known):
             raise UserError(f"no {what} {name!r}; known: {', '.join(sorted(set(known)))}")
-
-
-def _cut(value: str) -> str:
-    return value if len(value) <= _LONGEST_CELL else f"{value[: _LONGEST_CELL // 2]}…"

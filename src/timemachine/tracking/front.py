@@ -10,11 +10,11 @@ uvicorn runs this module from the code packaged with the served version, so the 
 import json
 import re
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 # The largest valid request fits, even if all of its characters are escaped.
 MAX_BODY_BYTES = 1_000_000
-_CONTENT_TYPE = b"content-type"
 
 
 class _Body(Section):
@@ -64,7 +63,7 @@ def guarded(app: "ASGIApp") -> "ASGIApp":
             await app(scope, receive, send)
             return
         try:
-            headers = _checked_headers(scope["headers"])
+            _check_headers(MutableHeaders(scope=scope))
             body = await _read_body(receive)
             check_body(body)
         except HTTPException as refusal:
@@ -77,7 +76,7 @@ def guarded(app: "ASGIApp") -> "ASGIApp":
         async def receive_again() -> "Message":
             return unread.pop() if unread else await receive()
 
-        await app({**scope, "headers": headers}, receive_again, send)
+        await app(scope, receive_again, send)
 
     return answer
 
@@ -102,18 +101,17 @@ def check_body(body: bytes) -> None:
         raise HTTPException(400, str(error)) from None
 
 
-def _checked_headers(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Return the headers of a request with the content type in the form that MLflow accepts.
+def _check_headers(headers: MutableHeaders) -> None:
+    """Check the headers of a request, and set the content type to the form that MLflow accepts.
 
     Raises:
         HTTPException: the content type is absent or not JSON.
     """
-    others = [(name, value) for name, value in headers if name != _CONTENT_TYPE]
-    given = ", ".join(value.decode("latin-1") for name, value in headers if name == _CONTENT_TYPE)
+    given = ", ".join(headers.getlist("content-type"))
     # Case does not matter, and the charset may be quoted.
     if not re.fullmatch(r'application/json\s*(;\s*(charset=("utf-8"|utf-8)\s*)?)?', given.strip(), re.IGNORECASE):
         raise HTTPException(415, f"the content type is {given[:60]!r}; wanted: application/json")
-    return [*others, (_CONTENT_TYPE, b"application/json")]
+    headers["content-type"] = "application/json"
 
 
 async def _read_body(receive: "Receive") -> bytes:

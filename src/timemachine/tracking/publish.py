@@ -21,7 +21,7 @@ from timemachine.language.training.history import read_history
 from timemachine.pipeline.params import Params
 from timemachine.pipeline.paths import CHECKPOINT, LANGUAGE_MODEL
 from timemachine.tracking import registry
-from timemachine.tracking.environment import experiment_tags, git_tags, user
+from timemachine.tracking.environment import git_tags, user
 from timemachine.tracking.live import training_key
 from timemachine.tracking.registry import Version
 from timemachine.tracking.runs import TRAINING, RunContent, adopt_live_run, fill, find_or_create
@@ -176,7 +176,6 @@ def _state_run(params: Params, data: Path, models: Sequence[RunContent]) -> RunC
         "mlflow.source.name": "timemachine publish",
         "mlflow.user": user(),
         **git_tags(data.parent),
-        **experiment_tags(),
     }
     artifacts = [(str(path.parent.relative_to(data)), path) for path in files]
     return RunContent("pipeline", f"pipeline {key[:8]}", key, flat, list(_scalars(reports)), artifacts, tags)

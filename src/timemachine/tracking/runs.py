@@ -24,7 +24,7 @@ class RunContent:
         key: hash of the content; there is one run for each key.
         params: params of the run.
         metrics: (name, value, step) of each point.
-        artifacts: pairs of a folder in the run and the file or folder that is logged there.
+        artifacts: pairs of a folder in the run and the file that is logged there.
         tags: further tags.
     """
 
@@ -101,8 +101,7 @@ def fill(store: Store, run_id: str, content: RunContent) -> None:
     if TRAINING in content.tags and not (run.inputs and run.inputs.dataset_inputs):
         log_dataset(store, run_id, content.params)
     for folder, path in content.artifacts:
-        log = store.client.log_artifacts if path.is_dir() else store.client.log_artifact
-        log(run_id, str(path), folder)
+        store.client.log_artifact(run_id, str(path), folder)
     store.client.set_terminated(run_id, "FINISHED", run.info.end_time)
 
 

@@ -17,7 +17,7 @@ from filelock import Timeout
 from mlflow.entities import Metric, Param
 
 from timemachine.base.errors import UserError
-from timemachine.tracking.live import spool_folder, spool_lock, training_key
+from timemachine.tracking.live import SPOOLS, spool_lock, training_key
 from timemachine.tracking.runs import KEY, TRAINING, find_runs, log_dataset
 from timemachine.tracking.store import Store, open_store
 
@@ -107,7 +107,7 @@ class Sender:
 
 def send_waiting(store: Store, root: Path, experiment: str) -> None:
     """Send the spools of trainings that have ended, and remove the spools and their locks."""
-    folder = spool_folder(root)
+    folder = root / SPOOLS
     for name in sorted({path.stem for path in [*folder.glob("*.jsonl"), *folder.glob("*.lock")]}):
         spool = folder / f"{name}.jsonl"
         lock = spool_lock(spool)
