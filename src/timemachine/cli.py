@@ -116,7 +116,7 @@ def generate(
     alpha: Annotated[float | None, Option(help="Sample from P^alpha; the same as temperature 1/alpha.")] = None,
     top_k: Annotated[int | None, Option(help="Sample from the k most probable tokens.")] = None,
     top_p: Annotated[
-        float | None, Option(help="Sample from the fewest tokens with this total probability.")
+        float | None, Option(help="Sample from the most probable tokens whose probabilities sum to this.")
     ] = None,
     seed: Annotated[int, Option(help="Seed of the random generator.")] = 0,
     model: Annotated[
