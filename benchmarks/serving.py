@@ -59,7 +59,7 @@ def register(folder: Path, checkpoint: Path) -> None:
         registry.package(checkpoint, folder / "packaged")
         store.client.log_artifacts(run_id, str(folder / "packaged"), registry.MODEL_FOLDER)
         version = registry.ensure_version(store, run_id, checkpoint.name)
-        registry.move_alias(store, "champion", version, reason="benchmark", scores={})
+        registry.move_alias(store, "champion", version, reason="benchmark")
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
 from timemachine.base.config import ComputeParams, read_yaml, validate
 from timemachine.base.errors import UserError, about
@@ -20,9 +21,15 @@ _MAX_HORIZON = 10_000
 
 
 @app.callback()
-def _options(debug: Annotated[bool, typer.Option(help="Show tracebacks.")] = False) -> None:
+def _options(debug: Annotated[bool, Option(help="Show tracebacks.")] = False) -> None:
     """Publish, compare, use and verify the results of the pipeline, and retrain its models."""
     # --debug is read by `stage.one_line_errors`, which wraps all commands.
+
+
+def _experiment() -> tuple[Path, str]:
+    """Return the repository root and the MLflow experiment of its params.yaml."""
+    root = stage.repository_root()
+    return root, params.load(root / "params.yaml").publish.experiment
 
 
 def _use_threads_of(root: Path) -> None:
@@ -35,8 +42,8 @@ def _use_threads_of(root: Path) -> None:
     path = root / "params.yaml"
     content = read_yaml(path) if path.is_file() else None
     section = content.get("compute") if isinstance(content, dict) else None
-    one_thread = ComputeParams(num_threads=1)
-    compute.set_up(one_thread if section is None else validate(ComputeParams, section, f"{path}: compute"))
+    section = {"num_threads": 1} if section is None else section
+    compute.set_up(validate(ComputeParams, section, f"{path}: compute"))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -60,7 +67,7 @@ def repair() -> None:
 
 @app.command("params")
 def print_params(
-    name: Annotated[str, typer.Argument(help="A section, an entry such as train_rnn.lstm, or a recipe: lstm.")],
+    name: Annotated[str, Argument(help="A section, an entry such as train_rnn.lstm, or a recipe: lstm.")],
 ) -> None:
     """Print a section or a recipe of params.yaml with all its knobs, those with their default too."""
     typer.echo(params.in_full(params.load(stage.repository_root() / "params.yaml"), name), nl=False)
@@ -80,12 +87,12 @@ def publish() -> None:
 
 @app.command()
 def compare(
-    names: Annotated[list[str] | None, typer.Argument(help="Names of the models; default: all.")] = None,
-    family: Annotated[str, typer.Option(help="rnn (language models) or ar (forecasting models).")] = "rnn",
+    names: Annotated[list[str] | None, Argument(help="Names of the models; default: all.")] = None,
+    family: Annotated[str, Option(help="rnn (language models) or ar (forecasting models).")] = "rnn",
     metric: Annotated[
-        list[str] | None, typer.Option(help="Metric to show; may be repeated; runs are sorted by the first.")
+        list[str] | None, Option(help="Metric to show; may be repeated; runs are sorted by the first.")
     ] = None,
-    csv: Annotated[bool, typer.Option("--csv", help="Print CSV with all digits.")] = False,
+    csv: Annotated[bool, Option("--csv", help="Print CSV with all digits.")] = False,
 ) -> None:
     """Print a table of the models in MLflow, the best first. * marks the best value of each metric.
 
@@ -93,9 +100,7 @@ def compare(
     """
     from timemachine.tracking.compare import as_csv, as_text, compare_runs
 
-    root = stage.repository_root()
-    experiment = params.load(root / "params.yaml").publish.experiment
-    comparison = compare_runs(root, experiment, family=family, names=names or (), metrics=metric or ())
+    comparison = compare_runs(*_experiment(), family=family, names=names or (), metrics=metric or ())
     if csv:
         typer.echo(as_csv(comparison), nl=False)
     else:
@@ -105,21 +110,17 @@ def compare(
 
 @app.command()
 def generate(
-    prefix: Annotated[str, typer.Argument(help="Beginning of the text.")],
-    num_preds: Annotated[
-        int, typer.Option(help="Number of characters (or words, for a model of words) to generate.")
-    ] = 50,
-    temperature: Annotated[float | None, typer.Option(help="Sample from P^(1/T); 0 is greedy.")] = None,
-    alpha: Annotated[
-        float | None, typer.Option(help="Sample from P^alpha; the same as temperature 1/alpha.")
-    ] = None,
-    top_k: Annotated[int | None, typer.Option(help="Sample from the k most probable tokens.")] = None,
+    prefix: Annotated[str, Argument(help="Beginning of the text.")],
+    num_preds: Annotated[int, Option(help="Number of tokens (characters, or words of a word model).")] = 50,
+    temperature: Annotated[float | None, Option(help="Sample from P^(1/T); 0 is greedy.")] = None,
+    alpha: Annotated[float | None, Option(help="Sample from P^alpha; the same as temperature 1/alpha.")] = None,
+    top_k: Annotated[int | None, Option(help="Sample from the k most probable tokens.")] = None,
     top_p: Annotated[
-        float | None, typer.Option(help="Sample from the most probable tokens whose probabilities sum to this.")
+        float | None, Option(help="Sample from the most probable tokens whose probabilities sum to this.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the random generator.")] = 0,
+    seed: Annotated[int, Option(help="Seed of the random generator.")] = 0,
     model: Annotated[
-        str, typer.Option(help="champion, challenger or previous; the name of a recipe; or a checkpoint folder.")
+        str, Option(help="champion, challenger or previous; the name of a recipe; or a checkpoint folder.")
     ] = "champion",
 ) -> None:
     """Continue a text with a language model: greedily, or by sampling if one of the sampling options is given."""
@@ -140,26 +141,22 @@ def generate(
     else:
         from timemachine.tracking.server import load_alias
 
-        trained = load_alias(root, params.load(root / "params.yaml").publish.experiment, model)
+        trained = load_alias(*_experiment(), model)
     typer.echo(write(trained, [prefix], [num_preds], sampling, seed)[0])
 
 
 @app.command()
 def forecast(
-    file: Annotated[Path, typer.Argument(help="CSV file with your series.")],
-    time: Annotated[str, typer.Option(help="Column with the times: numbers or dates in equal steps.")],
-    value: Annotated[str, typer.Option(help="Column with the values.")],
-    horizon: Annotated[int, typer.Option(help="Number of steps to forecast.")],
+    file: Annotated[Path, Argument(help="CSV file with your series.")],
+    time: Annotated[str, Option(help="Column with the times: numbers or dates in equal steps.")],
+    value: Annotated[str, Option(help="Column with the values.")],
+    horizon: Annotated[int, Option(help="Number of steps to forecast.")],
     strategy: Annotated[
-        str | None,
-        typer.Option(help="For example last_value, harmonic, direct_ridge; default: the best in a backtest."),
+        str | None, Option(help="For example last_value, harmonic, direct_ridge; default: the best in a backtest.")
     ] = None,
-    interval: Annotated[float | None, typer.Option(help="Level of prediction intervals, for example 0.9.")] = None,
+    interval: Annotated[float | None, Option(help="Level of prediction intervals, for example 0.9.")] = None,
     output: Annotated[
-        Path | None,
-        typer.Option(
-            help="CSV file to write; the figure has the same name with .png. Default: FILE_forecast.csv here."
-        ),
+        Path | None, Option(help="CSV file to write, with a figure beside it. Default: FILE_forecast.csv here.")
     ] = None,
 ) -> None:
     """Forecast your own series with the strategy that has the smallest error on its past."""
@@ -184,8 +181,8 @@ def forecast(
 
 @app.command()
 def serve(
-    model: Annotated[str, typer.Option(help="champion, challenger or previous.")] = "champion",
-    port: Annotated[int, typer.Option(help="Port of 127.0.0.1.")] = 5001,
+    model: Annotated[str, Option(help="champion, challenger or previous.")] = "champion",
+    port: Annotated[int, Option(help="Port of 127.0.0.1.")] = 5001,
 ) -> None:
     """Start MLflow's model server on 127.0.0.1 with a version of the registered model."""
     if model not in ALIASES:
@@ -194,14 +191,13 @@ def serve(
         raise UserError(f"--port: {port} is not from 1 to 65535")
     from timemachine.tracking.server import serve_version
 
-    root = stage.repository_root()
-    serve_version(root, params.load(root / "params.yaml").publish.experiment, model, port)
+    serve_version(*_experiment(), model, port)
 
 
 @app.command()
 def verify(
     tolerance: Annotated[
-        float, typer.Option(help="Largest relative difference of a number on another kind of machine.")
+        float, Option(help="Largest relative difference of a number on another kind of machine.")
     ] = 0.01,
 ) -> None:
     """Run the whole pipeline again in a clean copy and compare all outputs with dvc.lock.
@@ -219,29 +215,26 @@ def verify(
 
 @app.command()
 def trace(
-    target: Annotated[str, typer.Argument(help="An output of the pipeline, or the ID of an MLflow run.")],
+    target: Annotated[str, Argument(help="An output of the pipeline, or the ID of an MLflow run.")],
 ) -> None:
     """Print the text, params, commit and machine that a result came from, and how to reproduce it."""
-    root = stage.repository_root()
     if re.fullmatch(r"[0-9a-f]{32}", target) and not Path(target).exists():
         from timemachine.tracking.run_origin import trace_run
 
-        experiment = params.load(root / "params.yaml").publish.experiment
-        typer.echo("\n".join(trace_run(root, experiment, target)))
+        lines = trace_run(*_experiment(), target)
     else:
         from timemachine.provenance.trace import trace_output
 
-        typer.echo("\n".join(trace_output(root, target)))
+        lines = list(trace_output(stage.repository_root(), target))
+    typer.echo("\n".join(lines))
 
 
 @app.command()
 def retrain(
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what would be done, without doing it.")
-    ] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Print what would be done, without doing it.")] = False,
     notify: Annotated[
         str,
-        typer.Option(
+        Option(
             envvar="TIMEMACHINE_NOTIFY",
             metavar="COMMAND",
             help="Command to run (without a shell) with the JSON report on its standard input.",

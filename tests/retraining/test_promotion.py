@@ -54,7 +54,7 @@ def killed_before(step: int) -> Iterator[None]:
     """Let a number of writes to the registry pass, and no more."""
     steps = iter(range(step))
     with pytest.MonkeyPatch.context() as monkeypatch:
-        for name in ("tag_version", "move_alias", "remove_alias"):
+        for name in ("tag_version", "move_alias"):
             original = getattr(registry, name)
 
             def counted(*arguments, original=original, **options):
@@ -123,7 +123,7 @@ def test_a_challenger_of_another_state_is_refused(store: Store) -> None:
     with pytest.raises(ValueError, match="has no challenger"):
         promotion.read_candidates(store, receipt)
     a = version(store, "a")
-    registry.move_alias(store, "challenger", a, reason="", scores={})
+    registry.move_alias(store, "challenger", a, reason="")
     with pytest.raises(ValueError, match="is not of the state 01234567"):
         promotion.read_candidates(store, receipt)
     store.client.set_tag(a.run_id, KEY, "key")

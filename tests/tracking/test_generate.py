@@ -110,7 +110,7 @@ def test_without_a_name_the_champion_writes(generate, root: Path, monkeypatch: p
 
     with open_store(root, "timemachine") as store:
         champion = registered(store, root / "data/models/rnn/windowed", root / "packaged")
-        registry.move_alias(store, "champion", champion, reason="the first", scores={})
+        registry.move_alias(store, "champion", champion, reason="the first")
     by_name = generate("time", "--model", "windowed")
     monkeypatch.chdir(root)
     assert generate("time") == by_name
@@ -127,7 +127,7 @@ def test_a_version_that_this_code_cannot_read_is_named(
     (checkpoint / "config.json").write_text(json.dumps(config | {"num_gears": 3}))
     with open_store(root, "timemachine") as store:
         champion = registered(store, checkpoint, root / "packaged")
-        registry.move_alias(store, "champion", champion, reason="the first", scores={})
+        registry.move_alias(store, "champion", champion, reason="the first")
     monkeypatch.chdir(root)
     message = (
         "^timemachine: error: champion, version 1: config.json: num_gears: .*use a recipe .*`timemachine serve`"

@@ -19,7 +19,7 @@ from server import Server
 
 from timemachine.tracking import live
 from timemachine.tracking.address import tracking_uri
-from timemachine.tracking.live import Live, spool_folder
+from timemachine.tracking.live import SPOOLS, Live
 from timemachine.tracking.sender import send_waiting
 from timemachine.tracking.store import open_store
 
@@ -86,7 +86,7 @@ def test_the_run_is_visible_and_its_curves_grow_while_the_model_trains(root: Pat
     assert run.data.tags["timemachine.device"].startswith("cpu")
     assert run.data.tags["DVC_STAGE"] == "train_rnn@mine"
     assert run.inputs.dataset_inputs[0].dataset.digest == "5" * 32
-    assert not list(spool_folder(root).glob("*.jsonl"))
+    assert not list((root / SPOOLS).glob("*.jsonl"))
 
 
 def test_a_store_that_refuses_costs_one_line_and_few_seconds_and_gets_all_later(
@@ -109,7 +109,7 @@ def test_a_store_that_refuses_costs_one_line_and_few_seconds_and_gets_all_later(
             send_waiting(store, root, "e")
     assert curve(root) == [(epoch, 1 / epoch) for epoch in (1, 2, 3, 4)]
     assert only_run(root).info.status == "FINISHED"  # type: ignore[union-attr]
-    assert not list(spool_folder(root).glob("*.jsonl"))
+    assert not list((root / SPOOLS).glob("*.jsonl"))
 
 
 def test_a_server_killed_in_the_middle_gets_the_rest_when_it_is_back(
@@ -187,7 +187,7 @@ def test_a_short_training_leaves_its_spool_to_publish(root: Path, monkeypatch: p
     monkeypatch.setattr(live, "_DELAY_S", 60.0)
     with Live(root, "e", CONFIG, CPU) as told:
         told.update({"epoch": 1, "nats": 2.5})
-    (spool,) = spool_folder(root).glob("*.jsonl")
+    (spool,) = (root / SPOOLS).glob("*.jsonl")
     lines = [json.loads(line) for line in spool.read_text().splitlines()]
     assert [set(line) - {"ms"} for line in lines] == [
         {"experiment", "config", "tags"},

@@ -72,7 +72,7 @@ def test_the_code_packaged_with_the_champion_runs(root: Path) -> None:
     with verdicts.open_verdicts(root, "timemachine") as store:
         champion = registry.aliased(store, "champion")
         assert champion
-        folder = registry.fetch_model(store, champion, root / "served")
+        folder = store.client.download_artifacts(champion.run_id, registry.MODEL_FOLDER)
     code = (
         "import sys, mlflow.pyfunc, pandas\n"
         "model = mlflow.pyfunc.load_model(sys.argv[1])\n"
@@ -80,7 +80,7 @@ def test_the_code_packaged_with_the_champion_runs(root: Path) -> None:
         "assert timemachine.__file__.startswith(sys.argv[1]), timemachine.__file__\n"
         "print(model.predict(pandas.DataFrame([{'prefix': 'the time', 'num_preds': 40}]))['text'][0])\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code, folder], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout == GREEDY + "\n"
 

@@ -18,7 +18,7 @@ from mlflow.exceptions import MlflowException
 from tiny import run_stage
 
 from timemachine.pipeline import params
-from timemachine.tracking.live import spool_folder
+from timemachine.tracking.live import SPOOLS
 from timemachine.tracking.publish import publish_state
 
 pytestmark = pytest.mark.slow
@@ -106,12 +106,12 @@ def test_six_processes_that_fill_one_empty_store_at_once_add_nothing_twice(proje
 
 
 def ends_of_spools(root: Path) -> list[tuple[str, int]]:
-    spools = [spool.read_text().splitlines() for spool in spool_folder(root).glob("*.jsonl")]
+    spools = [spool.read_text().splitlines() for spool in (root / SPOOLS).glob("*.jsonl")]
     return [(json.loads(lines[0])["config"]["name"], json.loads(lines[-1])["ms"]) for lines in spools]
 
 
 def test_what_a_training_told_of_itself_becomes_the_run_of_its_model(root: Path) -> None:
-    assert len(list(spool_folder(root).glob("*.jsonl"))) == 5
+    assert len(list((root / SPOOLS).glob("*.jsonl"))) == 5
     ended = next(ms for name, ms in ends_of_spools(root) if name == "carried")
     publish_here(root)
     run = runs(root)["carried"]
@@ -122,14 +122,14 @@ def test_what_a_training_told_of_itself_becomes_the_run_of_its_model(root: Path)
     client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
     for curve in ("training/perplexity", "training/tokens_per_s"):
         assert [point.step for point in client.get_metric_history(run.info.run_id, curve)] == [1, 2]
-    assert not list(spool_folder(root).iterdir())
+    assert not list((root / SPOOLS).iterdir())
     assert len(client.search_model_versions(f"run_id = '{run.info.run_id}'")) == 1
 
 
 def test_what_a_training_told_that_ended_otherwise_makes_way(root: Path) -> None:
-    shutil.rmtree(spool_folder(root))
+    shutil.rmtree(root / SPOOLS)
     run_stage(root, "train_rnn", "carried")
-    (spool,) = spool_folder(root).glob("*.jsonl")
+    (spool,) = (root / SPOOLS).glob("*.jsonl")
     lines = [json.loads(line) for line in spool.read_text().splitlines()]
     lines[1]["metrics"]["training/nats"] += 1.0
     spool.write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -140,12 +140,12 @@ def test_what_a_training_told_that_ended_otherwise_makes_way(root: Path) -> None
 
 def test_a_damaged_spool_does_not_stop_publishing(root: Path) -> None:
     for number, content in enumerate(("", "{", "[]\n", '{"experiment": "timemachine"}\n', "\0\n")):
-        spool = spool_folder(root) / f"{number}.jsonl"
+        spool = (root / SPOOLS) / f"{number}.jsonl"
         spool.write_text(content)
         spool.with_suffix(".lock").touch()
     publish_here(root)
     assert len(runs(root)) == 6
-    assert not list(spool_folder(root).iterdir())
+    assert not list((root / SPOOLS).iterdir())
 
 
 def test_the_best_language_model_of_a_state_is_the_challenger(root: Path) -> None:
@@ -265,8 +265,9 @@ def test_params_that_the_models_were_not_trained_with_are_refused(root: Path) ->
         publish_here(root)
 
 
-def test_nothing_is_reported_home() -> None:
-    code = "import timemachine.tracking.publish, mlflow.telemetry.client as client\n"
+@pytest.mark.parametrize("module", ["publish", "compare", "sender"])
+def test_nothing_is_reported_home(module: str) -> None:
+    code = f"import timemachine.tracking.{module}, mlflow.telemetry.client as client\n"
     code += "raise SystemExit(client.get_telemetry_client() is not None)"
     environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_DISABLE_TELEMETRY"}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)

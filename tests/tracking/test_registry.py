@@ -38,12 +38,6 @@ def test_a_package_holds_the_checkpoint_and_the_code_and_no_pickle(
     assert capfd.readouterr() == ("", "")
 
 
-def test_an_incomplete_checkpoint_is_not_packaged(checkpoint: Path, tmp_path: Path) -> None:
-    (checkpoint / "vocabulary.json").unlink()
-    with pytest.raises(ValueError, match=r"vocabulary\.json: no such file"):
-        registry.package(checkpoint, tmp_path / "out")
-
-
 def test_a_run_has_one_version_however_often_it_is_asked_for(store: Store, checkpoint: Path, root: Path) -> None:
     first, second = registered(store, checkpoint, root), registered(store, checkpoint, root)
     assert (first.number, second.number, first.name) == ("1", "2", "gated")
@@ -64,7 +58,7 @@ def test_two_that_make_a_version_of_a_run_at_the_same_time_keep_one(
 
 def test_without_a_registered_model_there_is_no_alias(store: Store) -> None:
     assert registry.aliased(store, "champion") is None
-    registry.remove_alias(store, "champion", reason="nothing there")
+    registry.move_alias(store, "champion", None, reason="nothing there")
 
 
 def test_moves_of_an_alias_are_recorded_on_the_version_moved_onto(
@@ -73,10 +67,10 @@ def test_moves_of_an_alias_are_recorded_on_the_version_moved_onto(
     first, second = registered(store, checkpoint, root), registered(store, checkpoint, root)
     scores = {"champion": None, "challenger": 1.9, "spoilt": float("nan")}
     registry.move_alias(store, "champion", first, reason="the first", scores=scores)
-    registry.move_alias(store, "champion", second, reason="better", scores={})
-    registry.move_alias(store, "champion", second, reason="there already", scores={})
-    registry.move_alias(store, "champion", first, reason="rolled back", scores={})
-    registry.remove_alias(store, "champion", reason="given up")
+    registry.move_alias(store, "champion", second, reason="better")
+    registry.move_alias(store, "champion", second, reason="there already")
+    registry.move_alias(store, "champion", first, reason="rolled back")
+    registry.move_alias(store, "champion", None, reason="given up")
     assert registry.aliased(store, "champion") is None
     begun, back, gone = moves(store, first)
     assert (begun["alias"], begun["from"], begun["to"], begun["reason"]) == ("champion", None, "1", "the first")

@@ -35,7 +35,7 @@ def served(finished: Path, empty_store: Path, tmp_path_factory: pytest.TempPathF
     shutil.copy(empty_store, root / "mlflow.db")
     with open_store(root, "timemachine") as store:
         champion = registered(store, root / "data/models/rnn/gated", root / "packaged")
-        registry.move_alias(store, "champion", champion, reason="the first", scores={})
+        registry.move_alias(store, "champion", champion, reason="the first")
     # As if the library had changed since.
     code = root / "mlartifacts" / champion.run_id / "artifacts/model/code/timemachine/tracking/serving.py"
     code.write_text(code.read_text().replace("MAX_ROWS = 64", "MAX_ROWS = 32"))
@@ -151,15 +151,26 @@ BAD = [
     (records(), "a request has 1 to 32 rows, not 0"),
     (records(*[ROW] * 1000), "a request has 1 to 32 rows, not 1000"),
     (records(*[ROW | {"num_preds": 1000}] * 10), "the request is too large: "),
-    (records(1, 2), "dataframe_records: not a list of JSON objects"),
-    (json.dumps({"dataframe_records": "time"}), "dataframe_records: not a list of JSON objects"),
-    (json.dumps({"dataframe_split": {"columns": ["prefix"], "data": [["a"]]}}), "dataframe_split: the columns"),
+    (records(1, 2), "the body: dataframe_records.0: 1 should be a mapping of keys to values"),
+    (records(*[1] * 100_000), "the body: dataframe_records.0: 1 should be a mapping of keys to values"),
+    (json.dumps({"dataframe_records": "time"}), "the body: dataframe_records: 'time' should be a list"),
+    (
+        json.dumps({"dataframe_split": {"columns": ["prefix"], "data": [["a", 2]]}}),
+        "dataframe_split: columns: ['prefix'] has too few entries; at least 2 needed",
+    ),
+    (
+        json.dumps({"dataframe_split": {"columns": ["prefix", "num_preds"], "data": [["a"]] * 100_000}}),
+        "dataframe_split: data.0: ['a'] has too few entries; at least 2 needed",
+    ),
     (
         json.dumps({"dataframe_split": {"columns": ["prefix", "num_preds"], "data": [["a", 2]], "index": [0, 1]}}),
         "dataframe_split: index and data differ in length",
     ),
-    (json.dumps({"inputs": [ROW]}), "unknown key 'inputs'; wanted: "),
-    (json.dumps({}), "the body has no dataframe_records"),
+    (
+        json.dumps({"inputs": [ROW]}),
+        "the body: dataframe_records: missing; inputs: unknown key; allowed: dataframe_records, params",
+    ),
+    (json.dumps({}), "the body: dataframe_records: missing"),
     (records(ROW, params={"temperature": -1}), "temperature: -1.0 is not a number of at least 0"),
     (records(ROW, params={"temperature": "hot"}), "params: temperature: 'hot' should be a number"),
     (records(ROW, params={"temperature": float("nan")}), "temperature: nan is not a number of at least 0"),
@@ -178,10 +189,10 @@ BAD = [
         records(ROW, params={"speed": 1}),
         "params: speed: unknown key; did you mean 'seed'? allowed: temperature, top_k, top_p, seed",
     ),
-    (records(ROW, params=[1]), "params: not a JSON object"),
+    (records(ROW, params=[1]), "the body: params: [1] should be a mapping of keys to values"),
     ("time traveller", "the body is not JSON: "),
     ("", "the body is not JSON: "),
-    ("[]", "the body is not a JSON object; wanted: "),
+    ("[]", "the body: holds no keys; wanted: dataframe_records, params"),
     (MANY_BRACKETS, "the body is not JSON: "),
     ("\ud800", "the body is not JSON: "),
 ]
@@ -303,4 +314,4 @@ def test_a_taken_port_is_named(served: Path) -> None:
 
 def test_the_largest_request_is_within_the_limits() -> None:
     rows = [ROW | {"num_preds": serving.MAX_CHARACTERS // serving.MAX_ROWS - len("time")}] * serving.MAX_ROWS
-    assert len(serving.read_request(rows, {}).prefixes) == serving.MAX_ROWS
+    assert len(serving.read_request(rows, {})[0]) == serving.MAX_ROWS

@@ -183,8 +183,8 @@ def restore_previous(store: Store) -> dict[str, Any]:
     reason = f"version {champion.number} rolled back"
     # First, so that a kill after this line does not let the next round promote it again.
     registry.tag_version(store, champion, _ROLLED_BACK, now)
-    registry.move_alias(store, "champion", previous, reason=reason, scores={})
-    registry.remove_alias(store, "previous", reason=reason)
+    registry.move_alias(store, "champion", previous, reason=reason)
+    registry.move_alias(store, "previous", None, reason=reason)
     return {
         "verdict": "rolled back",
         "reasons": [f"version {previous.number} ({previous.name}) replaces version {champion.number}"],

@@ -3,11 +3,12 @@
 import io
 import re
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 from mlflow.entities import Run
+from mlflow.store.tracking import SEARCH_MAX_RESULTS_THRESHOLD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -57,36 +58,30 @@ def compare_runs(
     if family not in DEFAULT_METRICS:
         raise UserError(f"no family {family!r}; known: {', '.join(DEFAULT_METRICS)}")
     wanted = f"tags.`timemachine.kind` = 'model' and tags.`timemachine.family` = '{family}'"
-    rows: list[dict[str, object]] = []
-    token = None
     with open_store(root, experiment, alone=False, create=False) as store:
-        while token != "":
-            page = store.client.search_runs([store.experiment_id], wanted, page_token=token)
-            rows += map(_row, page)
-            token = page.token or ""
-    if not rows:
+        runs = store.client.search_runs([store.experiment_id], wanted, max_results=SEARCH_MAX_RESULTS_THRESHOLD)
+    if not runs:
         raise UserError(
-            f"MLflow at {hide_secrets(store.uri)} has no {family} models in experiment {experiment!r}; "
-            "run `timemachine publish`"
+            f"MLflow at {hide_secrets(store.client.tracking_uri)} has no {family} models in experiment "
+            f"{experiment!r}; run `timemachine publish`"
         )
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame(map(_row, runs))
     if names:
         _check("model", names, frame["name"])
         frame = frame[frame["name"].isin(names)]
-    columns = [str(column) for column in frame]
-    known = [column.removeprefix("metrics.") for column in columns if column.startswith("metrics.")]
-    known = [metric for metric in known if frame[f"metrics.{metric}"].notna().any()]
+    with_values = frame.filter(regex=r"^metrics\.").dropna(axis="columns", how="all")
+    known = [str(column).removeprefix("metrics.") for column in with_values]
     if metrics:
         _check("metric", metrics, known)
         shown = list(dict.fromkeys(metrics))
     else:
         known.sort(key=lambda name: (len(name), name))  # 10 comes after 9
         shown = [name for pattern in DEFAULT_METRICS[family] for name in known if re.fullmatch(pattern, name)]
-    differing = [name for name in columns if name.startswith("params.") and frame[name].nunique(dropna=False) > 1]
-    frame = frame.assign(unfinished=frame["status"] != "FINISHED")
     shown = [f"metrics.{name}" for name in shown]
+    params = frame.filter(regex=r"^params\.")
+    frame = frame.assign(unfinished=frame["status"] != "FINISHED")
     frame = frame.sort_values(["unfinished", *shown[:1], "name", "start_time", "run_id"], ignore_index=True)
-    return frame[[*_ABOUT, *shown, *differing]]
+    return frame[[*_ABOUT, *shown, *params.columns[params.nunique(dropna=False) > 1]]]
 
 
 def best(table: pd.DataFrame) -> pd.DataFrame:
@@ -99,13 +94,14 @@ def best(table: pd.DataFrame) -> pd.DataFrame:
     values = finished.filter(regex=r"^metrics\.")
     marks = values.eq(values.min())
     marks[values.filter(regex=r"(tokens|_per_s)$|^metrics\.system/").columns] = False
-    return marks.rename(columns=lambda name: name.removeprefix("metrics."))
+    return marks
 
 
 def as_csv(table: pd.DataFrame) -> str:
     """Return the table as CSV in full precision; the column `best_in` lists the metrics in which a run is best."""
     marks, table = best(table), table.copy()
-    names = [" ".join(marks.columns[row]) for row in marks.to_numpy(dtype=bool)]
+    metrics = marks.columns.str.removeprefix("metrics.")
+    names = [" ".join(metrics[row]) for row in marks.to_numpy(dtype=bool)]
     table.insert(len(_ABOUT), "best_in", names)
     return str(table.to_csv(index=False))
 
@@ -118,55 +114,44 @@ def as_text(table: pd.DataFrame, width: int | None = None) -> str:
         width: characters in a line. Columns that do not fit go into further tables with the same runs. None: one
             table without line breaks.
     """
-    runs = {"run": list(table["name"])}
-    if table["name"].duplicated().any():
-        runs["run_id"] = list(table["run_id"].str[:8])
-        runs["date"] = list(table["start_time"].dt.strftime("%Y-%m-%d"))
+    cells = table[["name"]].rename(columns={"name": "run"})
+    if cells["run"].duplicated().any():
+        cells["run_id"] = table["run_id"].str[:8]
+        cells["date"] = table["start_time"].dt.strftime("%Y-%m-%d")
     if (table["status"] != "FINISHED").any():
-        runs["status"] = list(table["status"].str.lower())
-    columns = {}
+        cells["status"] = table["status"].str.lower()
+    runs = list(cells)
     for metric, marks in best(table).items():
-        columns[str(metric)] = [
-            ("-" if pd.isna(value) else f"{value:#.5g}") + ("*" if mark else _NO_MARK)
-            for value, mark in zip(table[f"metrics.{metric}"], marks, strict=True)
-        ]
+        digits = table[metric].map("{:#.5g}".format).where(table[metric].notna(), "-")
+        cells[metric] = digits + marks.map({True: "*", False: _NO_MARK})
     for param, values in table.filter(regex=r"^params\.").items():
-        columns[str(param).removeprefix("params.")] = ["-" if pd.isna(value) else _cut(value) for value in values]
-    tables = [_text_table(runs, part, width) for part in _parts(runs, columns, width)]
-    return "\n\n".join(tables)
+        short = values.str.len() <= _LONGEST_CELL
+        cells[param] = values.where(short, values.str[: _LONGEST_CELL // 2] + "…").fillna("-")
+    parts: list[list[str]] = [[]]
+    for column in cells.columns[len(runs) :]:
+        wider = _text_table(cells[[*runs, *parts[-1], column]], width)
+        if parts[-1] and width is not None and max(map(len, wider.splitlines())) > width:
+            parts.append([])
+        parts[-1].append(column)
+    return "\n\n".join(_text_table(cells[[*runs, *part]], width) for part in parts)
 
 
-def _text_table(runs: Mapping[str, Sequence[str]], columns: Mapping[str, Sequence[str]], width: int | None) -> str:
+def _text_table(cells: pd.DataFrame, width: int | None) -> str:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in [*runs, *columns]:
+    for column in cells:
+        name = str(column).partition(".")[2]  # of a metric or a param
         # Broken after `_` and `/`; rich breaks lines at spaces only.
-        parts = re.sub("([_/])", r"\1 ", name)
-        lines = [parts] if width is None else textwrap.wrap(parts, _LONGEST_HEADING)
-        heading = "\n".join(line.replace(" ", "") for line in lines)
-        table.add_column(
-            Text(heading), justify="left" if name in runs else "right", no_wrap=True, vertical="bottom"
-        )
-    for row in zip(*runs.values(), *columns.values(), strict=True):
+        words = re.sub("([_/])", r"\1 ", name or str(column))
+        lines = [words] if width is None else textwrap.wrap(words, _LONGEST_HEADING)
+        heading = Text("\n".join(line.replace(" ", "") for line in lines))
+        table.add_column(heading, justify="right" if name else "left", no_wrap=True, vertical="bottom")
+    for row in cells.itertuples(index=False):
         table.add_row(*map(Text, row))
     # Wide enough for everything: a narrower console would cut cells off.
     console = Console(file=io.StringIO(), color_system=None, width=_WIDEST)
     with console.capture() as captured:
         console.print(table)
     return "\n".join(line.replace(_NO_MARK, " ").rstrip() for line in captured.get().splitlines())
-
-
-def _parts(
-    runs: Mapping[str, Sequence[str]], columns: Mapping[str, Sequence[str]], width: int | None
-) -> Iterator[dict[str, Sequence[str]]]:
-    """Yield the columns in groups that fit into the width, each beside the columns that name the runs."""
-    part: dict[str, Sequence[str]] = {}
-    for name, cells in columns.items():
-        wider = {**part, name: cells}
-        if part and width is not None and max(map(len, _text_table(runs, wider, width).splitlines())) > width:
-            yield part
-            wider = {name: cells}
-        part = wider
-    yield part
 
 
 def _row(run: Run) -> dict[str, object]:
@@ -185,7 +170,3 @@ def _check(what: str, wanted: Sequence[str], known: Sequence[str] | pd.Series) -
     for name in wanted:
         if name not in set(known):
             raise UserError(f"no {what} {name!r}; known: {', '.join(sorted(set(known)))}")
-
-
-def _cut(value: str) -> str:
-    return value if len(value) <= _LONGEST_CELL else f"{value[: _LONGEST_CELL // 2]}…"

@@ -19,21 +19,18 @@ _OUTPUTS = ("data/reports", "dvc.lock")
 
 
 def git_tags(folder: Path) -> dict[str, str]:
-    """Return the commit of a folder and whether its files differ from it; nothing where there is no commit.
+    """Return the DVC experiment of this process, the commit of a folder, and whether its files differ from it.
 
-    Outputs of the pipeline that are in git do not count as changes.
+    What does not exist has no tag. Outputs of the pipeline that are in git do not count as changes.
     """
     commit = git(folder, "rev-parse", "HEAD")
     changes = git(folder, "status", "--porcelain", "--", ".", *(f":(exclude){path}" for path in _OUTPUTS))
-    if commit is None or changes is None:
-        return {}
-    return {"mlflow.source.git.commit": commit.strip(), "timemachine.git_dirty": str(bool(changes)).lower()}
-
-
-def experiment_tags() -> dict[str, str]:
-    """Return the name of the DVC experiment that this process belongs to, if any."""
     name = os.environ.get("DVC_EXP_NAME")
-    return {"DVC_EXP_NAME": name} if name else {}
+    experiment = {"DVC_EXP_NAME": name} if name else {}
+    if commit is None or changes is None:
+        return experiment
+    dirty = str(bool(changes)).lower()
+    return {"mlflow.source.git.commit": commit.strip(), "timemachine.git_dirty": dirty, **experiment}
 
 
 def user() -> str:
@@ -54,7 +51,6 @@ def training_tags(device: "torch.device") -> dict[str, str]:
         "timemachine.num_threads": str(torch.get_num_threads()),
         "mlflow.user": user(),
         **git_tags(Path.cwd()),
-        **experiment_tags(),
     }
 
 

@@ -10,13 +10,15 @@ uvicorn runs this module from the code packaged with the served version, so the 
 import json
 import re
 import warnings
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
+from pydantic import Field, model_validator
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
+from timemachine.base.config import Distinct, Section, validate
 from timemachine.base.errors import UserError
 from timemachine.tracking.serving import read_request
 
@@ -25,8 +27,28 @@ if TYPE_CHECKING:
 
 # The largest valid request fits, even if all of its characters are escaped.
 MAX_BODY_BYTES = 1_000_000
-_CONTENT_TYPE = b"content-type"
-_FORMATS = ("dataframe_records", "dataframe_split")
+
+
+class _Body(Section):
+    """A request with a JSON object for each row."""
+
+    # Of many wrong rows the first is named.
+    dataframe_records: Annotated[list[dict[str, Any]], Field(fail_fast=True)]
+    params: dict[str, Any] | None = None
+
+
+class _Table(Section):
+    """The rows of a request as `pandas.DataFrame.to_json(orient="split")` writes them."""
+
+    columns: Annotated[list[Literal["prefix", "num_preds"]], Field(min_length=2, max_length=2), Distinct]
+    data: Annotated[list[Annotated[list[Any], Field(min_length=2, max_length=2)]], Field(fail_fast=True)]
+    index: list[Any] | None = None
+
+    @model_validator(mode="after")
+    def _as_many_labels_as_rows(self) -> Self:
+        if len(self.index or self.data) != len(self.data):  # pandas would repeat rows
+            raise ValueError("index and data differ in length")
+        return self
 
 
 def guarded(app: "ASGIApp") -> "ASGIApp":
@@ -41,7 +63,7 @@ def guarded(app: "ASGIApp") -> "ASGIApp":
             await app(scope, receive, send)
             return
         try:
-            headers = _checked_headers(scope["headers"])
+            _check_headers(MutableHeaders(scope=scope))
             body = await _read_body(receive)
             check_body(body)
         except HTTPException as refusal:
@@ -54,7 +76,7 @@ def guarded(app: "ASGIApp") -> "ASGIApp":
         async def receive_again() -> "Message":
             return unread.pop() if unread else await receive()
 
-        await app({**scope, "headers": headers}, receive_again, send)
+        await app(scope, receive_again, send)
 
     return answer
 
@@ -70,68 +92,26 @@ def check_body(body: bytes) -> None:
     except (ValueError, RecursionError) as error:
         raise HTTPException(400, f"the body is not JSON: {str(error)[:200]}") from None
     try:
-        rows, params = _parts(content)
-        read_request(rows, params)
+        if isinstance(content, dict) and "dataframe_split" in content and "dataframe_records" not in content:
+            table = validate(_Table, content.pop("dataframe_split"), "dataframe_split")
+            content["dataframe_records"] = [dict(zip(table.columns, row, strict=True)) for row in table.data]
+        checked = validate(_Body, content, "the body")
+        read_request(checked.dataframe_records, checked.params or {})
     except UserError as error:
         raise HTTPException(400, str(error)) from None
 
 
-def _parts(content: Any) -> tuple[list[Mapping[Any, Any]], Mapping[Any, Any]]:
-    """Return the rows and the params of a request.
-
-    Raises:
-        UserError: the request has neither of the two formats.
-    """
-    wanted = 'wanted: {"dataframe_records": [{"prefix": "time traveller", "num_preds": 50}]}'
-    if not isinstance(content, dict):
-        raise UserError(f"the body is not a JSON object; {wanted}")
-    if unknown := set(content) - {*_FORMATS, "params"}:
-        raise UserError(f"unknown key {min(unknown)[:60]!r}; {wanted}, and params if needed")
-    given = [name for name in _FORMATS if name in content]
-    if len(given) != 1:
-        raise UserError(f"the body has {' and '.join(given) or 'no dataframe_records'}; {wanted}")
-    params = content.get("params")
-    if not isinstance(params, dict | None):
-        raise UserError("params: not a JSON object")
-    rows = content[given[0]]
-    if given == ["dataframe_split"]:
-        rows = _joined(rows)
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise UserError(f"{given[0]}: not a list of JSON objects; {wanted}")
-    return rows, params or {}
-
-
-def _joined(table: Any) -> list[dict[Any, Any]]:
-    """Return the rows of a request in the format `dataframe_split`."""
-    wanted = 'wanted: {"columns": ["prefix", "num_preds"], "data": [["time traveller", 50]]}'
-    if not isinstance(table, dict) or set(table) - {"index", "columns", "data"}:
-        raise UserError(f"dataframe_split: not a table; {wanted}")
-    columns, rows = table.get("columns"), table.get("data")
-    if not isinstance(table.get("index"), list | None):
-        raise UserError("dataframe_split: index is not a list")
-    if not isinstance(columns, list) or sorted(map(repr, columns)) != ["'num_preds'", "'prefix'"]:
-        raise UserError(f"dataframe_split: the columns are not prefix and num_preds; {wanted}")
-    if not isinstance(rows, list):
-        raise UserError(f"dataframe_split: data is not a list; {wanted}")
-    if len(table.get("index") or rows) != len(rows):  # pandas would repeat rows
-        raise UserError("dataframe_split: index and data differ in length")
-    if not all(isinstance(row, list) and len(row) == len(columns) for row in rows):
-        raise UserError(f"dataframe_split: a row does not have two values; {wanted}")
-    return [dict(zip(columns, row, strict=True)) for row in rows]
-
-
-def _checked_headers(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Return the headers of a request with the content type in the form that MLflow accepts.
+def _check_headers(headers: MutableHeaders) -> None:
+    """Check the headers of a request, and set the content type to the form that MLflow accepts.
 
     Raises:
         HTTPException: the content type is absent or not JSON.
     """
-    others = [(name, value) for name, value in headers if name != _CONTENT_TYPE]
-    given = ", ".join(value.decode("latin-1") for name, value in headers if name == _CONTENT_TYPE)
+    given = ", ".join(headers.getlist("content-type"))
     # Case does not matter, and the charset may be quoted.
     if not re.fullmatch(r'application/json\s*(;\s*(charset=("utf-8"|utf-8)\s*)?)?', given.strip(), re.IGNORECASE):
         raise HTTPException(415, f"the content type is {given[:60]!r}; wanted: application/json")
-    return [*others, (_CONTENT_TYPE, b"application/json")]
+    headers["content-type"] = "application/json"
 
 
 async def _read_body(receive: "Receive") -> bytes:

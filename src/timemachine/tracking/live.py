@@ -31,17 +31,14 @@ _DELAY_S = 3.0
 # How long a training waits at its end for lines that are still to be sent.
 _PATIENCE_S = 8.0
 _SECONDS_BETWEEN_SAMPLES = 2.0
+# Folder of the spools in the repository, even if DVC runs a stage in a temporary folder.
+SPOOLS = Path(".timemachine/live")
 
 
 def training_key(config: Mapping[str, Any]) -> str:
     """Return the hash of the config of a training, without its result `epoch`."""
     before = {key: value for key, value in config.items() if key != "epoch"}
     return hashlib.sha256(json.dumps(before, sort_keys=True).encode()).hexdigest()
-
-
-def spool_folder(root: Path) -> Path:
-    """Return the folder of the spools; `root` is the repository even if DVC runs a stage in a temporary folder."""
-    return root / ".timemachine/live"
 
 
 def spool_lock(spool: Path) -> FileLock:
@@ -51,7 +48,7 @@ def spool_lock(spool: Path) -> FileLock:
 
 def training_is_live(root: Path, key: str) -> bool:
     """Return whether a training with this key is running on this machine."""
-    lock = spool_lock(spool_folder(root) / f"{key}.jsonl")
+    lock = spool_lock(root / SPOOLS / f"{key}.jsonl")
     if not Path(lock.lock_file).exists():
         return False
     try:
@@ -76,7 +73,7 @@ class Live:
     def __init__(self, root: Path, experiment: str, config: Mapping[str, Any], device: "torch.device") -> None:
         self._root, self._experiment, self._config, self._device = root, experiment, config, device
         self._name = str(config["name"])
-        self._spool = spool_folder(root) / f"{training_key(config)}.jsonl"
+        self._spool = root / SPOOLS / f"{training_key(config)}.jsonl"
         self._lock = spool_lock(self._spool)
         self._file: TextIO | None = None
         self._sender: subprocess.Popen[str] | None = None

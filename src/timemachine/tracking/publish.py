@@ -21,7 +21,7 @@ from timemachine.language.training.history import read_history
 from timemachine.pipeline.params import Params
 from timemachine.pipeline.paths import CHECKPOINT, LANGUAGE_MODEL
 from timemachine.tracking import registry
-from timemachine.tracking.environment import experiment_tags, git_tags, user
+from timemachine.tracking.environment import git_tags, user
 from timemachine.tracking.live import training_key
 from timemachine.tracking.registry import Version
 from timemachine.tracking.runs import TRAINING, RunContent, adopt_live_run, fill, find_or_create
@@ -60,7 +60,7 @@ def _add_what_is_missing(
 ) -> None:
     with open_store(root, params.publish.experiment) as store:
         send_waiting(store, root, params.publish.experiment)
-        parent_id, finished = find_or_create(store, state, {})
+        parent_id, finished = find_or_create(store, state)
         run_ids = {model.path: _publish_model(store, root, model, parent_id, data) for model in models}
         versions = {
             model.path: registry.ensure_version(store, run_ids[model.path], model.name)
@@ -76,7 +76,7 @@ def _add_what_is_missing(
 def _publish_model(store: Store, root: Path, model: RunContent, parent_id: str, data: Path) -> str:
     """Log the run of a model, with the MLflow model folder if it is a language model, and return its ID."""
     adopt_live_run(store, root, model)
-    run_id, finished = find_or_create(store, model, {"mlflow.parentRunId": parent_id})
+    run_id, finished = find_or_create(store, model)
     if not finished:
         store.client.set_tag(run_id, "mlflow.parentRunId", parent_id)
         if model.params["family"] == "rnn":
@@ -176,7 +176,6 @@ def _state_run(params: Params, data: Path, models: Sequence[RunContent]) -> RunC
         "mlflow.source.name": "timemachine publish",
         "mlflow.user": user(),
         **git_tags(data.parent),
-        **experiment_tags(),
     }
     artifacts = [(str(path.parent.relative_to(data)), path) for path in files]
     return RunContent("pipeline", f"pipeline {key[:8]}", key, flat, list(_scalars(reports)), artifacts, tags)

@@ -17,16 +17,14 @@ from datetime import UTC, datetime
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
-import timemachine
-from timemachine.base.errors import UserError
-from timemachine.pipeline.paths import LANGUAGE_MODEL, PACKAGED
-from timemachine.tracking.environment import user
-from timemachine.tracking.store import Store  # before mlflow, which it sets up
-
-# ruff: isort: split
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
+
+import timemachine
+from timemachine.pipeline.paths import LANGUAGE_MODEL, PACKAGED
+from timemachine.tracking.environment import user
+from timemachine.tracking.store import Store
 
 MODEL_NAME = "timemachine-lm"
 # The folder of a run that holds the MLflow model.
@@ -60,13 +58,7 @@ def package(checkpoint: Path, out: Path) -> None:
     Args:
         checkpoint: folder with `config.json`, `model.safetensors`, `vocabulary.json` and `history.csv`.
         out: folder to write; absent or empty.
-
-    Raises:
-        UserError: a file of the checkpoint is absent.
     """
-    for name in LANGUAGE_MODEL:
-        if not (checkpoint / name).is_file():
-            raise UserError(f"{checkpoint / name}: no such file; run `dvc repro`")
     logger = logging.getLogger("mlflow")
     with (
         tempfile.TemporaryDirectory() as temporary,
@@ -115,7 +107,7 @@ def ensure_version(store: Store, run_id: str, name: str) -> Version:
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    source = RunsArtifactRepository.get_underlying_uri(f"runs:/{run_id}/{MODEL_FOLDER}", store.uri)
+    source = RunsArtifactRepository.get_underlying_uri(f"runs:/{run_id}/{MODEL_FOLDER}", store.client.tracking_uri)
     made = client.create_model_version(
         MODEL_NAME, source, run_id, tags={_RECIPE: name}, description=name, await_creation_for=0
     )
@@ -133,25 +125,18 @@ def aliased(store: Store, alias: str) -> Version | None:
     return _version(store.client.get_model_version(MODEL_NAME, str(aliases[alias]))) if alias in aliases else None
 
 
-def move_alias(store: Store, alias: str, to: Version, *, reason: str, scores: Mapping[str, float | None]) -> None:
-    """Move an alias to a version and record the move on that version; nothing happens if it is there already.
+def move_alias(
+    store: Store, alias: str, to: Version | None, *, reason: str, scores: Mapping[str, float | None] = {}
+) -> None:
+    """Move an alias to a version, or remove it, and record that; nothing happens if it is there already.
 
     Args:
         store: an open store.
         alias: the alias.
-        to: the version.
+        to: the version, which gets the record; None: the alias is removed, and the version that it named gets it.
         reason: reason of the move, for the record.
         scores: scores that were compared, for the record.
     """
-    _move(store, alias, to, reason, scores)
-
-
-def remove_alias(store: Store, alias: str, *, reason: str) -> None:
-    """Remove an alias, if it exists, and record that on the version that it named."""
-    _move(store, alias, None, reason, {})
-
-
-def _move(store: Store, alias: str, to: Version | None, reason: str, scores: Mapping[str, float | None]) -> None:
     before = aliased(store, alias)
     version = to or before
     if before == to or version is None:
@@ -188,13 +173,8 @@ def version_tags(store: Store, version: Version) -> dict[str, str]:
 
 def fetch_checkpoint(store: Store, version: Version, into: Path) -> Path:
     """Download the checkpoint of a version into a folder and return its path."""
-    return fetch_model(store, version, into, f"{MODEL_FOLDER}/{PACKAGED}")
-
-
-def fetch_model(store: Store, version: Version, into: Path, artifacts: str = MODEL_FOLDER) -> Path:
-    """Download the MLflow model folder of a version, or a folder in it, into a folder and return its path."""
     into.mkdir(parents=True, exist_ok=True)
-    return Path(store.client.download_artifacts(version.run_id, artifacts, str(into)))
+    return Path(store.client.download_artifacts(version.run_id, f"{MODEL_FOLDER}/{PACKAGED}", str(into)))
 
 
 def _of_run(store: Store, run_id: str) -> Version | None:

@@ -33,7 +33,7 @@ def trace_run(root: Path, experiment: str, run_id: str) -> list[str]:
     with open_store(root, experiment, alone=False, create=False) as store:
         run = _run(store, run_id)
         if run is None:
-            raise UserError(f"{run_id}: no such run in {hide_secrets(store.uri)}")
+            raise UserError(f"{run_id}: no such run in {hide_secrets(store.client.tracking_uri)}")
         # The run of a model has the params of its recipe only; its parent has those of the whole pipeline.
         parent = _run(store, run.data.tags.get("mlflow.parentRunId", ""))
         lines = _lines(root, run, parent or run)

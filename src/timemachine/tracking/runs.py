@@ -12,8 +12,6 @@ from timemachine.tracking.live import training_is_live, training_key
 from timemachine.tracking.store import Store
 
 KEY, TRAINING = "timemachine.key", "timemachine.training"
-# MLflow's limits for one request.
-_MOST_PARAMS, _MOST_METRICS = 100, 1000
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,7 @@ class RunContent:
         key: hash of the content; there is one run for each key.
         params: params of the run.
         metrics: (name, value, step) of each point.
-        artifacts: pairs of a folder in the run and the file or folder that is logged there.
+        artifacts: pairs of a folder in the run and the file that is logged there.
         tags: further tags.
     """
 
@@ -46,12 +44,11 @@ def find_runs(store: Store, tag: str, value: str) -> list[Run]:
     return found
 
 
-def find_or_create(store: Store, content: RunContent, tags: Mapping[str, str]) -> tuple[str, bool]:
+def find_or_create(store: Store, content: RunContent) -> tuple[str, bool]:
     """Return the ID of the run with the key of the content, created if absent, and whether it is complete."""
     found = find_runs(store, KEY, content.key)
     if not found:
-        tags = {KEY: content.key, **content.tags, **tags}
-        store.client.create_run(store.experiment_id, run_name=content.name, tags=tags)
+        store.client.create_run(store.experiment_id, None, {KEY: content.key, **content.tags}, content.name)
         found = find_runs(store, KEY, content.key)
     # Another machine may have created one at the same time; all machines keep the oldest.
     for run in found[1:]:
@@ -92,8 +89,7 @@ def fill(store: Store, run_id: str, content: RunContent) -> None:
     """Log the params, points, tags and artifacts that a run lacks, and finish it."""
     run = store.client.get_run(run_id)
     params = [Param(key, str(value)) for key, value in content.params.items() if key not in run.data.params]
-    for start in range(0, len(params), _MOST_PARAMS):
-        store.client.log_batch(run_id, params=params[start : start + _MOST_PARAMS])
+    tags = [RunTag(key, value) for key, value in content.tags.items() if key not in run.data.tags]
     there = {(key, step) for key, _, step in _points_of(store, run, content)}
     # The same time for all points, so that a point that two processes log at once is stored once.
     points = [
@@ -101,21 +97,12 @@ def fill(store: Store, run_id: str, content: RunContent) -> None:
         for key, value, step in content.metrics
         if (key, step) not in there
     ]
-    log_points(store, run_id, points)
+    store.client.log_batch(run_id, points, params, tags)
     if TRAINING in content.tags and not (run.inputs and run.inputs.dataset_inputs):
         log_dataset(store, run_id, content.params)
-    tags = [RunTag(key, value) for key, value in content.tags.items() if key not in run.data.tags]
-    store.client.log_batch(run_id, tags=tags)
     for folder, path in content.artifacts:
-        log = store.client.log_artifacts if path.is_dir() else store.client.log_artifact
-        log(run_id, str(path), folder)
+        store.client.log_artifact(run_id, str(path), folder)
     store.client.set_terminated(run_id, "FINISHED", run.info.end_time)
-
-
-def log_points(store: Store, run_id: str, points: Sequence[Metric]) -> None:
-    """Log points in as few requests as MLflow allows."""
-    for start in range(0, len(points), _MOST_METRICS):
-        store.client.log_batch(run_id, metrics=points[start : start + _MOST_METRICS])
 
 
 def log_dataset(store: Store, run_id: str, config: Mapping[str, Any]) -> None:

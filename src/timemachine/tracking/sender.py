@@ -17,11 +17,13 @@ from filelock import Timeout
 from mlflow.entities import Metric, Param
 
 from timemachine.base.errors import UserError
-from timemachine.tracking.live import spool_folder, spool_lock, training_key
-from timemachine.tracking.runs import KEY, TRAINING, find_runs, log_dataset, log_points
+from timemachine.tracking.live import SPOOLS, spool_lock, training_key
+from timemachine.tracking.runs import KEY, TRAINING, find_runs, log_dataset
 from timemachine.tracking.store import Store, open_store
 
 _SECONDS_BETWEEN_BATCHES = 2.0
+# The keys of a spool's first line, of an epoch and of the last line.
+_LINES = ({"ms", "experiment", "config", "tags"}, {"ms", "step", "metrics"}, {"ms", "end", "reason"})
 
 
 class Sender:
@@ -34,7 +36,7 @@ class Sender:
     def __init__(self, spool: Path) -> None:
         self.spool = spool
         self._offset = 0
-        self._head: dict[str, Any] = {}
+        self.head: dict[str, Any] = {}
         self._run_id = ""
         self._steps: set[int] = set()
         self._waiting: list[dict[str, Any]] = []
@@ -55,19 +57,14 @@ class Sender:
                     line = json.loads(text)
                 except ValueError as error:
                     raise UserError(f"{self.spool}: damaged ({error})") from None
-                if not isinstance(line, dict):
+                if not isinstance(line, dict) or line.keys() not in _LINES:
                     raise UserError(f"{self.spool}: damaged")
-                if not self._head:
-                    self._head = line
+                if "config" in line:
+                    self.head = line
                 elif "end" in line:
                     self.end = line
                 else:
                     self._waiting.append(line)
-
-    @property
-    def experiment(self) -> str:
-        """Name of the MLflow experiment of the training."""
-        return str(self._head.get("experiment", ""))
 
     def send(self, store: Store) -> None:
         """Send the lines that were read to the run of the training, which is created if absent."""
@@ -79,7 +76,7 @@ class Sender:
             for line in lines
             for key, value in line["metrics"].items()
         ]
-        log_points(store, self._run_id, points)
+        store.client.log_batch(self._run_id, points)
         self._waiting.clear()
 
     def finish(self, store: Store) -> None:
@@ -91,7 +88,7 @@ class Sender:
 
     def _open_run(self, store: Store) -> None:
         """Find the run of the training and the epochs that it has already, or create it."""
-        client, config = store.client, self._head["config"]
+        client, config = store.client, self.head["config"]
         key = training_key(config)
         for run in find_runs(store, TRAINING, key):
             if KEY not in run.data.tags and run.info.status != "FAILED":
@@ -101,8 +98,8 @@ class Sender:
                 self._run_id, self._steps = run.info.run_id, {point.step for point in points}
                 return
         kind = {"timemachine.kind": "model", "timemachine.family": config["family"], TRAINING: key}
-        tags = kind | {"timemachine.data_sha256": config["data_sha256"]} | self._head["tags"]
-        run = client.create_run(store.experiment_id, self._head["ms"], tags, config["name"])
+        tags = kind | {"timemachine.data_sha256": config["data_sha256"]} | self.head["tags"]
+        run = client.create_run(store.experiment_id, self.head["ms"], tags, config["name"])
         client.log_batch(run.info.run_id, params=[Param(name, str(value)) for name, value in config.items()])
         log_dataset(store, run.info.run_id, config)
         self._run_id = run.info.run_id
@@ -110,31 +107,22 @@ class Sender:
 
 def send_waiting(store: Store, root: Path, experiment: str) -> None:
     """Send the spools of trainings that have ended, and remove the spools and their locks."""
-    folder = spool_folder(root)
+    folder = root / SPOOLS
     for name in sorted({path.stem for path in [*folder.glob("*.jsonl"), *folder.glob("*.lock")]}):
         spool = folder / f"{name}.jsonl"
         lock = spool_lock(spool)
         with suppress(Timeout), lock.acquire(timeout=0):
-            if _send_all(store, spool, experiment):
-                spool.unlink(missing_ok=True)
-                Path(lock.lock_file).unlink(missing_ok=True)
-
-
-def _send_all(store: Store, spool: Path, experiment: str) -> bool:
-    """Send a whole spool; return whether it can be removed, which is true also if it is damaged or absent."""
-    sender = Sender(spool)
-    try:
-        sender.read()
-    except (FileNotFoundError, UserError):
-        return True  # publishing logs the training from its files
-    if sender.experiment not in ("", experiment):
-        return False
-    try:
-        sender.send(store)
-        sender.finish(store)
-    except (LookupError, TypeError, AttributeError):
-        pass  # JSON with other keys than a training writes
-    return True
+            # A damaged or absent spool is removed unsent: publishing logs the training from its files.
+            with suppress(FileNotFoundError, UserError):
+                sender = Sender(spool)
+                sender.read()
+                if sender.head and sender.head["experiment"] != experiment:
+                    continue
+                if sender.head:
+                    sender.send(store)
+                    sender.finish(store)
+            spool.unlink(missing_ok=True)
+            Path(lock.lock_file).unlink(missing_ok=True)
 
 
 def main(root: Path, spool: Path) -> None:
@@ -147,7 +135,7 @@ def main(root: Path, spool: Path) -> None:
         failed = False
         try:
             sender.read()
-            with open_store(root, sender.experiment, alone=False) as store:
+            with open_store(root, sender.head["experiment"], alone=False) as store:
                 sender.send(store)
                 if over:
                     sender.finish(store)

@@ -10,7 +10,7 @@ that the vocabulary does not have is read as `<unk>`.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import pandas as pd
 from mlflow.exceptions import MlflowException
@@ -73,24 +73,10 @@ class Options(Section):
     seed: Seed = 0
 
 
-class Request(NamedTuple):
-    """A valid request.
-
-    Attributes:
-        prefixes: a prefix for each row.
-        num_preds: number of tokens to generate for each row.
-        sampling: how each token is chosen.
-        seed: seed of the random generator.
-    """
-
-    prefixes: list[str]
-    num_preds: list[int]
-    sampling: Sampling
-    seed: int
-
-
-def read_request(rows: Sequence[Mapping[Any, Any]], params: Mapping[Any, Any]) -> Request:
-    """Check a request.
+def read_request(
+    rows: Sequence[Mapping[Any, Any]], params: Mapping[Any, Any]
+) -> tuple[list[str], list[int], Sampling, int]:
+    """Check a request and return the arguments of `write`: prefixes, numbers of tokens, sampling and seed.
 
     Args:
         rows: for each row, a mapping from column to value; None and NaN count as absent.
@@ -116,7 +102,7 @@ def read_request(rows: Sequence[Mapping[Any, Any]], params: Mapping[Any, Any]) -
         )
     options = validate(Options, {key: value for key, value in params.items() if value is not None}, "params")
     sampling = sampling_of(temperature=options.temperature, top_k=options.top_k, top_p=options.top_p)
-    return Request(prefixes, num_preds, sampling, options.seed)
+    return prefixes, num_preds, sampling, options.seed
 
 
 class Writer:

@@ -1,4 +1,4 @@
-"""Opening the MLflow store. Import this module before MLflow: it sets variables that MLflow reads at import."""
+"""Opening the MLflow store."""
 
 import hashlib
 import os
@@ -8,13 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-# Telemetry off; a server that is down is reported after seconds, not minutes.
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # the URL may hold a password
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 
 from filelock import FileLock, Timeout
 from mlflow import MlflowClient
@@ -44,12 +37,10 @@ class Store:
     Attributes:
         client: MLflow's client, for runs and for the registry.
         experiment_id: ID of the experiment that it was opened with.
-        uri: address of the store.
     """
 
     client: MlflowClient
     experiment_id: str
-    uri: str
 
 
 @contextmanager
@@ -84,7 +75,7 @@ def open_store(root: Path, experiment: str, *, alone: bool = True, create: bool 
                     SqlAlchemyStore(f"sqlite:///{temporary}", str(root / "mlruns")).engine.dispose()
             try:
                 client = MlflowClient(uri)
-                store = Store(client, _experiment_id(client, experiment, uri, root), uri)
+                store = Store(client, _experiment_id(client, experiment, uri, root))
             except ImportError as error:  # the driver of a database
                 raise UserError(hide_secrets(f"MLflow at {uri}: {error}")) from None
             if alone:

@@ -6,12 +6,11 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from mlflow.entities import Metric, RunTag
+
 from timemachine.tracking.environment import git_tags, user
 from timemachine.tracking.runs import KEY, find_runs
 from timemachine.tracking.store import Store, open_store
-
-# ruff: isort: split
-from mlflow.entities import Metric, RunTag
 
 
 def open_verdicts(root: Path, experiment: str) -> AbstractContextManager[Store]:
