@@ -148,6 +148,10 @@ BAD = [
         records(ROW | {"prefx": "a"}),
         "row 0: prefx: unknown key; did you mean 'prefix'? allowed: prefix, num_preds",
     ),
+    (
+        json.dumps(dict.fromkeys(map(str, range(200)))),
+        "an object in the body has 200 keys; at most 100 are allowed",
+    ),
     (records(), "a request has 1 to 32 rows, not 0"),
     (records(*[ROW] * 1000), "a request has 1 to 32 rows, not 1000"),
     (records(*[ROW | {"num_preds": 1000}] * 10), "the request is too large: "),

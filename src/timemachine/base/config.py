@@ -17,7 +17,6 @@ from timemachine.base.errors import UserError, about
 
 _MAX_KEYS = 10_000
 _MAX_DEPTH = 100
-_MAX_ERRORS = 100
 
 
 def matching(pattern: str, meaning: str) -> AfterValidator:
@@ -144,8 +143,7 @@ def validate(section: type[S], content: Any, path: str | Path) -> S:
     try:
         return section.model_validate(content)
     except ValidationError as error:
-        found = [dict(e) for e in error.errors()[:_MAX_ERRORS]]
-        raise UserError(f"{path}: {'; '.join(_sentences(section, found))}") from None
+        raise UserError(f"{path}: " + "; ".join(_sentences(section, [dict(e) for e in error.errors()]))) from None
 
 
 def _sentences(section: type[Section], errors: list[dict[str, Any]]) -> list[str]:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # The largest valid request fits, even if all of its characters are escaped.
 MAX_BODY_BYTES = 1_000_000
+# A message about each of 100,000 wrong keys would take seconds.
+_MAX_KEYS = 100
 
 
 class _Body(Section):
@@ -88,7 +90,7 @@ def check_body(body: bytes) -> None:
         HTTPException: the body is not JSON or not a valid request.
     """
     try:
-        content = json.loads(body)
+        content = json.loads(body, object_pairs_hook=_small)
     except (ValueError, RecursionError) as error:
         raise HTTPException(400, f"the body is not JSON: {str(error)[:200]}") from None
     try:
@@ -99,6 +101,12 @@ def check_body(body: bytes) -> None:
         read_request(checked.dataframe_records, checked.params or {})
     except UserError as error:
         raise HTTPException(400, str(error)) from None
+
+
+def _small(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > _MAX_KEYS:
+        raise HTTPException(400, f"an object in the body has {len(pairs)} keys; at most {_MAX_KEYS} are allowed")
+    return dict(pairs)
 
 
 def _check_headers(headers: MutableHeaders) -> None:
