@@ -41,7 +41,7 @@ from timemachine.forecasting.series.source import noisy_sine
 from timemachine.forecasting.strategies.backtest import choose_forecasters
 from timemachine.forecasting.strategies.candidates import Choice, candidates
 from timemachine.forecasting.strategies.harmonic import harmonic
-from timemachine.forecasting.strategies.lag_strategies import FittedForecaster, Forecaster, Origins, recursive
+from timemachine.forecasting.strategies.lag_strategies import FittedForecaster, Forecaster, Origins, lag_forecaster
 from timemachine.pipeline import params
 from timemachine.pipeline.params import Params
 
@@ -93,7 +93,9 @@ def our_competitors(checked: Params) -> dict[str, Competitor]:
 
     return {
         "ours: harmonic": _ours(harmonic(backtest.max_harmonics)),
-        f"ours: recursive least squares, {NUM_LAGS} lags": _ours(recursive(ridge(0.0), NUM_LAGS)),
+        f"ours: recursive least squares, {NUM_LAGS} lags": _ours(
+            lag_forecaster("recursive", ridge(0.0), NUM_LAGS)
+        ),
         **{f"ours: {name}": _ours(of(name)) for name in ("recursive_ridge", "multi_output_ridge", "direct_ridge")},
         "ours: chosen by rolling origins": _ours(chosen),
     }
@@ -155,7 +157,9 @@ def _autoregression(make: Callable[[Array], Any]) -> Competitor:
         predictions = results.forecast(horizon)
         constant, *weights = results.params
         model = Affine(np.array(weights[::-1])[None, :, None], np.full((1, 1, 1), constant))
-        return Fitted(predictions, recursive(lambda x, problems: [model], len(weights))(observed[None]))
+        return Fitted(
+            predictions, lag_forecaster("recursive", lambda x, problems: [model], len(weights))(observed[None])
+        )
 
     return fit
 

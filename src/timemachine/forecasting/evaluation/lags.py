@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from timemachine.forecasting.evaluation.tables import finite
 from timemachine.forecasting.models.regression import Array, Problem, affine, ridge
 from timemachine.forecasting.series.config import SeriesParams
 from timemachine.forecasting.series.source import Series, noisy_sine, replicas
@@ -60,4 +61,4 @@ def _by_tau(scores: Mapping[Lags, Array]) -> dict[str, float | None]:
     """Return the mean over series of the score with the best penalty of each series; None if it is infinite."""
     taus = dict.fromkeys(tau for tau, _ in scores)
     lowest = {tau: np.min([score for (t, _), score in scores.items() if t == tau], axis=0) for tau in taus}
-    return {str(tau): float(score.mean()) if np.isfinite(score).all() else None for tau, score in lowest.items()}
+    return {str(tau): finite(score.mean()) for tau, score in lowest.items()}

@@ -11,7 +11,7 @@ from timemachine.forecasting.strategies.backtest import choose_forecasters
 from timemachine.forecasting.strategies.baselines import last_value, mean, seasonal_naive
 from timemachine.forecasting.strategies.config import BacktestParams, ChooseTauParams
 from timemachine.forecasting.strategies.harmonic import harmonic
-from timemachine.forecasting.strategies.lag_strategies import LAG_STRATEGIES, Forecaster, by_series, recursive
+from timemachine.forecasting.strategies.lag_strategies import LAG_STRATEGIES, Forecaster, by_series, lag_forecaster
 
 Lags = tuple[int, float]
 
@@ -63,7 +63,7 @@ class Choice:
         Raises:
             UserError: every τ is too long for the series.
         """
-        recursions = {(tau, penalty): recursive(ridge(penalty), tau) for tau, penalty in self.lags(model)}
+        recursions = {lags: lag_forecaster("recursive", ridge(lags[1]), lags[0]) for lags in self.lags(model)}
         if not recursions:
             raise UserError(f"no tau of {list(self.taus)} is at most half of the first {self.first} observations")
         return choose_forecasters(recursions, x, self.first, self.horizon, self.num_folds)
@@ -96,7 +96,8 @@ def candidates(
             distinct = sorted(set(chosen))
             index = np.array([distinct.index(lags) for lags in chosen])
             for strategy in wanted:
-                make = LAG_STRATEGIES[strategy]
-                forecasters = [make(ridge(penalty), tau, output_chunk_length) for tau, penalty in distinct]
+                forecasters = [
+                    lag_forecaster(strategy, ridge(penalty), tau, output_chunk_length) for tau, penalty in distinct
+                ]
                 found[f"{strategy}_{model}"] = by_series(forecasters, index)
     return {name: found[name] for name in CANDIDATES if name in names}
