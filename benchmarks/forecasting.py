@@ -39,7 +39,7 @@ from timemachine.forecasting.evaluation.forecast import rmse
 from timemachine.forecasting.models.regression import Affine, ridge
 from timemachine.forecasting.series.source import noisy_sine
 from timemachine.forecasting.strategies.backtest import choose_forecasters
-from timemachine.forecasting.strategies.candidates import Choice, candidates
+from timemachine.forecasting.strategies.candidates import candidates
 from timemachine.forecasting.strategies.harmonic import harmonic
 from timemachine.forecasting.strategies.lag_strategies import FittedForecaster, Forecaster, Origins, lag_forecaster
 from timemachine.pipeline import params
@@ -80,15 +80,14 @@ Competitor = Callable[[Array, int], Fitted]  # from observed points (n,) and a h
 
 def our_competitors(checked: Params) -> dict[str, Competitor]:
     """Return the project's forecasters; they choose hyperparameters by the observed points."""
-    backtest = checked.backtest
-    choice = Choice.of(backtest, checked.choose_tau)
+    backtest, choose_tau = checked.backtest, checked.choose_tau
 
     def of(name: str) -> Forecaster:
-        return lambda x: candidates(x, choice, backtest.horizon, [name])[name](x)
+        return lambda x: candidates(x, backtest, choose_tau, backtest.horizon, [name])[name](x)
 
     def chosen(x: Array) -> FittedForecaster:
-        found = candidates(x, choice, backtest.horizon)
-        (name,), _ = choose_forecasters(found, x, choice.first, choice.horizon, choice.num_folds)
+        found = candidates(x, backtest, choose_tau, backtest.horizon)
+        (name,), _ = choose_forecasters(found, x, backtest.first_validation, backtest.horizon, backtest.num_folds)
         return found[name](x)
 
     return {

@@ -5,8 +5,9 @@ or a given one, is then fitted to the whole series and forecasts the values afte
 rolling origins also give the width of the prediction intervals.
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from timemachine.forecasting.series.own import future_times
 from timemachine.forecasting.series.source import Series
 from timemachine.forecasting.strategies.backtest import Backtest, backtest
 from timemachine.forecasting.strategies.baselines import last_value
-from timemachine.forecasting.strategies.candidates import CANDIDATES, WITHOUT_LAGS, Choice, candidates
+from timemachine.forecasting.strategies.candidates import CANDIDATES, WITHOUT_LAGS, all_lags, candidates
 from timemachine.forecasting.strategies.lag_strategies import LAG_STRATEGIES, Forecaster, lag_forecaster
 from timemachine.pipeline.params import Params
 from timemachine.plots.figure import save_figure
@@ -149,25 +150,29 @@ def forecast_series(
     """
     observed = _last_points(series, horizon)
     num_points = len(observed)
+    half = num_points - num_points // 2  # the second half has the rolling origins, the last ones if there are many
     calibration = params.intervals.num_calibration
     if level is not None:
-        _check_level(level, horizon, num_points - num_points // 2)
+        _check_level(level, horizon, half)
         calibration = max(calibration, least_calibration(level))
-    choice = _choice(num_points, horizon, calibration, params)
-    output_chunk_length = max(1, min(horizon, params.backtest.horizon, choice.first // 4))
+    num_steps = min(horizon, half, _MOST_STEPS)
+    num_origins = min(half, max(_MOST_ORIGINS, calibration) + num_steps)
+    output_chunk_length = max(1, min(horizon, params.backtest.horizon, (num_points - num_origins) // 4))
+    changes = {"num_observed": num_points, "num_validation": num_origins, "horizon": num_steps}
+    params = params.model_copy(update={"backtest": params.backtest.model_copy(update=changes)})
 
     # Scaled by a power of 2, which is exact, so that squares neither overflow nor underflow.
     exponent = int(np.frexp(np.abs(observed).max())[1])
     x = np.ldexp(observed, -exponent)[None]  # (1, T)
     if strategy is None:
-        strategy, forecaster, tested = _best(x, choice, output_chunk_length)
+        strategy, forecaster, tested = _best(x, params, output_chunk_length)
     else:
         with about(strategy):
-            forecaster = _named(strategy, x, choice, output_chunk_length, params)
-            tested = _test(forecaster, x, choice)
+            forecaster = _named(strategy, x, params, output_chunk_length)
+            tested = _test(forecaster, x, params)
     with about(strategy):
         predicted = forecaster(x)(x, np.array([num_points]), horizon)[0, 0]
-    plain = _test(last_value, x, choice)
+    plain = _test(last_value, x, params)
     with np.errstate(over="ignore"):
         values = np.ldexp(predicted, exponent)
         rmse, last_value_rmse = (float(np.ldexp(one.score()[0], exponent)) for one in (tested, plain))
@@ -179,7 +184,7 @@ def forecast_series(
     if not (finite and (np.abs(predicted) < _LARGEST_FORECAST).all()):
         raise UserError(f"{strategy}: the forecasts grow without bound; choose another strategy")
     time = future_times(series, horizon)
-    errors = (num_points - choice.first, choice.horizon, rmse, last_value_rmse)
+    errors = (num_origins, num_steps, rmse, last_value_rmse)
     return OwnForecast(strategy, time, values, *errors, level, reach, coverage)
 
 
@@ -194,14 +199,6 @@ def _last_points(series: Series, horizon: int) -> Array:
     if (largest := float(np.abs(observed).max())) > _LARGEST_OBSERVATION:
         raise UserError(f"a value of {largest:g} is beyond {_LARGEST_OBSERVATION:g}; choose a larger unit")
     return observed
-
-
-def _choice(num_points: int, horizon: int, num_calibration: int, params: Params) -> Choice:
-    """Return the choice whose rolling origins are the last ones, at most all of the second half."""
-    half = num_points - num_points // 2
-    num_steps = min(horizon, half, _MOST_STEPS)
-    first = num_points - min(half, max(_MOST_ORIGINS, num_calibration) + num_steps)
-    return replace(Choice.of(params.backtest, params.choose_tau), first=first, horizon=num_steps)
 
 
 def _steps(number: int) -> str:
@@ -224,28 +221,33 @@ def _check_level(level: float, horizon: int, num_origins: int) -> None:
         )
 
 
-def _test(forecaster: Forecaster, x: Array, choice: Choice) -> Backtest:
-    return backtest(forecaster, x, choice.first, choice.horizon, _NUM_FOLDS)
+def _test(forecaster: Forecaster, x: Array, params: Params) -> Backtest:
+    return backtest(forecaster, x, params.backtest.first_validation, params.backtest.horizon, _NUM_FOLDS)
 
 
-def _best(x: Array, choice: Choice, output_chunk_length: int) -> tuple[str, Forecaster, Backtest]:
+def _candidates(x: Array, params: Params, output_chunk_length: int, names: Sequence[str]) -> dict[str, Forecaster]:
+    return candidates(x, params.backtest, params.choose_tau, output_chunk_length, names)
+
+
+def _best(x: Array, params: Params, output_chunk_length: int) -> tuple[str, Forecaster, Backtest]:
     """Return the best of `CANDIDATES` and its backtest, without those for which the series is too short."""
     # Models in closed form are left out if every τ is too long for the series.
-    found = candidates(x, choice, output_chunk_length, CANDIDATES if choice.lags("ridge") else WITHOUT_LAGS)
+    names = CANDIDATES if all_lags("ridge", params.backtest, params.choose_tau) else WITHOUT_LAGS
+    found = _candidates(x, params, output_chunk_length, names)
     best = "last_value"
-    tested = _test(last_value, x, choice)
+    tested = _test(last_value, x, params)
     for name, forecaster in found.items():
         with suppress(UserError):
-            other = _test(forecaster, x, choice)
+            other = _test(forecaster, x, params)
             if other.score()[0] < tested.score()[0]:
                 best, tested = name, other
     return best, found[best], tested
 
 
-def _named(name: str, x: Array, choice: Choice, output_chunk_length: int, params: Params) -> Forecaster:
+def _named(name: str, x: Array, params: Params, output_chunk_length: int) -> Forecaster:
     """Return the forecaster of a name."""
     if name in CANDIDATES:
-        return candidates(x, choice, output_chunk_length, [name])[name]
+        return _candidates(x, params, output_chunk_length, [name])[name]
     trainable = {
         f"{strategy}_{entry}": (strategy, entry) for strategy in LAG_STRATEGIES for entry in params.train_ar
     }

@@ -11,7 +11,7 @@ from timemachine.forecasting.evaluation.tables import at_horizons, finite
 from timemachine.forecasting.models.config import ArRecipe
 from timemachine.forecasting.models.regression import Array
 from timemachine.forecasting.strategies.backtest import backtest
-from timemachine.forecasting.strategies.candidates import CLOSED_FORM, Choice, candidates
+from timemachine.forecasting.strategies.candidates import CLOSED_FORM, candidates
 from timemachine.forecasting.strategies.config import BacktestParams, ChooseTauParams
 from timemachine.forecasting.strategies.lag_strategies import (
     LAG_STRATEGIES,
@@ -38,7 +38,7 @@ def all_forecasters(
     Raises:
         UserError: two forecasters have the same name.
     """
-    found = candidates(x, Choice.of(p, choose_tau), p.horizon)
+    found = candidates(x, p, choose_tau, p.horizon)
     for name, strategies in p.trained.items():
         regress = trained_regressor(recipes[name])
         for strategy in strategies:

@@ -15,7 +15,7 @@ from timemachine.forecasting.evaluation.tables import finite
 from timemachine.forecasting.models.config import ArRecipe
 from timemachine.forecasting.models.regression import Array, Problem, Regressor, affine, ridge
 from timemachine.forecasting.strategies.backtest import backtest
-from timemachine.forecasting.strategies.candidates import Choice
+from timemachine.forecasting.strategies.candidates import all_lags
 from timemachine.forecasting.strategies.config import BacktestParams, ChooseTauParams
 from timemachine.forecasting.strategies.lag_strategies import lag_forecaster
 from timemachine.forecasting.training.side_by_side import trained_regressor
@@ -130,5 +130,5 @@ def measure_all_growths(
     """
     linear = {name: recipes[name] for name in p.trained if recipes[name].model == "linear"}
     found = {name: measure_growth(trained_regressor(one), one.tau, x, p) for name, one in linear.items()}
-    taus = {one.tau for one in linear.values()} | {max(tau for tau, _ in Choice.of(p, choose_tau).lags("ridge"))}
+    taus = {one.tau for one in linear.values()} | {max(tau for tau, _ in all_lags("ridge", p, choose_tau))}
     return found | {f"least_squares_{tau}": measure_growth(ridge(0), tau, x, p) for tau in sorted(taus)}

@@ -11,7 +11,7 @@ from timemachine.forecasting.evaluation.conformal import coverage, half_widths
 from timemachine.forecasting.evaluation.tables import at_horizons
 from timemachine.forecasting.models.regression import Array
 from timemachine.forecasting.strategies.backtest import backtest
-from timemachine.forecasting.strategies.candidates import Choice, candidates
+from timemachine.forecasting.strategies.candidates import candidates
 from timemachine.forecasting.strategies.config import BacktestParams, ChooseTauParams
 
 Curves = dict[str, Array]
@@ -33,7 +33,7 @@ def measure_intervals(
     """
     # Folds have as many origins as those by which lags are chosen.
     num_folds = max(1, round((x.shape[1] - b.first_validation) * b.num_folds / b.num_validation))
-    found = candidates(x[:, : b.num_observed], Choice.of(b, choose_tau), b.horizon, p.strategies)
+    found = candidates(x[:, : b.num_observed], b, choose_tau, b.horizon, p.strategies)
     # The errors of the origins before num_observed that are not yet known there.
     unknown = np.add.outer(np.arange(b.num_validation), np.arange(1, b.horizon + 1)) > b.num_validation
     measured, first_series, scores = {}, {}, {}
