@@ -5,10 +5,10 @@ or a given one, is then fitted to the whole series and forecasts the values afte
 rolling origins also give the width of the prediction intervals.
 """
 
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,15 +16,17 @@ from pandas import DataFrame
 
 from timemachine.base.errors import UserError, about
 from timemachine.base.files import write_text
+from timemachine.forecasting.evaluation.config import IntervalsParams
 from timemachine.forecasting.evaluation.conformal import half_widths, least_calibration
+from timemachine.forecasting.models.config import ArRecipe
 from timemachine.forecasting.models.regression import Array
 from timemachine.forecasting.series.own import future_times
 from timemachine.forecasting.series.source import Series
 from timemachine.forecasting.strategies.backtest import Backtest, backtest
 from timemachine.forecasting.strategies.baselines import last_value
 from timemachine.forecasting.strategies.candidates import CANDIDATES, WITHOUT_LAGS, all_lags, candidates
+from timemachine.forecasting.strategies.config import BacktestParams, ChooseTauParams
 from timemachine.forecasting.strategies.lag_strategies import LAG_STRATEGIES, Forecaster, lag_forecaster
-from timemachine.pipeline.params import Params
 from timemachine.plots.figure import save_figure
 from timemachine.plots.forecasting import draw_fan
 
@@ -41,6 +43,15 @@ _NUM_FOLDS = 12
 # Larger observations, and forecasts of more than so many times the largest one, cannot be drawn.
 _LARGEST_OBSERVATION = 1e280
 _LARGEST_FORECAST = 1e18
+
+
+class ForecastingParams(Protocol):
+    """The sections of `params.yaml` that a forecast uses; this package does not import the whole of it."""
+
+    train_ar: dict[str, ArRecipe]
+    choose_tau: ChooseTauParams
+    backtest: BacktestParams
+    intervals: IntervalsParams
 
 
 @dataclass(frozen=True)
@@ -127,7 +138,7 @@ def output_path(path: Path, output: Path | None) -> Path:
 def forecast_series(
     series: Series,
     horizon: int,
-    params: Params,
+    params: ForecastingParams,
     strategy: str | None = None,
     level: float | None = None,
 ) -> OwnForecast:
@@ -137,7 +148,7 @@ def forecast_series(
         series: at least horizon + 8 points; only the last 10,000 are used, or the last 2 · horizon if that is
             more.
         horizon: number of steps.
-        params: all parameters. Direct and multi-output strategies forecast at a time at most `backtest.horizon`
+        params: the sections. Direct and multi-output strategies forecast at a time at most `backtest.horizon`
             steps and a quarter of the points before the first rolling origin, so that enough training pairs
             remain.
         strategy: one of `CANDIDATES`, or `<lag strategy>_<entry of train_ar>`; None takes the best of
@@ -159,20 +170,20 @@ def forecast_series(
     num_origins = min(half, max(_MOST_ORIGINS, calibration) + num_steps)
     output_chunk_length = max(1, min(horizon, params.backtest.horizon, (num_points - num_origins) // 4))
     changes = {"num_observed": num_points, "num_validation": num_origins, "horizon": num_steps}
-    params = params.model_copy(update={"backtest": params.backtest.model_copy(update=changes)})
+    p = params.backtest.model_copy(update=changes)
 
     # Scaled by a power of 2, which is exact, so that squares neither overflow nor underflow.
     exponent = int(np.frexp(np.abs(observed).max())[1])
     x = np.ldexp(observed, -exponent)[None]  # (1, T)
     if strategy is None:
-        strategy, forecaster, tested = _best(x, params, output_chunk_length)
+        strategy, forecaster, tested = _best(x, p, params.choose_tau, output_chunk_length)
     else:
         with about(strategy):
-            forecaster = _named(strategy, x, params, output_chunk_length)
-            tested = _test(forecaster, x, params)
+            forecaster = _named(strategy, x, p, params, output_chunk_length)
+            tested = _test(forecaster, x, p)
     with about(strategy):
         predicted = forecaster(x)(x, np.array([num_points]), horizon)[0, 0]
-    plain = _test(last_value, x, params)
+    plain = _test(last_value, x, p)
     with np.errstate(over="ignore"):
         values = np.ldexp(predicted, exponent)
         rmse, last_value_rmse = (float(np.ldexp(one.score()[0], exponent)) for one in (tested, plain))
@@ -221,33 +232,33 @@ def _check_level(level: float, horizon: int, num_origins: int) -> None:
         )
 
 
-def _test(forecaster: Forecaster, x: Array, params: Params) -> Backtest:
-    return backtest(forecaster, x, params.backtest.first_validation, params.backtest.horizon, _NUM_FOLDS)
+def _test(forecaster: Forecaster, x: Array, p: BacktestParams) -> Backtest:
+    return backtest(forecaster, x, p.first_validation, p.horizon, _NUM_FOLDS)
 
 
-def _candidates(x: Array, params: Params, output_chunk_length: int, names: Sequence[str]) -> dict[str, Forecaster]:
-    return candidates(x, params.backtest, params.choose_tau, output_chunk_length, names)
-
-
-def _best(x: Array, params: Params, output_chunk_length: int) -> tuple[str, Forecaster, Backtest]:
+def _best(
+    x: Array, p: BacktestParams, choose_tau: ChooseTauParams, output_chunk_length: int
+) -> tuple[str, Forecaster, Backtest]:
     """Return the best of `CANDIDATES` and its backtest, without those for which the series is too short."""
     # Models in closed form are left out if every τ is too long for the series.
-    names = CANDIDATES if all_lags("ridge", params.backtest, params.choose_tau) else WITHOUT_LAGS
-    found = _candidates(x, params, output_chunk_length, names)
+    names = CANDIDATES if all_lags("ridge", p, choose_tau) else WITHOUT_LAGS
+    found = candidates(x, p, choose_tau, output_chunk_length, names)
     best = "last_value"
-    tested = _test(last_value, x, params)
+    tested = _test(last_value, x, p)
     for name, forecaster in found.items():
         with suppress(UserError):
-            other = _test(forecaster, x, params)
+            other = _test(forecaster, x, p)
             if other.score()[0] < tested.score()[0]:
                 best, tested = name, other
     return best, found[best], tested
 
 
-def _named(name: str, x: Array, params: Params, output_chunk_length: int) -> Forecaster:
+def _named(
+    name: str, x: Array, p: BacktestParams, params: ForecastingParams, output_chunk_length: int
+) -> Forecaster:
     """Return the forecaster of a name."""
     if name in CANDIDATES:
-        return _candidates(x, params, output_chunk_length, [name])[name]
+        return candidates(x, p, params.choose_tau, output_chunk_length, [name])[name]
     trainable = {
         f"{strategy}_{entry}": (strategy, entry) for strategy in LAG_STRATEGIES for entry in params.train_ar
     }
