@@ -39,9 +39,9 @@ from timemachine.forecasting.evaluation.forecast import rmse
 from timemachine.forecasting.models.regression import Affine, ridge
 from timemachine.forecasting.series.source import noisy_sine
 from timemachine.forecasting.strategies.backtest import choose_forecasters
-from timemachine.forecasting.strategies.candidates import Choice, candidates
+from timemachine.forecasting.strategies.candidates import candidates
 from timemachine.forecasting.strategies.harmonic import harmonic
-from timemachine.forecasting.strategies.lag_strategies import FittedForecaster, Forecaster, Origins, recursive
+from timemachine.forecasting.strategies.lag_strategies import FittedForecaster, Forecaster, Origins, lag_forecaster
 from timemachine.pipeline import params
 from timemachine.pipeline.params import Params
 
@@ -80,20 +80,21 @@ Competitor = Callable[[Array, int], Fitted]  # from observed points (n,) and a h
 
 def our_competitors(checked: Params) -> dict[str, Competitor]:
     """Return the project's forecasters; they choose hyperparameters by the observed points."""
-    backtest = checked.backtest
-    choice = Choice.of(backtest, checked.choose_tau)
+    backtest, choose_tau = checked.backtest, checked.choose_tau
 
     def of(name: str) -> Forecaster:
-        return lambda x: candidates(x, choice, backtest.horizon, [name])[name](x)
+        return lambda x: candidates(x, backtest, choose_tau, backtest.horizon, [name])[name](x)
 
     def chosen(x: Array) -> FittedForecaster:
-        found = candidates(x, choice, backtest.horizon)
-        (name,), _ = choose_forecasters(found, x, choice.first, choice.horizon, choice.num_folds)
+        found = candidates(x, backtest, choose_tau, backtest.horizon)
+        (name,), _ = choose_forecasters(found, x, backtest.first_validation, backtest.horizon, backtest.num_folds)
         return found[name](x)
 
     return {
         "ours: harmonic": _ours(harmonic(backtest.max_harmonics)),
-        f"ours: recursive least squares, {NUM_LAGS} lags": _ours(recursive(ridge(0.0), NUM_LAGS)),
+        f"ours: recursive least squares, {NUM_LAGS} lags": _ours(
+            lag_forecaster("recursive", ridge(0.0), NUM_LAGS)
+        ),
         **{f"ours: {name}": _ours(of(name)) for name in ("recursive_ridge", "multi_output_ridge", "direct_ridge")},
         "ours: chosen by rolling origins": _ours(chosen),
     }
@@ -155,7 +156,9 @@ def _autoregression(make: Callable[[Array], Any]) -> Competitor:
         predictions = results.forecast(horizon)
         constant, *weights = results.params
         model = Affine(np.array(weights[::-1])[None, :, None], np.full((1, 1, 1), constant))
-        return Fitted(predictions, recursive(lambda x, problems: [model], len(weights))(observed[None]))
+        return Fitted(
+            predictions, lag_forecaster("recursive", lambda x, problems: [model], len(weights))(observed[None])
+        )
 
     return fit
 

@@ -8,8 +8,9 @@ Run: python stages/backtest.py
 from pathlib import Path
 
 from timemachine.base.errors import about
-from timemachine.base.files import write_json, write_table
+from timemachine.base.files import write_json
 from timemachine.forecasting.evaluation import backtests, error_growth
+from timemachine.forecasting.evaluation.tables import at_horizons, write_curves
 from timemachine.forecasting.series.source import Series, replicas
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
@@ -22,13 +23,18 @@ def run(params: Params, series: Path, report: Path, tables: Path) -> None:
     ks = [k for k in params.evaluate_forecast.k_steps if k <= p.horizon]
     with about("backtest"):
         sections = (p, params.choose_tau, params.train_ar)
-        results = backtests.backtest_all(backtests.all_forecasters(x[:, : p.num_observed], *sections), x, p)
+        forecasters = backtests.all_forecasters(x[:, : p.num_observed], *sections)
+        results = {name: backtests.backtest_forecaster(one, x, p) for name, one in forecasters.items()}
         growths = error_growth.measure_all_growths(x, *sections)
-    summaries = {name: growth.summary(ks) for name, growth in growths.items()}
-    write_json(report, backtests.backtest_report(results, x, ks) | {"error_growth": summaries})
-    write_table(tables / "by_horizon.csv", backtests.errors_by_horizon(results, p))
-    write_table(tables / "multistep.csv", backtests.multistep_rows(results))
-    write_table(tables / "error_growth.csv", error_growth.growth_rows(growths))
+    content = backtests.backtest_report(results, x, ks) | {"error_growth": {}}
+    for name, (numbers, curves) in growths.items():
+        content["error_growth"][name] = numbers | {key: at_horizons(curve, ks) for key, curve in curves.items()}
+    write_json(report, content)
+    names, by_horizon = ("strategy", "lag_strategy", "model", "fitted"), backtests.errors_by_horizon(results, p)
+    write_curves(tables / "by_horizon.csv", names, by_horizon)
+    write_curves(tables / "multistep.csv", ("strategy", "chosen"), backtests.multistep_curves(results))
+    growth = {(name,): curves for name, (_, curves) in growths.items()}
+    write_curves(tables / "error_growth.csv", ["model"], growth)
 
 
 if __name__ == "__main__":

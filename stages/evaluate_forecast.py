@@ -8,8 +8,9 @@ data/reports/figures/forecast/. Run: python stages/evaluate_forecast.py
 from pathlib import Path
 
 from timemachine.base.errors import about
-from timemachine.base.files import write_json, write_table
+from timemachine.base.files import write_json
 from timemachine.forecasting.evaluation import forecast
+from timemachine.forecasting.evaluation.tables import write_curves
 from timemachine.forecasting.models.autoregressive import build_autoregressive
 from timemachine.forecasting.models.config import ArConfig
 from timemachine.forecasting.series.source import Series
@@ -22,17 +23,18 @@ from timemachine.training.checkpoints import load_checkpoint
 
 def run(params: Params, series: Path, models: Path, report: Path, horizons: Path, figures: Path) -> None:
     """Write errors by model and horizon, and draw the forecasts."""
-    ks, s, results = params.evaluate_forecast.k_steps, Series.load(series), {}
+    ks, s = params.evaluate_forecast.k_steps, Series.load(series)
+    forecasts, errors, by_horizon = {}, {}, {}
     for name in params.train_ar:
         model, config = load_checkpoint(models / name, ArConfig, build_autoregressive)
         with about(f"train_ar.{name}"):
             predict, first = forecast.one_step_model(model), config.num_train + config.tau
-            results[name] = forecast.forecast_with_model(predict, s.x, config.tau, first, max(ks))
-    write_json(report, {name: forecast.model_errors(result, s.x, ks) for name, result in results.items()})
-    by_horizon = {name: forecast.error_by_horizon(result) for name, result in results.items()}
-    write_table(horizons, [{"model": name, **row} for name, rows in by_horizon.items() for row in rows])
-    curves = {name: result.curves(ks) for name, result in results.items()}
-    save_figures(model_figures(s.time, s.x, curves, by_horizon, params.series.noise_floor), figures)
+            forecasts[name] = forecast.forecast_with_model(predict, s.x, config.tau, first, max(ks))
+        errors[name], by_horizon[name] = forecast.model_errors(forecasts[name], s.x, ks)
+    write_json(report, errors)
+    write_curves(horizons, ["model"], {(name,): curves for name, curves in by_horizon.items()})
+    rmse = {name: curves["rmse"] for name, curves in by_horizon.items()}
+    save_figures(model_figures(s.time, s.x, forecasts, rmse, ks, params.series.noise_floor), figures)
 
 
 if __name__ == "__main__":

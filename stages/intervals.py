@@ -8,8 +8,9 @@ Run: python stages/intervals.py
 from pathlib import Path
 
 from timemachine.base.errors import about
-from timemachine.base.files import write_json, write_table
+from timemachine.base.files import write_json
 from timemachine.forecasting.evaluation import intervals
+from timemachine.forecasting.evaluation.tables import write_curves
 from timemachine.forecasting.series.source import Series, replicas
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
@@ -20,11 +21,12 @@ def run(params: Params, series: Path, report: Path, tables: Path) -> None:
     p = params.intervals
     x = replicas(Series.load(series), params.series, p.num_seeds)
     with about("intervals"):
-        calibrated = intervals.calibrate_all(x, p, params.backtest, params.choose_tau)
+        measured, fan = intervals.measure_intervals(x, p, params.backtest, params.choose_tau)
     ks = [k for k in params.evaluate_forecast.k_steps if k <= params.backtest.horizon]
-    write_json(report, intervals.intervals_report(calibrated, p.levels, ks))
-    write_table(tables / "by_horizon.csv", intervals.intervals_by_horizon(calibrated, p.levels))
-    write_table(tables / "fan.csv", intervals.fan_rows(calibrated, p.levels))
+    drawn, _ = next(iter(fan))
+    write_json(report, intervals.intervals_report(measured, drawn, ks))
+    write_curves(tables / "by_horizon.csv", ("strategy", "level"), measured)
+    write_curves(tables / "fan.csv", ("strategy", "origin"), fan)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ Run: python stages/series.py
 from pathlib import Path
 
 from timemachine.base.errors import about
-from timemachine.forecasting.series.own import read_csv_within
 from timemachine.forecasting.series.source import noisy_sine
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
@@ -22,6 +21,8 @@ def run(params: Params, out: Path, figures: Path) -> None:
     if p.csv is None:
         series = noisy_sine(p.num_points, p.frequency, p.noise_std, p.seed)
     else:
+        from timemachine.forecasting.series.own import read_csv_within  # importing pandas takes 0.5 s
+
         series = read_csv_within("data/own", p.csv, p.time_column, p.value_column)
     with about(p.csv or "series"):
         series.check_unit()

@@ -211,7 +211,7 @@ def test_the_command_line_forecasts_any_own_series_in_finite_numbers_or_refuses_
     with refusals(ValueError):
         found = own_forecast.forecast_series(read_csv(path, "t", "x"), horizon, CHECKED, strategy, level)
         assert np.isfinite([*found.x, found.rmse, found.last_value_rmse]).all()
-        assert found.intervals is None or np.isfinite(found.intervals.half_widths).all()
+        assert np.isfinite(found.half_widths).all()
 
 
 JSON = st.recursive(

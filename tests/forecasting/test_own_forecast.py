@@ -24,9 +24,8 @@ def test_a_noisy_season_is_forecast_near_its_noise_and_held_by_its_intervals() -
     assert found.rmse < 0.4 < 2 < found.last_value_rmse
     assert np.sqrt(np.square(found.x - SEASON[200:]).mean()) < 0.2
     assert found.time.tolist() == list(range(200, 224))
-    assert found.intervals is not None
-    assert np.mean(np.abs(found.x - X[200:]) <= found.intervals.half_widths) > 0.7
-    assert found.intervals.coverage == pytest.approx(0.9, abs=0.07)
+    assert np.mean(np.abs(found.x - X[200:]) <= found.half_widths) > 0.7
+    assert found.coverage == pytest.approx(0.9, abs=0.07)
 
 
 @pytest.mark.filterwarnings("error")
@@ -45,8 +44,7 @@ def test_the_unit_of_a_series_does_not_matter(unit: float) -> None:
 def test_what_never_changes_or_always_by_the_same_goes_on_so(x: np.ndarray) -> None:
     found = forecast_series(series(x[:37]), 3, PARAMS, level=0.8)
     assert found.x == pytest.approx(x[37:], rel=1e-9)
-    assert found.intervals is not None
-    assert found.intervals.half_widths == pytest.approx(np.zeros(3), abs=1e-9 * np.abs(x).max())
+    assert found.half_widths == pytest.approx(np.zeros(3), abs=1e-9 * np.abs(x).max())
 
 
 @pytest.mark.filterwarnings("error")
@@ -71,16 +69,14 @@ def test_of_a_long_series_only_the_end_counts() -> None:
 def test_intervals_reach_as_far_as_the_past_errors_say() -> None:
     walk = np.cumsum(np.tile([1.0, -1.0, 2.0, -2.0], 30))  # 0, 1 or 2 from where it was a step before
     found = forecast_series(series(walk), 1, PARAMS, "last_value", 0.6)
-    assert found.intervals is not None
-    assert found.intervals.half_widths.tolist() == [2]
+    assert found.half_widths.tolist() == [2]
 
 
 def test_the_longest_horizon_with_intervals_of_a_level_is_said_and_true() -> None:
     with pytest.raises(ValueError, match=r"level 0\.9 for 13 steps ahead: .* at most 12 steps"):
         forecast_series(series(X[:40]), 13, PARAMS, level=0.9)
     found = forecast_series(series(X[:40]), 12, PARAMS, level=0.9)
-    assert found.intervals is not None
-    assert np.isfinite(found.intervals.half_widths).all()
+    assert np.isfinite(found.half_widths).all()
     with pytest.raises(ValueError, match=r"need 99 past forecasts, .* only 20"):
         forecast_series(series(X[:40]), 1, PARAMS, level=0.99)
 

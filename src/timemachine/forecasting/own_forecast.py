@@ -6,15 +6,16 @@ rolling origins also give the width of the prediction intervals.
 """
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pandas import DataFrame
 
 from timemachine.base.errors import UserError, about
-from timemachine.base.files import write_table
+from timemachine.base.files import write_text
 from timemachine.forecasting.evaluation.config import IntervalsParams
 from timemachine.forecasting.evaluation.conformal import half_widths, least_calibration
 from timemachine.forecasting.models.config import ArRecipe
@@ -23,9 +24,9 @@ from timemachine.forecasting.series.own import future_times
 from timemachine.forecasting.series.source import Series
 from timemachine.forecasting.strategies.backtest import Backtest, backtest
 from timemachine.forecasting.strategies.baselines import last_value
-from timemachine.forecasting.strategies.candidates import CANDIDATES, WITHOUT_LAGS, Choice, candidates
+from timemachine.forecasting.strategies.candidates import CANDIDATES, WITHOUT_LAGS, all_lags, candidates
 from timemachine.forecasting.strategies.config import BacktestParams, ChooseTauParams
-from timemachine.forecasting.strategies.lag_strategies import LAG_STRATEGIES, Forecaster
+from timemachine.forecasting.strategies.lag_strategies import LAG_STRATEGIES, Forecaster, lag_forecaster
 from timemachine.plots.figure import save_figure
 from timemachine.plots.forecasting import draw_fan
 
@@ -45,35 +46,12 @@ _LARGEST_FORECAST = 1e18
 
 
 class ForecastingParams(Protocol):
-    """The sections of `params.yaml` that a forecast uses.
-
-    Attributes:
-        train_ar: the models of trained strategies.
-        choose_tau: the lags and penalties to choose from.
-        backtest: the number of steps that are forecast at a time, and of harmonics.
-        intervals: the number of past errors that an interval is computed from.
-    """
+    """The sections of `params.yaml` that a forecast uses; this package does not import the whole of it."""
 
     train_ar: dict[str, ArRecipe]
     choose_tau: ChooseTauParams
     backtest: BacktestParams
     intervals: IntervalsParams
-
-
-@dataclass(frozen=True)
-class Intervals:
-    """Prediction intervals around a forecast.
-
-    Attributes:
-        level: nominal probability that an interval contains the true value.
-        half_widths: (horizon,) half of the widths of the intervals.
-        coverage: the share of true values inside the intervals at the rolling origins; None if no origin has
-            enough errors before it for an interval.
-    """
-
-    level: float
-    half_widths: Array
-    coverage: float | None
 
 
 @dataclass(frozen=True)
@@ -88,7 +66,10 @@ class OwnForecast:
         num_steps: number of steps ahead at these origins.
         rmse: RMSE of the strategy over all origins and steps; too optimistic if these errors chose the strategy.
         last_value_rmse: RMSE of repeating the last value.
-        intervals: None if no level was given.
+        level: nominal probability that an interval contains the true value; None without intervals.
+        half_widths: (horizon,) half of the widths of the intervals; 0 without intervals.
+        coverage: the share of true values inside the intervals at the rolling origins; None if no origin has
+            enough errors before it for an interval.
     """
 
     strategy: str
@@ -98,16 +79,19 @@ class OwnForecast:
     num_steps: int
     rmse: float
     last_value_rmse: float
-    intervals: Intervals | None
+    level: float | None
+    half_widths: Array
+    coverage: float | None
 
     def summary(self) -> list[str]:
         """Return lines with the error of the strategy, and the coverage of its intervals."""
         over = f"over {self.num_origins} rolling origins, up to {_steps(self.num_steps)} ahead"
         lines = [f"{self.strategy}: RMSE {self.rmse:.4g}, last value {self.last_value_rmse:.4g}, {over}"]
-        if self.intervals is not None:
-            coverage = self.intervals.coverage
-            known = "not known, too few errors" if coverage is None else f"{coverage:.3f} at these origins"
-            lines.append(f"coverage of the intervals of level {self.intervals.level:g}: {known}")
+        if self.level is not None:
+            known = (
+                "not known, too few errors" if self.coverage is None else f"{self.coverage:.3f} at these origins"
+            )
+            lines.append(f"coverage of the intervals of level {self.level:g}: {known}")
         return lines
 
     def write(self, series: Series, path: Path) -> None:
@@ -116,12 +100,10 @@ class OwnForecast:
         Raises:
             UserError: the folder cannot be written to.
         """
-        columns, bands = {"time": self.time.tolist(), "forecast": self.x.tolist()}, {}
-        if self.intervals is not None:
-            columns["lower"] = (self.x - self.intervals.half_widths).tolist()
-            columns["upper"] = (self.x + self.intervals.half_widths).tolist()
-            bands = {self.intervals.level: self.intervals.half_widths}
-        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        table, bands = DataFrame({"time": self.time, "forecast": self.x}), {}
+        if self.level is not None:
+            table = table.assign(lower=self.x - self.half_widths, upper=self.x + self.half_widths)
+            bands = {self.level: self.half_widths}
         num_shown = max(4 * len(self.x), 60)
         time, x = np.concatenate([series.time[-num_shown:], self.time]), series.x[-num_shown:]
         figure = draw_fan(time, x, [(len(x), self.x, bands)])
@@ -129,7 +111,7 @@ class OwnForecast:
         try:
             save_figure(figure, file)
             file = path
-            write_table(file, rows)
+            write_text(file, table.to_csv(index=False))
         except OSError as error:
             raise UserError(f"{file}: cannot be written: {error.strerror}") from None
 
@@ -179,36 +161,42 @@ def forecast_series(
     """
     observed = _last_points(series, horizon)
     num_points = len(observed)
+    half = num_points - num_points // 2  # the second half has the rolling origins, the last ones if there are many
     calibration = params.intervals.num_calibration
     if level is not None:
-        _check_level(level, horizon, num_points - num_points // 2)
+        _check_level(level, horizon, half)
         calibration = max(calibration, least_calibration(level))
-    choice = _choice(num_points, horizon, calibration, params)
-    output_chunk_length = max(1, min(horizon, params.backtest.horizon, choice.first // 4))
+    num_steps = min(horizon, half, _MOST_STEPS)
+    num_origins = min(half, max(_MOST_ORIGINS, calibration) + num_steps)
+    output_chunk_length = max(1, min(horizon, params.backtest.horizon, (num_points - num_origins) // 4))
+    changes = {"num_observed": num_points, "num_validation": num_origins, "horizon": num_steps}
+    p = params.backtest.model_copy(update=changes)
 
     # Scaled by a power of 2, which is exact, so that squares neither overflow nor underflow.
     exponent = int(np.frexp(np.abs(observed).max())[1])
     x = np.ldexp(observed, -exponent)[None]  # (1, T)
     if strategy is None:
-        strategy, forecaster, tested = _best(x, choice, output_chunk_length)
+        strategy, forecaster, tested = _best(x, p, params.choose_tau, output_chunk_length)
     else:
         with about(strategy):
-            forecaster = _named(strategy, x, choice, output_chunk_length, params)
-            tested = _test(forecaster, x, choice)
+            forecaster = _named(strategy, x, p, params, output_chunk_length)
+            tested = _test(forecaster, x, p)
     with about(strategy):
         predicted = forecaster(x)(x, np.array([num_points]), horizon)[0, 0]
-    plain = _test(last_value, x, choice)
+    plain = _test(last_value, x, p)
     with np.errstate(over="ignore"):
         values = np.ldexp(predicted, exponent)
         rmse, last_value_rmse = (float(np.ldexp(one.score()[0], exponent)) for one in (tested, plain))
-        intervals = None if level is None else _intervals(tested, level, calibration, exponent)
-        reach = 0.0 if intervals is None else intervals.half_widths
+        reach, coverage = np.zeros(horizon), None
+        if level is not None:
+            reach, coverage = _intervals(tested, level, calibration)
+            reach = np.ldexp(reach, exponent)
         finite = np.isfinite([values - reach, values + reach]).all() and np.isfinite([rmse, last_value_rmse]).all()
     if not (finite and (np.abs(predicted) < _LARGEST_FORECAST).all()):
         raise UserError(f"{strategy}: the forecasts grow without bound; choose another strategy")
     time = future_times(series, horizon)
-    num_origins = num_points - choice.first
-    return OwnForecast(strategy, time, values, num_origins, choice.horizon, rmse, last_value_rmse, intervals)
+    errors = (num_origins, num_steps, rmse, last_value_rmse)
+    return OwnForecast(strategy, time, values, *errors, level, reach, coverage)
 
 
 def _last_points(series: Series, horizon: int) -> Array:
@@ -222,14 +210,6 @@ def _last_points(series: Series, horizon: int) -> Array:
     if (largest := float(np.abs(observed).max())) > _LARGEST_OBSERVATION:
         raise UserError(f"a value of {largest:g} is beyond {_LARGEST_OBSERVATION:g}; choose a larger unit")
     return observed
-
-
-def _choice(num_points: int, horizon: int, num_calibration: int, params: ForecastingParams) -> Choice:
-    """Return the choice whose rolling origins are the last ones, at most all of the second half."""
-    half = num_points - num_points // 2
-    num_steps = min(horizon, half, _MOST_STEPS)
-    first = num_points - min(half, max(_MOST_ORIGINS, num_calibration) + num_steps)
-    return replace(Choice.of(params.backtest, params.choose_tau), first=first, horizon=num_steps)
 
 
 def _steps(number: int) -> str:
@@ -252,28 +232,33 @@ def _check_level(level: float, horizon: int, num_origins: int) -> None:
         )
 
 
-def _test(forecaster: Forecaster, x: Array, choice: Choice) -> Backtest:
-    return backtest(forecaster, x, choice.first, choice.horizon, _NUM_FOLDS)
+def _test(forecaster: Forecaster, x: Array, p: BacktestParams) -> Backtest:
+    return backtest(forecaster, x, p.first_validation, p.horizon, _NUM_FOLDS)
 
 
-def _best(x: Array, choice: Choice, output_chunk_length: int) -> tuple[str, Forecaster, Backtest]:
+def _best(
+    x: Array, p: BacktestParams, choose_tau: ChooseTauParams, output_chunk_length: int
+) -> tuple[str, Forecaster, Backtest]:
     """Return the best of `CANDIDATES` and its backtest, without those for which the series is too short."""
     # Models in closed form are left out if every τ is too long for the series.
-    found = candidates(x, choice, output_chunk_length, CANDIDATES if choice.lags("ridge") else WITHOUT_LAGS)
+    names = CANDIDATES if all_lags("ridge", p, choose_tau) else WITHOUT_LAGS
+    found = candidates(x, p, choose_tau, output_chunk_length, names)
     best = "last_value"
-    tested = _test(last_value, x, choice)
+    tested = _test(last_value, x, p)
     for name, forecaster in found.items():
         with suppress(UserError):
-            other = _test(forecaster, x, choice)
+            other = _test(forecaster, x, p)
             if other.score()[0] < tested.score()[0]:
                 best, tested = name, other
     return best, found[best], tested
 
 
-def _named(name: str, x: Array, choice: Choice, output_chunk_length: int, params: ForecastingParams) -> Forecaster:
+def _named(
+    name: str, x: Array, p: BacktestParams, params: ForecastingParams, output_chunk_length: int
+) -> Forecaster:
     """Return the forecaster of a name."""
     if name in CANDIDATES:
-        return candidates(x, choice, output_chunk_length, [name])[name]
+        return candidates(x, p, params.choose_tau, output_chunk_length, [name])[name]
     trainable = {
         f"{strategy}_{entry}": (strategy, entry) for strategy in LAG_STRATEGIES for entry in params.train_ar
     }
@@ -284,12 +269,12 @@ def _named(name: str, x: Array, choice: Choice, output_chunk_length: int, params
 
     strategy, entry = trainable[name]
     recipe = params.train_ar[entry].model_copy(update={"standardize": True})
-    return LAG_STRATEGIES[strategy](trained_regressor(recipe), recipe.tau, output_chunk_length)
+    return lag_forecaster(strategy, trained_regressor(recipe), recipe.tau, output_chunk_length)
 
 
-def _intervals(tested: Backtest, level: float, num_calibration: int, exponent: int) -> Intervals:
-    """Return the intervals of the final forecast, and the coverage of those at the rolling origins."""
+def _intervals(tested: Backtest, level: float, num_calibration: int) -> tuple[Array, float | None]:
+    """Return the half widths of the final forecast, and the coverage at the rolling origins."""
     widths = half_widths(tested.errors, [level], num_calibration)[0, ..., 0]  # (num_origins + 1, horizon)
     checked = np.isfinite(widths[:-1]) & ~np.isnan(tested.errors[0])
     held = (np.abs(tested.errors[0]) <= widths[:-1])[checked]
-    return Intervals(level, np.ldexp(widths[-1], exponent), float(held.mean()) if held.size else None)
+    return widths[-1], float(held.mean()) if held.size else None

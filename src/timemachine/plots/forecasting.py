@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Fan = tuple[int, Array, Mapping[float, Array]]
 
-_NAME_COLUMNS = ("strategy", "lag_strategy", "model", "fitted")
+_NAMES = ("strategy", "lag_strategy", "model", "fitted")
 
 
 def _positions(axes: Axes, t: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -90,8 +90,8 @@ def read_rows(path: Path) -> "DataFrame":
     from pandas import DataFrame  # imported here: it takes 0.5 s, and most figures do not need it
 
     def parse(row: Mapping[str, str]) -> dict[str, str | float]:
-        numbers = {key: "nan" if text == "" else text for key, text in row.items() if key not in _NAME_COLUMNS}
-        return {**row, **{key: float(text) for key, text in numbers.items()}}
+        numbers = {key: float("nan" if text == "" else text) for key, text in row.items() if key not in _NAMES}
+        return {**row, **numbers}
 
     return DataFrame(read_table(path, "a table of forecasts", parse))
 
@@ -100,7 +100,8 @@ def model_figures(
     t: NDArray[np.generic],
     x: Array,
     forecasts: Mapping[str, Mapping[str, tuple[int, Array]]],
-    by_horizon: Mapping[str, Sequence[Mapping[str, float]]],
+    rmse: Mapping[str, Array],
+    ks: Sequence[int],
     noise_floor: float | None,
 ) -> dict[str, Figure]:
     """Draw the forecasts of models, and their errors by horizon.
@@ -108,28 +109,24 @@ def model_figures(
     Args:
         t: (T,) times.
         x: (T,) the series.
-        forecasts: by model, its curves by label: `1 step`, `multistep`, and `k = <number>` for each horizon. A
-            curve is the index of its first value, and the values.
-        by_horizon: by model, rows of `k` and `rmse`.
+        forecasts: by model and by label (`1 step`, `multistep`, and `k = <number>` for each horizon), the index of
+            the first value, and the values.
+        rmse: by model, the error (max_k,) 1, 2, … steps ahead.
+        ks: the horizons that are drawn.
         noise_floor: RMSE of the best possible forecast, if it is known.
 
     Returns:
         `one_step`, `multistep` and `error_by_horizon` of all models, and `k_step_<model>` for each.
     """
-    data = {"data": (0, x)}
-    first = {name: curves["multistep"][0] for name, curves in forecasts.items()}
-    drawn = {
-        figure: draw_time_series(
-            t,
-            data | {f"{name}, {label}": curves[label] for name, curves in forecasts.items()},
-            min(first.values()),
-        )
-        for figure, label in (("one_step", "1 step"), ("multistep", "multistep"))
-    }
-    growth = {n: ([row["k"] for row in rows], [row["rmse"] for row in rows]) for n, rows in by_horizon.items()}
+    data, first = {"data": (0, x)}, {name: curves["multistep"][0] for name, curves in forecasts.items()}
+    drawn = {}
+    for label in ("1 step", "multistep"):
+        by_model = {f"{name}, {label}": curves[label] for name, curves in forecasts.items()}
+        drawn[label.replace("1 ", "one_")] = draw_time_series(t, data | by_model, min(first.values()))
+    growth = {name: (np.arange(1, len(errors) + 1), errors) for name, errors in rmse.items()}
     drawn["error_by_horizon"] = draw_lines(growth, "steps ahead", "RMSE", _noise(noise_floor))
     for name, curves in forecasts.items():
-        ahead = {label: curve for label, curve in curves.items() if label.startswith("k = ")}
+        ahead = {f"k = {k}": curves[f"k = {k}"] for k in ks}
         drawn[f"k_step_{name}"] = draw_time_series(t, data | ahead, first[name])
     return drawn
 
@@ -208,9 +205,7 @@ def backtest_figures(
     # Forecasts that left the scale of the series are not drawn from there on.
     within = (multistep["prediction"] - x.mean()).abs() <= 10 * np.ptp(x)
     drawn = multistep.assign(prediction=multistep["prediction"].where(within))
-    predictions = {
-        name: np.asarray(values) for name, (_, values) in _curves(drawn, "strategy", "prediction").items()
-    }
+    predictions = {name: one["prediction"].to_numpy() for name, one in drawn.groupby("strategy", sort=False)}
     shown = [name for name in (f"recursive_{model}" for model in models) if name in predictions]
     shown.extend(drawn["strategy"][drawn["chosen"] == 1])
     first = len(x) - len(predictions[shown[0]])

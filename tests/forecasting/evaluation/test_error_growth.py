@@ -3,104 +3,113 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from timemachine.base.files import write_table
-from timemachine.forecasting.evaluation.error_growth import Autoregression, ErrorGrowth, Recursion, growth_rows
-from timemachine.forecasting.models.regression import Problem, ridge
-from timemachine.forecasting.strategies.backtest import backtest
-from timemachine.forecasting.strategies.lag_strategies import recursive
+from timemachine.forecasting.evaluation.error_growth import (
+    expected_errors,
+    fit_recursion,
+    largest_root,
+    measure_growth,
+    recursion,
+)
+from timemachine.forecasting.evaluation.tables import at_horizons, write_curves
+from timemachine.forecasting.models.regression import Affine, Array, ridge
+from timemachine.forecasting.strategies.config import BacktestParams
 from timemachine.plots.forecasting import read_rows
 
-
-def autoregression(weights: list[float], intercept: float = 0.0, noise_std: float = 1.0) -> Autoregression:
-    return Autoregression(np.array([weights]), np.array([intercept]), np.array([noise_std]))
+ORIGINS = BacktestParams(num_observed=3000, num_validation=100, horizon=16, num_seeds=3, trained={})
 
 
-def simulated(model: Autoregression, num_series: int, num_points: int) -> np.ndarray:
-    """Series of the model, begun at its fixed point: (num_series, num_points)."""
-    tau = model.weights.shape[1]
-    x = np.full((num_series, tau + num_points), model.fixed_point()[0])
-    noise = np.random.default_rng(0).normal(0, model.noise_std, size=x.shape)
-    for t in range(tau, tau + num_points):
-        x[:, t] = model.intercept + x[:, t - tau : t] @ model.weights[0] + noise[:, t]
+def expected(weights: list[float], noise_std: float, horizon: int) -> Array:
+    return expected_errors(np.array([weights]), np.array([noise_std]), horizon)[0]
+
+
+def simulated(weights: list[float], fixed_point: float, noise_std: float, num_series: int, length: int) -> Array:
+    """Series of an autoregression, begun at its fixed point: (num_series, length)."""
+    tau = len(weights)
+    x = np.full((num_series, tau + length), fixed_point)
+    noise = np.random.default_rng(0).normal(0, noise_std, size=x.shape)
+    for t in range(tau, tau + length):
+        x[:, t] = fixed_point + (x[:, t - tau : t] - fixed_point) @ weights + noise[:, t]
     return x[:, tau:]
 
 
 def test_the_error_of_a_first_order_autoregression_grows_as_the_closed_form_says() -> None:
     k = np.arange(1, 21)
-    expected = 0.3 * np.sqrt((1 - 0.8 ** (2 * k)) / (1 - 0.8**2))
-    assert autoregression([0.8], 5, 0.3).by_horizon(20)[0] == pytest.approx(expected)
-    assert autoregression([1.0], 0, 0.3).by_horizon(20)[0] == pytest.approx(0.3 * np.sqrt(k))
+    closed_form = 0.3 * np.sqrt((1 - 0.8 ** (2 * k)) / (1 - 0.8**2))
+    assert expected([0.8], 0.3, 20) == pytest.approx(closed_form)
+    assert expected([1.0], 0.3, 20) == pytest.approx(0.3 * np.sqrt(k))
 
 
 def test_errors_without_bound_follow_no_recursion_and_their_models_have_no_roots() -> None:
-    assert np.isnan(Recursion.fitted(np.array([1.0, np.inf, np.inf])).carried)
-    assert np.isnan(autoregression([np.inf, 1.0]).largest_root()).all()
+    assert np.isnan(fit_recursion(np.array([1.0, np.inf, np.inf]))).all()
+    assert np.isnan(largest_root(np.array([[np.inf, 1.0]]))).all()
 
 
 def test_an_exact_autoregression_errs_as_much_as_it_predicts() -> None:
-    model = autoregression([-0.5, 0.2, 1.1], 2.0, 0.7)  # the oldest first: turned round it would explode
-    x = simulated(model, 4000, 12)
+    weights = [-0.5, 0.2, 1.1]  # the oldest first: turned round it would explode
+    x = simulated(weights, 10.0, 0.7, 4000, 12)
     buffer = x[:, :3]
     for _ in range(9):
-        step = model.intercept[0] + buffer[:, -3:] @ model.weights[0]
+        step = 10 + (buffer[:, -3:] - 10) @ weights
         buffer = np.concatenate([buffer, step[:, None]], axis=1)
-    measured = (buffer - x)[:, 3:].std(0)
-    assert measured == pytest.approx(model.by_horizon(9)[0], rel=0.05)
+    assert (buffer - x)[:, 3:].std(0) == pytest.approx(expected(weights, 0.7, 9), rel=0.05)
 
 
 def test_what_is_predicted_of_a_fitted_model_is_what_its_backtest_measures() -> None:
-    truth = autoregression([-0.5, 1.2], 2.0, 0.7)
-    x = simulated(truth, 3, 6000)
-    problem = Problem(2, (1,))
-    (model,) = ridge(0.0)(x[:, :3000], [problem])
-    fitted = Autoregression.fitted(model, *problem.pairs(x[:, :3000]))
-    assert fitted.noise_std == pytest.approx(0.7, rel=0.05)
-    assert fitted.fixed_point() == pytest.approx(truth.fixed_point()[0], rel=0.05)
-    measured = backtest(recursive(ridge(0.0), 2), x, 3000, 16).rmse()
-    assert measured == pytest.approx(fitted.by_horizon(16), rel=0.1)
+    weights = [-0.5, 1.2]
+    x = simulated(weights, 20 / 3, 0.7, 3, 6000)
+    numbers, curves = measure_growth(ridge(0.0), 2, x, ORIGINS)
+    assert numbers["fixed_point"] == pytest.approx(20 / 3, rel=0.05)
+    assert numbers["largest_root"] == pytest.approx(np.sqrt(0.5), rel=0.05)
+    assert curves["autoregression"] == pytest.approx(expected(weights, 0.7, 16), rel=0.05)
+    assert curves["measured"] == pytest.approx(curves["autoregression"], rel=0.1)
+    assert curves["recursion"][:4] == pytest.approx(curves["measured"][:4], rel=0.1)
 
 
 def test_the_impulse_response_of_two_lags_is_their_recurrence() -> None:
-    response = autoregression([-1.0, 2 * np.cos(0.01)]).impulse_response(50)[0]
-    assert response == pytest.approx(np.sin(0.01 * np.arange(1, 51)) / np.sin(0.01))
+    errors = expected([-1.0, 2 * np.cos(0.01)], 1.0, 50)
+    response = np.sin(0.01 * np.arange(1, 51)) / np.sin(0.01)
+    assert errors == pytest.approx(np.sqrt(np.cumsum(response**2)))
 
 
-def test_the_largest_root_and_the_fixed_point_are_those_of_the_polynomial() -> None:
-    # (z − 0.9) (z − 0.5) = z² − 1.4 z + 0.45; x = 3 + 1.4 x − 0.45 x at x = 60
-    real = autoregression([-0.45, 1.4], 3.0)
-    assert real.largest_root() == pytest.approx(0.9)
-    assert real.fixed_point() == pytest.approx(60)
-    turning = autoregression([-0.81, 2 * 0.9 * np.cos(0.3)])
-    assert turning.largest_root() == pytest.approx(0.9)
-    assert turning.fixed_point() == 0
+def test_the_largest_root_is_that_of_the_polynomial() -> None:
+    # (z − 0.9) (z − 0.5) = z² − 1.4 z + 0.45
+    assert largest_root(np.array([[-0.45, 1.4], [-0.81, 2 * 0.9 * np.cos(0.3)]])) == pytest.approx(0.9)
 
 
-@pytest.mark.parametrize(("intercept", "value"), [(2.0, np.inf), (0.0, np.nan)])
-def test_a_random_walk_has_no_fixed_point(intercept: float, value: float) -> None:
-    assert autoregression([0.0, 1.0], intercept).fixed_point() == pytest.approx(value, nan_ok=True)
+@pytest.mark.parametrize(("intercept", "fixed_point"), [(3.0, 60.0), (0.0, 0.0)])
+def test_the_fixed_point_is_forecast_from_itself(intercept: float, fixed_point: float) -> None:
+    model = Affine(np.tile([[-0.45], [1.4]], (3, 1, 1)), np.full((3, 1, 1), intercept))
+    numbers, _ = measure_growth(lambda x, problems: [model], 2, np.ones((3, 3100)), ORIGINS)
+    assert numbers["fixed_point"] == pytest.approx(fixed_point)
+
+
+@pytest.mark.parametrize("intercept", [2.0, 0.0])
+def test_a_random_walk_has_no_fixed_point(intercept: float) -> None:
+    model = Affine(np.tile([[0.0], [1.0]], (3, 1, 1)), np.full((3, 1, 1), intercept))
+    numbers, _ = measure_growth(lambda x, problems: [model], 2, np.ones((3, 3100)), ORIGINS)
+    assert numbers["fixed_point"] is None
 
 
 def test_the_books_recursion_is_recovered_from_its_errors() -> None:
-    errors = Recursion(0.2, 0.05, 0.8).by_horizon(30)
+    errors = recursion(0.2, 0.05, 0.8, 30)
     assert errors[:3] == pytest.approx([0.2, 0.21, 0.218])
-    found = Recursion.fitted(errors)
-    assert (found.first, found.added, found.carried) == pytest.approx((0.2, 0.05, 0.8))
-    assert Recursion.fitted(1e9 * errors).added == pytest.approx(0.05e9)
+    assert fit_recursion(errors) == pytest.approx((0.05, 0.8))
+    assert fit_recursion(1e9 * errors)[0] == pytest.approx(0.05e9)
 
 
 def test_errors_that_do_not_grow_stay_as_they_are() -> None:
-    assert Recursion.fitted(np.full(9, 0.3)).by_horizon(50) == pytest.approx(0.3)
+    assert recursion(0.3, *fit_recursion(np.full(9, 0.3)), 50) == pytest.approx(0.3)
 
 
 def test_values_that_are_not_finite_are_empty_cells_that_figures_read_as_nan(tmp_path: Path) -> None:
-    measured = np.array([1.5, np.inf])
-    growth = ErrorGrowth(measured, Recursion.fitted(measured), np.array([1.0, 2.0]), np.nan, 0.0)
-    write_table(tmp_path / "growth.csv", growth_rows({"linear": growth}))
+    measured, predicted = np.array([1.5, np.inf]), np.array([1.0, 2.0])
+    curves = {"measured": measured, "recursion": np.array([1.5, np.nan]), "autoregression": predicted}
+    write_curves(tmp_path / "growth.csv", ["model"], {("linear",): curves})
     assert (tmp_path / "growth.csv").read_text().splitlines()[2] == "linear,2,,,2.0"
     first, second = read_rows(tmp_path / "growth.csv").to_dict("records")
     assert first == {"model": "linear", "k": 1, "measured": 1.5, "recursion": 1.5, "autoregression": 1.0}
     assert np.isnan(second["measured"])
-    assert growth.summary([2])["measured"] == {"2": None}
+    assert at_horizons(measured, [2, 1]) == {"2": None, "1": 1.5}
 
 
 @pytest.mark.parametrize("damaged", ["model,k,measured\nlinear,1\n", "model,k\nlinear,one\n", "model,k\nlinear,1"])

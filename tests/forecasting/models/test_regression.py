@@ -6,7 +6,7 @@ from statsmodels.tsa.ar_model import AutoReg
 
 from timemachine.forecasting.models.regression import Problem, affine, ridge
 from timemachine.forecasting.series.source import noisy_sine
-from timemachine.forecasting.strategies.lag_strategies import recursive
+from timemachine.forecasting.strategies.lag_strategies import lag_forecaster
 
 LEAST_SQUARES = ridge(0.0)
 BOOK = noisy_sine(1000, 0.01, 0.2, 0).x
@@ -73,7 +73,7 @@ def test_without_noise_two_lags_suffice_and_the_forecast_is_exact() -> None:
     (model,) = LEAST_SQUARES(sine[:, :604], [Problem(2, (1,))])
     assert model.weights.ravel() == pytest.approx(np.array([-1, 2 * np.cos(0.01)]), abs=1e-9)
     assert model.intercept.item() == pytest.approx(0, abs=1e-9)
-    forecast = recursive(LEAST_SQUARES, 2)(sine[:, :604])(sine, np.array([604]), 396)
+    forecast = lag_forecaster("recursive", LEAST_SQUARES, 2)(sine[:, :604])(sine, np.array([604]), 396)
     assert forecast[:, 0] == pytest.approx(sine[:, 604:], abs=1e-6)
 
 
@@ -81,7 +81,7 @@ def test_without_noise_two_lags_suffice_and_the_forecast_is_exact() -> None:
 @pytest.mark.parametrize("penalty", [0.0, 10.0])
 def test_the_unit_of_a_series_and_its_zero_do_not_change_the_forecast(unit: float, penalty: float) -> None:
     x = BOOK[None]
-    forecaster = recursive(ridge(penalty), 8)
+    forecaster = lag_forecaster("recursive", ridge(penalty), 8)
     expected = forecaster(x[:, :604])(x, np.arange(604, 700), 10)
     moved = unit * (x + 100)
     found = forecaster(moved[:, :604])(moved, np.arange(604, 700), 10)
@@ -92,14 +92,14 @@ def test_the_unit_of_a_series_and_its_zero_do_not_change_the_forecast(unit: floa
 @pytest.mark.parametrize("value", [0.0, 0.1, 1e9 + 0.1, -1e-9 / 3])
 def test_a_constant_stays(value: float, penalty: float) -> None:
     x = np.full((1, 999), value)
-    forecast = recursive(ridge(penalty), 16)(x)(x, np.array([999]), 64)
+    forecast = lag_forecaster("recursive", ridge(penalty), 16)(x)(x, np.array([999]), 64)
     assert forecast == pytest.approx(value, rel=1e-12)
 
 
 @pytest.mark.parametrize(("slope", "begin"), [(1.0, 0.0), (-1e-9, 1e-9), (0.1, 1e6), (1e9, 0.0)])
 def test_a_line_goes_on(slope: float, begin: float) -> None:
     x = begin + slope * np.arange(264.0)[None]
-    forecast = recursive(LEAST_SQUARES, 4)(x[:, :200])(x, np.array([200]), 64)[:, 0]
+    forecast = lag_forecaster("recursive", LEAST_SQUARES, 4)(x[:, :200])(x, np.array([200]), 64)[:, 0]
     assert forecast == pytest.approx(x[:, 200:], rel=1e-9)
 
 

@@ -4,11 +4,11 @@ import pytest
 from timemachine.forecasting.models.regression import ridge
 from timemachine.forecasting.strategies.backtest import backtest, choose_forecasters
 from timemachine.forecasting.strategies.baselines import last_value, mean
-from timemachine.forecasting.strategies.lag_strategies import FittedForecaster, Forecaster, recursive
+from timemachine.forecasting.strategies.lag_strategies import FittedForecaster, Forecaster, lag_forecaster
 
 RAMP = np.arange(30.0)[None]
 NOISE = np.random.default_rng(0).normal(size=(2, 60))
-TWO_LAGS = recursive(ridge(0.0), 2)
+TWO_LAGS = lag_forecaster("recursive", ridge(0.0), 2)
 
 
 def constant(values: np.ndarray) -> Forecaster:
@@ -71,7 +71,7 @@ def test_what_grows_without_bound_is_infinitely_wrong_and_never_chosen() -> None
 def test_an_autoregression_with_a_root_far_outside_the_unit_circle_is_infinitely_wrong() -> None:
     x = 3.0 ** np.arange(30)[None]
     x = np.concatenate([x, np.tile(x[:, -1:], 700)], axis=1)
-    result = backtest(lambda _: recursive(ridge(0.0), 1)(x[:, :30]), x, 30, 700)
+    result = backtest(lambda _: lag_forecaster("recursive", ridge(0.0), 1)(x[:, :30]), x, 30, 700)
     assert np.isinf(result.score()).all()
     assert np.isfinite(result.rmse()[:, 0]).all()
 

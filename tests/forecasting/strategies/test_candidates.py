@@ -1,17 +1,23 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from timemachine.forecasting.strategies.backtest import Backtest, backtest, choose_forecasters
-from timemachine.forecasting.strategies.candidates import CANDIDATES, Choice, candidates
+from timemachine.forecasting.strategies.candidates import CANDIDATES, all_lags, candidates, choose_lags
+from timemachine.forecasting.strategies.config import BacktestParams, ChooseTauParams
 
 NUM_OBSERVED, HORIZON = 100, 6
-CHOICE = Choice(
-    first=60, horizon=HORIZON, num_folds=2, taus=[1, 2, 6, 99], penalties=[0.1, 100.0], max_harmonics=2
+ORIGINS = BacktestParams(
+    num_observed=NUM_OBSERVED,
+    num_validation=40,
+    horizon=HORIZON,
+    num_folds=2,
+    num_seeds=1,
+    max_harmonics=2,
+    trained={},
 )
+LAGS = ChooseTauParams(taus=[1, 2, 6, 99], penalties=[0.1, 100.0])
 TIME = np.arange(130)
 RNG = np.random.default_rng(0)
 # All as different as can be, one of no variance, and in units of their own.
@@ -27,11 +33,11 @@ SERIES = np.stack(
 )
 
 
-def backtests(x: np.ndarray, choice: Choice = CHOICE, num_folds: int = 3) -> dict[str, Backtest]:
+def backtests(x: np.ndarray) -> dict[str, Backtest]:
     """What a stage does: choose on the observed part, and backtest all candidates behind it."""
     return {
-        name: backtest(forecaster, x, NUM_OBSERVED, HORIZON, num_folds)
-        for name, forecaster in candidates(x[:, :NUM_OBSERVED], choice, 4).items()
+        name: backtest(forecaster, x, NUM_OBSERVED, HORIZON, 3)
+        for name, forecaster in candidates(x[:, :NUM_OBSERVED], ORIGINS, LAGS, 4).items()
     }
 
 
@@ -87,31 +93,31 @@ def test_lags_are_chosen_from_the_observed_part_alone() -> None:
     other = SERIES.copy()
     other[:, NUM_OBSERVED:] = np.nan
     for model in ("least_squares", "ridge"):
-        chosen, scores = CHOICE.choose_lags(SERIES[:, :NUM_OBSERVED], model)
-        again, same = CHOICE.choose_lags(other[:, :NUM_OBSERVED], model)
+        chosen, scores = choose_lags(SERIES[:, :NUM_OBSERVED], model, ORIGINS, LAGS)
+        again, same = choose_lags(other[:, :NUM_OBSERVED], model, ORIGINS, LAGS)
         assert chosen == again
         assert all(np.array_equal(scores[lags], same[lags]) for lags in scores)
 
 
 def test_of_lags_that_are_equally_good_the_fewest_are_chosen() -> None:
     x = np.stack([np.full(100, 7.0), np.sin(0.3 * TIME[:100])])
-    chosen, scores = replace(CHOICE, taus=[6, 2, 1]).choose_lags(x, "least_squares")
+    chosen, scores = choose_lags(x, "least_squares", ORIGINS, ChooseTauParams(taus=[6, 2, 1]))
     assert chosen[0] == (1, 0.0)
     assert chosen[1] in [(2, 0.0), (6, 0.0)]
     assert list(scores) == [(1, 0.0), (2, 0.0), (6, 0.0)]
 
 
 def test_taus_above_half_of_the_first_observations_are_left_out() -> None:
-    assert CHOICE.lags("least_squares") == [(1, 0.0), (2, 0.0), (6, 0.0)]
-    assert CHOICE.lags("ridge") == [(1, 0.1), (1, 100.0), (2, 0.1), (2, 100.0), (6, 0.1), (6, 100.0)]
-    assert replace(CHOICE, taus=[31, 30]).lags("least_squares") == [(30, 0.0)]
+    assert all_lags("least_squares", ORIGINS, LAGS) == [(1, 0.0), (2, 0.0), (6, 0.0)]
+    assert all_lags("ridge", ORIGINS, LAGS) == [(1, 0.1), (1, 100.0), (2, 0.1), (2, 100.0), (6, 0.1), (6, 100.0)]
+    assert all_lags("least_squares", ORIGINS, ChooseTauParams(taus=[31, 30])) == [(30, 0.0)]
     with pytest.raises(ValueError, match=r"no tau of \[31, 99\] is at most half of the first 60 observations"):
-        replace(CHOICE, taus=[31, 99]).choose_lags(SERIES[:, :NUM_OBSERVED], "ridge")
+        choose_lags(SERIES[:, :NUM_OBSERVED], "ridge", ORIGINS, ChooseTauParams(taus=[31, 99]))
 
 
 def test_every_series_has_the_lags_that_serve_it_best() -> None:
     observed = SERIES[:, :NUM_OBSERVED]
-    chosen, scores = CHOICE.choose_lags(observed, "ridge")
+    chosen, scores = choose_lags(observed, "ridge", ORIGINS, LAGS)
     assert len(set(chosen)) > 1
     best = np.min(list(scores.values()), axis=0)
     assert [scores[lags][i] for i, lags in enumerate(chosen)] == best.tolist()
@@ -119,7 +125,7 @@ def test_every_series_has_the_lags_that_serve_it_best() -> None:
 
 def test_only_the_wanted_candidates_are_made_in_the_order_of_all() -> None:
     wanted = ["recursive_ridge", "harmonic", "last_value"]
-    assert list(candidates(SERIES[:, :NUM_OBSERVED], CHOICE, 4, wanted)) == [
+    assert list(candidates(SERIES[:, :NUM_OBSERVED], ORIGINS, LAGS, 4, wanted)) == [
         "last_value",
         "harmonic",
         "recursive_ridge",
@@ -128,7 +134,8 @@ def test_only_the_wanted_candidates_are_made_in_the_order_of_all() -> None:
 
 def test_the_chosen_candidate_of_a_line_and_a_pattern_is_one_that_knows_them() -> None:
     observed = SERIES[:, :NUM_OBSERVED]
-    names, _ = choose_forecasters(candidates(observed, CHOICE, 4), observed, CHOICE.first, HORIZON, 2)
+    found = candidates(observed, ORIGINS, LAGS, 4)
+    names, _ = choose_forecasters(found, observed, ORIGINS.first_validation, HORIZON, 2)
     assert names[3] == "last_value"
     assert names[4].endswith("least_squares")
     assert names[5] == "harmonic" or names[5].endswith("least_squares")

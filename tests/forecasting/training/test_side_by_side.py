@@ -10,7 +10,7 @@ from timemachine.forecasting.models.autoregressive import build_bare
 from timemachine.forecasting.models.regression import Problem
 from timemachine.forecasting.series.source import noisy_sine
 from timemachine.forecasting.strategies.backtest import backtest
-from timemachine.forecasting.strategies.lag_strategies import LAG_STRATEGIES
+from timemachine.forecasting.strategies.lag_strategies import lag_forecaster
 from timemachine.forecasting.training.side_by_side import SideBySide, trained_regressor
 from timemachine.forecasting.training.train import train_autoregressive
 from timemachine.pipeline import params
@@ -93,14 +93,14 @@ def test_every_strategy_of_a_trained_model_forecasts_one_step_as_the_recursive_o
     regress = trained_regressor(recipe(name))
     num_outputs = 1 if strategy == "multi_output" else 5
     one_step = [
-        backtest(LAG_STRATEGIES[each](regress, 4, num_outputs), SINES, 250, 1).predictions
+        backtest(lag_forecaster(each, regress, 4, num_outputs), SINES, 250, 1).predictions
         for each in ("recursive", strategy)
     ]
     assert one_step[1] == pytest.approx(one_step[0], abs=1e-5)
 
 
 def test_a_standardized_model_forecasts_alike_in_every_unit_and_from_every_zero() -> None:
-    forecaster = LAG_STRATEGIES["direct"](trained_regressor(recipe("mlp", standardize=True)), 4, 3)
+    forecaster = lag_forecaster("direct", trained_regressor(recipe("mlp", standardize=True)), 4, 3)
     expected = backtest(forecaster, SINES, 250, 6).predictions
     for unit, zero in ((1e6, 0.0), (1e-6, 1.0), (1.0, -1e6)):
         moved = backtest(forecaster, unit * SINES + zero, 250, 6).predictions
@@ -109,8 +109,8 @@ def test_a_standardized_model_forecasts_alike_in_every_unit_and_from_every_zero(
 
 @pytest.mark.parametrize("name", ["linear", "rnn"])
 def test_forecasts_of_trained_models_never_see_the_future(name: str) -> None:
-    strategy = LAG_STRATEGIES["multi_output"](
-        trained_regressor(recipe(name, num_epochs=1, standardize=True)), 4, 3
+    strategy = lag_forecaster(
+        "multi_output", trained_regressor(recipe(name, num_epochs=1, standardize=True)), 4, 3
     )
     predictions = partial(backtest, strategy, first=250, horizon=6, num_folds=3)
     before = predictions(SINES).predictions
@@ -122,7 +122,7 @@ def test_forecasts_of_trained_models_never_see_the_future(name: str) -> None:
 
 def test_a_constant_is_trained_on_and_stays() -> None:
     x = np.full((1, 100), 0.1)
-    forecaster = LAG_STRATEGIES["recursive"](trained_regressor(recipe("linear", standardize=True)), 4, 1)
+    forecaster = lag_forecaster("recursive", trained_regressor(recipe("linear", standardize=True)), 4, 1)
     assert backtest(forecaster, x, 90, 5).predictions == pytest.approx(0.1)
 
 

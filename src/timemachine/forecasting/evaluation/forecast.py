@@ -1,7 +1,6 @@
 """Forecasts of an autoregressive model, and their errors."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,53 +8,46 @@ import torch
 from torch import Tensor, nn
 
 from timemachine.base.errors import UserError
+from timemachine.forecasting.evaluation.tables import at_horizons
 from timemachine.forecasting.models.regression import Array, Predict
-from timemachine.forecasting.strategies.backtest import Backtest, backtest
+from timemachine.forecasting.strategies.backtest import backtest
 from timemachine.forecasting.strategies.lag_strategies import fed_back
+
+Forecasts = dict[str, tuple[int, Array]]
 
 # The squares of larger forecasts overflow in float32.
 _LARGEST = 1e18
 
 
-@dataclass(frozen=True)
-class ModelForecasts:
-    """The forecasts of one model for a series x (T,).
+def forecast_with_model(model: Predict, x: Array, tau: int, first: int, max_k: int) -> Forecasts:
+    """Forecast a series x (T,) one step, many steps, and up to max_k steps ahead.
 
-    Attributes:
-        one_step: (T − tau,) predictions of x[tau:] from true observations.
-        multistep: (T − first,) predictions of x[first:] from x[:first] alone.
-        k_steps: forecasts from every origin from `first` on; `first` is the index of the first value after the
-            training data.
-    """
+    Args:
+        model: maps windows (…, tau) to predictions (…, 1).
+        x: the series.
+        tau: number of past observations in a window.
+        first: index of the first value after the training data.
+        max_k: the longest horizon.
 
-    one_step: Array
-    multistep: Array
-    k_steps: Backtest
-
-    def curves(self, ks: Sequence[int]) -> dict[str, tuple[int, Array]]:
-        """Return the forecasts by label, each with the index of its first value; of k_steps the horizons `ks`."""
-        first, num_ahead = self.k_steps.first, len(self.multistep)
-        ahead = {f"k = {k}": (first + k - 1, self.k_steps.predictions[0, : num_ahead - k + 1, k - 1]) for k in ks}
-        one_step = (first + num_ahead - len(self.one_step), self.one_step)
-        return {"1 step": one_step, "multistep": (first, self.multistep), **ahead}
-
-
-def forecast_with_model(model: Predict, x: Array, tau: int, first: int, max_k: int) -> ModelForecasts:
-    """Forecast x[first:] one step, many steps, and up to max_k steps ahead.
+    Returns:
+        By label, the index of x where the predictions begin, and these up to the end of x. `1 step` begins at tau
+        and is made from true observations, `multistep` begins at `first` and is made from x[:first] alone, and
+        `k = 1` … `k = <max_k>` are made k steps ahead, the earliest from x[:first].
 
     Raises:
         UserError: there are fewer than max_k values from `first` on, or predictions grow without bound.
     """
     series, forecast = x[None], fed_back(model, tau)
-    k_steps = backtest(lambda past: forecast, series, first, max_k)
+    k_steps = backtest(lambda past: forecast, series, first, max_k).predictions[0]  # (num_origins, max_k)
     one_step = forecast(series, np.arange(tau, len(x)), 1)[0, :, 0]
     multistep = forecast(series, np.array([first]), len(x) - first)[0, 0]
-    everything = np.concatenate([one_step, multistep, k_steps.predictions.ravel()])
+    everything = np.concatenate([one_step, multistep, k_steps.ravel()])
     if not (np.abs(everything) < _LARGEST).all():
         raise UserError(
             "the predictions grow without bound when they are fed back; lower lr, or set standardize: true"
         )
-    return ModelForecasts(one_step, multistep, k_steps)
+    ahead = {f"k = {k}": (first + k - 1, k_steps[: len(k_steps) - k + 1, k - 1]) for k in range(1, max_k + 1)}
+    return {"1 step": (tau, one_step), "multistep": (first, multistep), **ahead}
 
 
 def one_step_model(model: nn.Module) -> Predict:
@@ -80,26 +72,20 @@ def mae(errors: Array) -> float:
     return float(np.mean(np.abs(errors)))
 
 
-def _at_horizon(result: ModelForecasts, k: int) -> Array:
-    errors = result.k_steps.errors[0]
-    return errors[: len(errors) - k + 1, k - 1]
+def model_errors(forecasts: Forecasts, x: Array, ks: Sequence[int]) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Measure the forecasts of `forecast_with_model` on the values of x after the training data.
 
-
-def model_errors(result: ModelForecasts, x: Array, ks: Sequence[int]) -> dict[str, Any]:
-    """Return RMSE and MAE of the one-step, multistep and k-step forecasts on x[first:].
-
-    k-step errors are over all origins from `first` on whose k-th value is in the series.
+    Returns:
+        RMSE and MAE of the one-step and multistep forecasts and of those k steps ahead for each of ks; and `rmse`
+        and `mae` (max_k,) for every k from 1 on.
     """
-    true = x[result.k_steps.first :]
+    first, _ = forecasts["multistep"]
+    errors = [values[max(first - begin, 0) :] - x[max(first, begin) :] for begin, values in forecasts.values()]
     report: dict[str, Any] = {}
+    by_horizon = {}
     for name, size in (("rmse", rmse), ("mae", mae)):
-        report[f"one_step_{name}"] = size(result.one_step[-len(true) :] - true)
-        report[f"multistep_{name}"] = size(result.multistep - true)
-        report[f"k_step_{name}"] = {str(k): size(_at_horizon(result, k)) for k in ks}
-    return report
-
-
-def error_by_horizon(result: ModelForecasts) -> list[dict[str, float]]:
-    """Return a row of horizon k, RMSE and MAE for every k from 1 on."""
-    errors = {k: _at_horizon(result, k) for k in range(1, result.k_steps.errors.shape[2] + 1)}
-    return [{"k": k, "rmse": rmse(one), "mae": mae(one)} for k, one in errors.items()]
+        one_step, multistep, *k_steps = map(size, errors)
+        by_horizon[name] = np.array(k_steps)
+        report |= {f"one_step_{name}": one_step, f"multistep_{name}": multistep}
+        report[f"k_step_{name}"] = at_horizons(by_horizon[name], ks)
+    return report, by_horizon

@@ -3,15 +3,15 @@
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from timemachine.forecasting.evaluation.tables import finite
 from timemachine.forecasting.models.regression import Array, Problem, affine, ridge
 from timemachine.forecasting.series.config import SeriesParams
 from timemachine.forecasting.series.source import Series, noisy_sine, replicas
-from timemachine.forecasting.strategies.candidates import CLOSED_FORM, Choice, Lags
+from timemachine.forecasting.strategies.candidates import CLOSED_FORM, Lags, choose_lags
 from timemachine.forecasting.strategies.config import BacktestParams, ChooseTauParams
 
 
@@ -31,23 +31,22 @@ def errors_by_tau(
         over all horizons, means over series. For the sine also the same without noise, and the coefficients of a
         regression with two lags next to those of its recurrence x_t = 2 cos(ω) x_{t−1} − x_{t−2}.
     """
-    choice = Choice.of(backtest, choose_tau)
     x = replicas(series, p, backtest.num_seeds)[:, : backtest.num_observed]
-    report: dict[str, Any] = {"with_noise": _errors(choice, x)}
+    report: dict[str, Any] = {"with_noise": _errors(x, backtest, choose_tau)}
     if p.csv is None:
         exact = noisy_sine(p.num_points, p.frequency, 0.0, p.seed).x[None, : backtest.num_observed]
-        report["without_noise"] = _errors(choice, exact)
+        report["without_noise"] = _errors(exact, backtest, choose_tau)
         (predict,) = ridge(0)(exact, [Problem(2, (1,))])
         found = affine(predict, 1, 2).weights[0, ::-1, 0]
         report["two_lags"] = {"found": found.tolist(), "exact": [2 * math.cos(p.frequency), -1.0]}
     return report
 
 
-def _errors(choice: Choice, x: Array) -> dict[str, Any]:
+def _errors(x: Array, p: BacktestParams, choose_tau: ChooseTauParams) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for model in CLOSED_FORM:
-        chosen, scores = choice.choose_lags(x, model)
-        _, one_step = replace(choice, horizon=1).choose_lags(x, model)
+        chosen, scores = choose_lags(x, model, p, choose_tau)
+        _, one_step = choose_lags(x, model, p.model_copy(update={"horizon": 1}), choose_tau)
         found[model] = {
             "chosen": {str(tau): count for tau, count in sorted(Counter(tau for tau, _ in chosen).items())},
             "one_step_rmse": _by_tau(one_step),
@@ -60,4 +59,4 @@ def _by_tau(scores: Mapping[Lags, Array]) -> dict[str, float | None]:
     """Return the mean over series of the score with the best penalty of each series; None if it is infinite."""
     taus = dict.fromkeys(tau for tau, _ in scores)
     lowest = {tau: np.min([score for (t, _), score in scores.items() if t == tau], axis=0) for tau in taus}
-    return {str(tau): float(score.mean()) if np.isfinite(score).all() else None for tau, score in lowest.items()}
+    return {str(tau): finite(score.mean()) for tau, score in lowest.items()}

@@ -4,17 +4,14 @@ import math
 import re
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
+from pandas.tseries.offsets import BaseOffset
 
 from timemachine.base.errors import UserError
 from timemachine.forecasting.series.source import Series
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from pandas.tseries.offsets import BaseOffset
 
 # The longest gap in a series of work days: stock exchanges close for a week or more around some holidays.
 _MOST_WORK_DAYS = 10
@@ -32,8 +29,6 @@ def read_csv(path: str | Path, time_column: str, value_column: str) -> Series:
         UserError: the file does not exist or is not CSV, or a column, time or value is invalid; the message names
             the file, the column and the row of the first error.
     """
-    import pandas as pd  # imported here: it takes 0.5 s, and most stages do not read such a file
-
     try:
         # The header is read as a row, so that every row must have as many fields.
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", header=None)
@@ -83,10 +78,8 @@ def _times(column: "pd.Series[str]", path: str | Path) -> NDArray[np.generic]:
         falls, typical = steps <= 0, float(np.median(steps))
         # The rounding of times far from zero is not a gap.
         rounding = 4 * np.finfo(np.float64).eps * float(np.abs(times).max()) if times.dtype.kind == "f" else 0.0
-        gap, expected = (
-            _first(np.abs(steps - typical) > 1e-6 * typical + rounding),
-            f", where the step is {typical:g}",
-        )
+        gap = _first(np.abs(steps - typical) > 1e-6 * typical + rounding)
+        expected = f", where the step is {typical:g}"
     else:
         dates = _dates(column)
         if (row := _first(dates.isna().to_numpy())) is not None:
@@ -104,19 +97,15 @@ def _times(column: "pd.Series[str]", path: str | Path) -> NDArray[np.generic]:
 
 def _dates(column: "pd.Series[str]") -> "pd.Series[pd.Timestamp]":
     """Return the dates in UTC, NaT where the text is not a date."""
-    import pandas as pd
-
     return pd.to_datetime(column, errors="coerce", format="ISO8601", utc=True).dt.tz_localize(None)
 
 
-def _step(dates: "pd.Series[pd.Timestamp]") -> "tuple[pd.Timedelta | BaseOffset, int | None]":
+def _step(dates: "pd.Series[pd.Timestamp]") -> tuple[pd.Timedelta | BaseOffset, int | None]:
     """Return the step between dates, and the row before the first gap; None if there is no gap.
 
     The step is a number of months (all dates are month ends, or the same day of the month, or the last day of a
     month that is shorter), a time, or one work day.
     """
-    import pandas as pd
-
     steps = dates.diff().iloc[1:]
     months = (dates.dt.year * 12 + dates.dt.month).diff().iloc[1:]
     month_ends = bool(dates.dt.is_month_end.all())
@@ -165,8 +154,6 @@ def future_times(series: Series, num_steps: int) -> NDArray[np.generic]:
 
 
 def _future_dates(time: NDArray[np.generic], num_steps: int) -> NDArray[np.str_]:
-    import pandas as pd
-
     dates = _dates(pd.Series(time))
     step, last = _step(dates)[0], dates.iloc[-1]
     end = pd.Timestamp.max if last.unit == "ns" else pd.Timestamp("9999-12-31T23:59:59.999999")
@@ -181,10 +168,8 @@ def _future_dates(time: NDArray[np.generic], num_steps: int) -> NDArray[np.str_]
     return np.array([date.isoformat() + zone for date in ahead])
 
 
-def _num_steps_between(last: "pd.Timestamp", end: "pd.Timestamp", step: "pd.Timedelta | BaseOffset") -> float:
+def _num_steps_between(last: pd.Timestamp, end: pd.Timestamp, step: pd.Timedelta | BaseOffset) -> float:
     """Return how many steps after `last`, one of the dates of a series, are not after `end`."""
-    import pandas as pd
-
     if isinstance(step, pd.Timedelta):
         return (end - last) / step
     if isinstance(step, pd.offsets.BusinessDay):
@@ -196,8 +181,6 @@ def _num_steps_between(last: "pd.Timestamp", end: "pd.Timestamp", step: "pd.Time
 
 def _numbers(column: "pd.Series[str]") -> NDArray[np.number]:
     """Return integers if all are, else floats, NaN where the text is not a number."""
-    import pandas as pd
-
     return pd.to_numeric(column, errors="coerce").to_numpy()
 
 

@@ -50,8 +50,7 @@ class Series:
 
     def save(self, path: str | Path) -> None:
         """Write the columns `t` and `x` as CSV; `load` returns exactly the same values."""
-        rows = zip(self.time.tolist(), self.x.tolist(), strict=True)
-        write_table(path, [{"t": t, "x": x} for t, x in rows])
+        write_table(path, [{"t": t, "x": x} for t, x in zip(self.time.tolist(), self.x.tolist(), strict=True)])
 
     @classmethod
     def load(cls, path: str | Path) -> "Series":

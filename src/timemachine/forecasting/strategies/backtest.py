@@ -19,26 +19,12 @@ class Backtest:
     """Forecasts of series x (num_series, T) from every origin first, first + 1, …, T − 1, and their errors.
 
     Attributes:
-        first: index of the first value that the first forecast does not know.
         predictions: (num_series, num_origins, horizon); column k − 1 of origin i is for index first + i + k − 1.
         errors: (num_series, num_origins, horizon) of predictions minus true values; NaN beyond the end of x.
     """
 
-    first: int
     predictions: Array
     errors: Array
-
-    def until(self, origin: int) -> "Backtest":
-        """Return the forecasts made before an origin; errors not yet known at that origin are NaN."""
-        num_origins, (_, _, horizon) = origin - self.first, self.errors.shape
-        unknown = np.arange(num_origins)[:, None] + np.arange(1, horizon + 1) > num_origins
-        errors = np.where(unknown, np.nan, self.errors[:, :num_origins])
-        return Backtest(self.first, self.predictions[:, :num_origins], errors)
-
-    def since(self, origin: int) -> "Backtest":
-        """Return the forecasts made at an origin and after it."""
-        begin = origin - self.first
-        return Backtest(origin, self.predictions[:, begin:], self.errors[:, begin:])
 
     def rmse(self) -> Array:
         """Return the root mean squared error by horizon, over origins: (num_series, horizon)."""
@@ -95,7 +81,7 @@ def backtest(forecaster: Forecaster, x: Array, first: int, horizon: int, num_fol
     with np.errstate(over="ignore", invalid="ignore"):
         # A forecast that grew without bound has an infinite error; NaN means that the true value is not known.
         errors = np.where(np.isfinite(predictions), predictions, np.inf) - true[:, first:]
-    return Backtest(first, predictions, errors)
+    return Backtest(predictions, errors)
 
 
 def choose_forecasters(

@@ -13,6 +13,8 @@ from timemachine.base.errors import UserError
 from timemachine.forecasting.models.regression import Array
 from timemachine.forecasting.strategies.lag_strategies import FittedForecaster, Forecaster, Origins
 
+Fit = tuple[Array, Array, Array]
+
 # The smallest number of periods in a series; with fewer a sine fits almost any curve.
 _LEAST_PERIODS = 0.25
 # Up to this number of periods in the series, sines and cosines are far from orthogonal, and the search solves a
@@ -42,6 +44,10 @@ class HarmonicTerms:
         constant = [np.ones((*angles.shape[:-1], 1))] if self.intercept else []
         return np.concatenate([*constant, np.cos(angles), np.sin(angles)], axis=-1)
 
+    def curve(self, frequencies: Array, t: Array, coefficients: Array) -> Array:
+        """Return the curve (…, len(t)) with coefficients (…, 2 K + intercept) in the order of `basis`."""
+        return (self.basis(frequencies, t) @ coefficients[..., None])[..., 0]
+
     def slope(self, frequencies: Array, t: Array, coefficients: Array) -> Array:
         """Return the derivative (…, len(t)) of the curve with respect to the frequency."""
         K = self.num_harmonics
@@ -51,40 +57,15 @@ class HarmonicTerms:
         return (turns * (b * np.cos(angles) - a * np.sin(angles))).sum(-1)
 
 
-@dataclass(frozen=True)
-class HarmonicFit:
-    """A harmonic regression fitted to series.
-
-    Attributes:
-        terms: its terms.
-        frequencies: ω (num_series,), radians per step.
-        coefficients: (num_series, 2 K + intercept) in the order of `HarmonicTerms.basis`.
-        rss: (num_series,) sums of squared residuals.
-    """
-
-    terms: HarmonicTerms
-    frequencies: Array
-    coefficients: Array
-    rss: Array
-
-    def curve(self, t: Array) -> Array:
-        """Return the curves (num_series, len(t)) at times t; the first observation is at t = 0."""
-        return (self.terms.basis(self.frequencies, t) @ self.coefficients[..., None])[..., 0]
-
-    def bic(self, x: Array) -> Array:
-        """Return the Bayesian information criterion (num_series,); x are the series that it was fitted to."""
-        n = x.shape[1]
-        num_parameters = self.coefficients.shape[1] + 1
-        # Residuals below rounding errors count as equal, so that the fewest parameters win.
-        rounding = n * (1e-10 * np.abs(x).max(1)) ** 2 + np.finfo(np.float64).tiny
-        return n * np.log(np.maximum(self.rss, rounding) / n) + num_parameters * math.log(n)
-
-
-def fit_harmonics(x: Array, terms: HarmonicTerms) -> HarmonicFit:
+def fit_harmonics(x: Array, terms: HarmonicTerms) -> Fit:
     """Fit these terms and their frequency to series x (num_series, n) by least squares.
 
     A search over all frequencies from a quarter of a period in the series to π / K finds the smallest sum of
-    squares; Gauss–Newton steps refine it.
+    squares; Gauss–Newton steps refine it. The first observation is at t = 0.
+
+    Returns:
+        Frequencies ω (num_series,) in radians per step; coefficients (num_series, 2 K + intercept); sums of
+        squared residuals (num_series,).
 
     Raises:
         ValueError: n is not above the number of parameters.
@@ -94,13 +75,9 @@ def fit_harmonics(x: Array, terms: HarmonicTerms) -> HarmonicFit:
         raise ValueError(f"{n} observations are too few for {terms.num_harmonics} harmonics")
     starts = [start for start in (_few_periods(x, terms), _many_periods(x, terms)) if start is not None]
     fits = [_refined(x, terms, *start) for start in starts]
-    best = np.argmin([fit.rss for fit in fits], axis=0)
-    rows = np.arange(len(x))
-
-    def pick(name: str) -> Array:
-        return np.stack([getattr(fit, name) for fit in fits])[best, rows]
-
-    return HarmonicFit(terms, pick("frequencies"), pick("coefficients"), pick("rss"))
+    frequencies, coefficients, rss = (np.stack(parts) for parts in zip(*fits, strict=True))
+    best, rows = rss.argmin(0), np.arange(len(x))
+    return frequencies[best, rows], coefficients[best, rows], rss[best, rows]
 
 
 def harmonic(max_harmonics: int) -> Forecaster:
@@ -119,18 +96,28 @@ def harmonic(max_harmonics: int) -> Forecaster:
         ]
         if not choices:
             raise UserError(f"{n} observations are too few for a harmonic regression")
-        fits = [fit_harmonics(x, terms) for terms in choices]
-        bic = np.stack([one.bic(x) for one in fits])
+        fits = [(terms, *fit_harmonics(x, terms)) for terms in choices]
+        bic = np.stack([_bic(x, coefficients, rss) for _, _, coefficients, rss in fits])
         chosen = np.argmax(bic <= bic.min(0) + _STRONG_EVIDENCE, axis=0)  # ordered by number of parameters
 
         def forecast(x: Array, origins: Origins, horizon: int) -> Array:
-            t = np.arange(origins.min(), origins.max() + horizon)
-            curves = np.stack([one.curve(t.astype(np.float64)) for one in fits])[chosen, np.arange(len(x))]
-            return curves[:, (origins - origins.min())[:, None] + np.arange(horizon)]
+            t = np.arange(origins.min(), origins.max() + horizon, dtype=np.float64)
+            curves = [terms.curve(frequencies, t, coefficients) for terms, frequencies, coefficients, _ in fits]
+            best = np.stack(curves)[chosen, np.arange(len(x))]  # (num_series, len(t))
+            return best[:, (origins - origins.min())[:, None] + np.arange(horizon)]
 
         return forecast
 
     return fit
+
+
+def _bic(x: Array, coefficients: Array, rss: Array) -> Array:
+    """Return the Bayesian information criterion (num_series,) of a fit to series x."""
+    n = x.shape[1]
+    num_parameters = coefficients.shape[1] + 1
+    # Residuals below rounding errors count as equal, so that the fewest parameters win.
+    rounding = n * (1e-10 * np.abs(x).max(1)) ** 2 + np.finfo(np.float64).tiny
+    return n * np.log(np.maximum(rss, rounding) / n) + num_parameters * math.log(n)
 
 
 def _solve(x: Array, basis: Array) -> tuple[Array, Array]:
@@ -177,7 +164,7 @@ def _many_periods(x: Array, terms: HarmonicTerms) -> tuple[Array, Array] | None:
     return candidates[np.argmax(explained, axis=1)] * step, np.full(len(x), step)
 
 
-def _refined(x: Array, terms: HarmonicTerms, frequencies: Array, spacing: Array) -> HarmonicFit:
+def _refined(x: Array, terms: HarmonicTerms, frequencies: Array, spacing: Array) -> Fit:
     """Return the least-squares fit at most two spacings from the given frequencies (num_series,)."""
     n = x.shape[1]
     t = np.arange(n, dtype=np.float64)
@@ -202,4 +189,4 @@ def _refined(x: Array, terms: HarmonicTerms, frequencies: Array, spacing: Array)
         coefficients = np.where(better[:, None], new_coefficients, coefficients)
         rss = np.where(better, new_rss, rss)
         step = np.where(better, 1.0, step / 2)
-    return HarmonicFit(terms, frequencies, coefficients, rss)
+    return frequencies, coefficients, rss

@@ -10,16 +10,18 @@ multi-step ahead time series forecasting.
 """
 
 from collections.abc import Callable, Sequence
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from timemachine.forecasting.models.regression import Array, Predict, Problem, Regressor
+from timemachine.forecasting.strategies.config import StrategyName
 
 Origins = NDArray[np.int64]
 FittedForecaster = Callable[[Array, Origins, int], Array]
 Forecaster = Callable[[Array], FittedForecaster]
-Strategy = Callable[[Regressor, int, int], Forecaster]
+LAG_STRATEGIES: tuple[StrategyName, ...] = get_args(StrategyName)
 
 
 def fed_back(predict: Predict, tau: int) -> FittedForecaster:
@@ -47,80 +49,47 @@ def fed_back(predict: Predict, tau: int) -> FittedForecaster:
     return forecast
 
 
-def recursive(regress: Regressor, tau: int, output_chunk_length: int = 1) -> Forecaster:
-    """One model for one step ahead; its predictions are fed back (the book's multistep prediction).
+def lag_forecaster(
+    strategy: StrategyName, regress: Regressor, tau: int, output_chunk_length: int = 1
+) -> Forecaster:
+    """Return the forecaster of a lag strategy.
+
+    - `recursive`: one model for one step ahead (the book's multistep prediction).
+    - `direct`: one model for each of `output_chunk_length` steps ahead.
+    - `multi_output`: one model of `output_chunk_length` steps at once.
+    - `direct_recursive`: one model for each step ahead, whose input also has the predictions of the steps before.
+      The k-th is trained on windows of τ + k − 1 observations.
+
+    For more steps the predictions are fed back.
 
     Args:
+        strategy: one of `LAG_STRATEGIES`.
         regress: fits the models.
         tau: embedding dimension τ, past observations in a feature vector.
-        output_chunk_length: ignored; all strategies have the same signature.
+        output_chunk_length: number of steps that are forecast at a time; `recursive` ignores it.
     """
-    return _side_by_side(regress, tau, [(1,)])
-
-
-def direct(regress: Regressor, tau: int, output_chunk_length: int) -> Forecaster:
-    """One model for each of `output_chunk_length` steps ahead; for more steps their predictions are fed back.
-
-    Args:
-        regress: fits the models.
-        tau: embedding dimension τ.
-        output_chunk_length: number of models.
-    """
-
-    return _side_by_side(regress, tau, [(k,) for k in range(1, output_chunk_length + 1)])
-
-
-def multi_output(regress: Regressor, tau: int, output_chunk_length: int) -> Forecaster:
-    """One model of `output_chunk_length` steps at once; for more steps its predictions are fed back.
-
-    Args:
-        regress: fits the model.
-        tau: embedding dimension τ.
-        output_chunk_length: number of outputs.
-    """
-
-    return _side_by_side(regress, tau, [tuple(range(1, output_chunk_length + 1))])
-
-
-def _side_by_side(regress: Regressor, tau: int, ahead: Sequence[tuple[int, ...]]) -> Forecaster:
-    def fit(x: Array) -> FittedForecaster:
-        predicts = regress(x, [Problem(tau, steps) for steps in ahead])
-        return fed_back(lambda X: np.concatenate([predict(X) for predict in predicts], axis=-1), tau)
-
-    return fit
-
-
-def direct_recursive(regress: Regressor, tau: int, output_chunk_length: int) -> Forecaster:
-    """One model for each step ahead, whose input also has the predictions of the steps before.
-
-    The k-th model is trained on windows of τ + k − 1 observations; in a forecast, the last k − 1 of them are
-    predictions. For more than `output_chunk_length` steps predictions are fed back.
-
-    Args:
-        regress: fits the models.
-        tau: embedding dimension τ.
-        output_chunk_length: number of models.
-    """
+    steps = range(1, output_chunk_length + 1)
+    problems = {
+        "recursive": [Problem(tau, (1,))],
+        "direct": [Problem(tau, (k,)) for k in steps],
+        "multi_output": [Problem(tau, tuple(steps))],
+        "direct_recursive": [Problem(tau + k - 1, (1,)) for k in steps],
+    }[strategy]
 
     def fit(x: Array) -> FittedForecaster:
-        predicts = regress(x, [Problem(tau + k, (1,)) for k in range(output_chunk_length)])
+        predicts = regress(x, problems)
 
-        def chunk(histories: Array) -> Array:
+        def chunk(windows: Array) -> Array:
+            ahead = []
             for predict in predicts:
-                histories = np.concatenate([histories, predict(histories)], axis=-1)
-            return histories[..., tau:]
+                ahead.append(predict(windows))
+                if strategy == "direct_recursive":
+                    windows = np.concatenate([windows, ahead[-1]], axis=-1)
+            return np.concatenate(ahead, axis=-1)
 
         return fed_back(chunk, tau)
 
     return fit
-
-
-LAG_STRATEGIES: dict[str, Strategy] = {
-    "recursive": recursive,
-    "direct": direct,
-    "multi_output": multi_output,
-    "direct_recursive": direct_recursive,
-}
 
 
 def by_series(forecasters: Sequence[Forecaster], chosen: NDArray[np.int64]) -> Forecaster:
