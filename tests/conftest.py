@@ -9,11 +9,13 @@ for _name in [name for name in os.environ if name.startswith(_CHANGE_RESULTS)]:
     del os.environ[_name]
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from filelock import FileLock
 from graph import ROOT
 from hypothesis import settings
 from threadpoolctl import threadpool_limits
@@ -32,6 +34,46 @@ settings.load_profile("untimed")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=5, help="how often `dvc repro` is killed in test_faults.py")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not import files that are slow as a whole where no slow tests are wanted: they import MLflow."""
+    if config.option.markexpr != "not slow" or collection_path.suffix != ".py":
+        return None
+    return "\npytestmark = pytest.mark.slow\n" in collection_path.read_text() or None
+
+
+# The files that take longest, the longest first. With xdist they begin first, and both workers end together.
+LONGEST = (
+    "test_faults.py",
+    "test_dvc.py",
+    "test_round.py",
+    "test_publish.py",
+    "test_stages.py",
+    "test_live.py",
+    "test_server.py",
+    "test_damage.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    names = [*LONGEST, None]
+    items.sort(key=lambda item: names.index(item.path.name if item.path.name in LONGEST else None))
+
+
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """Return a folder that the first of the processes that run the tests fills for all of them."""
+    shared = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder, done = shared / f"shared-{name}", shared / f"shared-{name}.done"
+    with FileLock(shared / f"shared-{name}.lock"):
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            done.touch()
+    return folder
 
 
 @pytest.fixture(autouse=True)
@@ -53,11 +95,13 @@ def book() -> str:
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which every stage but publish has run; to be copied, not changed."""
-    folder = tmp_path_factory.mktemp("finished")
-    make_project(folder)
-    for stage in ALL_STAGES:
-        run_stage(folder, *stage)
-    return folder
+
+    def make(folder: Path) -> None:
+        make_project(folder)
+        for stage in ALL_STAGES:
+            run_stage(folder, *stage)
+
+    return once(tmp_path_factory, "finished", make)
 
 
 @pytest.fixture
@@ -71,29 +115,31 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated, empty SQLite store: making one takes seconds, copying it does not."""
     from timemachine.tracking.store import open_store
 
-    folder = tmp_path_factory.mktemp("store")
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
-        with open_store(folder, "other"):
-            pass
-    return folder / "mlflow.db"
+    def make(folder: Path) -> None:
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+            with open_store(folder, "other"):
+                pass
+
+    return once(tmp_path_factory, "store", make) / "mlflow.db"
 
 
 @pytest.fixture(scope="session")
 def finished_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A git repository whose pipeline has run, and whose lock is committed; to be copied."""
-    root = tmp_path_factory.mktemp("finished") / "repository"
-    root.mkdir()
-    make_project(root)
-    (root / "work.py").write_text(SCRIPT)
-    (root / "dvc.yaml").write_text(yaml.safe_dump(GRAPH))
-    (root / ".gitignore").write_text("/data/checked.txt\n/data/folder\n/.timemachine\n")
-    git(root, "init", "--quiet")
-    for command in ("init", "repro"):
-        dvc.run(root, command, "--quiet").check_returncode()
-    commit(root, "all")
-    dvc.prepare(root, pytest.fail)
-    return root
+
+    def make(root: Path) -> None:
+        make_project(root)
+        (root / "work.py").write_text(SCRIPT)
+        (root / "dvc.yaml").write_text(yaml.safe_dump(GRAPH))
+        (root / ".gitignore").write_text("/data/checked.txt\n/data/folder\n/.timemachine\n")
+        git(root, "init", "--quiet")
+        for command in ("init", "repro"):
+            dvc.run(root, command, "--quiet").check_returncode()
+        commit(root, "all")
+        dvc.prepare(root, pytest.fail)
+
+    return once(tmp_path_factory, "repository", make)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """What `dvc.yaml` says, and what the code imports."""
 
 import ast
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ PACKAGE = ROOT / "src/timemachine"
 FREE = ("pipeline", "tracking")
 
 
-def imports_of(path: Path) -> set[Path]:
+@cache
+def imports_of(path: Path) -> frozenset[Path]:
     """Return the files of the project modules that a file imports itself."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -23,7 +25,7 @@ def imports_of(path: Path) -> set[Path]:
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         files = (ROOT / "src" / (name.replace(".", "/") + ".py") for name in names)
         found |= {file for file in files if file.is_file()}
-    return found
+    return frozenset(found)
 
 
 def imported(path: Path, free: tuple[str, ...] = ()) -> set[Path]:

@@ -1,5 +1,7 @@
 """A repository of its own, in which DVC runs a tiny pipeline."""
 
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -52,6 +54,26 @@ class Repository:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
+    def adopt(self, finished: Path) -> list[str]:
+        """Have DVC take the outputs of a finished pipeline of the same params, and return the stages that ran.
+
+        DVC runs its whole graph, but the command `python` copies what DVC has removed. Only publish computes.
+        """
+        commands = self.folder.parent / "commands"
+        commands.mkdir()
+        python = commands / "python"
+        python.write_text(
+            "#!/bin/sh\n"
+            f"if [ $1 = stages/publish.py ]; then exec {sys.executable} $1; else cp -ru {finished}/data .; fi\n"
+        )
+        python.chmod(0o755)
+        path = os.pathsep.join([str(commands), os.environ["PATH"]])
+        done = dvc.run(self.folder, "repro", env=self.environment() | {"PATH": path}, capture_output=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        git(self.folder, "add", ".")
+        git(self.folder, "commit", "--quiet", "--message", "finished")
+        return stages_run(done.stdout)
+
     def change(self, change: Callable[[dict[str, Any]], None]) -> None:
         content = yaml.safe_load((self.folder / "params.yaml").read_text())
         change(content)
@@ -64,5 +86,9 @@ class Repository:
             command, cwd=self.folder, env=self.environment(), capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        lines = done.stdout.splitlines()
-        return [line.split("'")[1] for line in lines if line.startswith("Running stage")]
+        return stages_run(done.stdout)
+
+
+def stages_run(said: str) -> list[str]:
+    """Return the stages that DVC says it runs."""
+    return re.findall(r"^Running stage '(.+?)'", said, re.MULTILINE)

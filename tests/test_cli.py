@@ -18,6 +18,7 @@ def timemachine(folder: Path, *arguments: str) -> subprocess.CompletedProcess[st
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_a_users_mistake_ends_in_one_line_and_debug_shows_where(tmp_path: Path) -> None:
     write_params(tmp_path, tiny_params() | {"publish": {}})
     done = timemachine(tmp_path, "publish")
@@ -120,6 +121,7 @@ def threads(folder: Path, *arguments: str) -> str:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stderr.strip()
 
 
+@pytest.mark.slow
 def test_generating_uses_the_threads_of_params_or_one_without_params(finished: Path, tmp_path: Path) -> None:
     arguments = ("generate", "time", "--model", str(finished / "data/models/rnn/gated"))
     assert threads(tmp_path, *arguments) == "1"

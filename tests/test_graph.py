@@ -1,7 +1,6 @@
-"""The graph against the code, and the graph run by DVC itself."""
+"""The graph against the code."""
 
 import ast
-import json
 import re
 import subprocess
 import sys
@@ -10,10 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from graph import FREE, PACKAGE, ROOT, imported, imports_of, room, stages
-from mlflow import MlflowClient
 from pydantic import BaseModel
-from repository import Repository
-from tiny import ALL_STAGES
 
 from timemachine.pipeline.lock import md5_of
 from timemachine.pipeline.params import Params
@@ -180,6 +176,7 @@ def test_no_module_is_above_350_lines() -> None:
         assert len(path.read_text().splitlines()) <= 350, path
 
 
+@pytest.mark.slow
 def test_the_library_imports_without_dvc_and_mlflow() -> None:
     modules = [
         ".".join(path.relative_to(ROOT / "src").with_suffix("").parts)
@@ -196,123 +193,3 @@ def test_the_library_imports_without_dvc_and_mlflow() -> None:
 def test_what_needs_no_torch_does_not_pay_for_it(module: str) -> None:
     code = f"import sys, timemachine.{module}; sys.exit('torch' in sys.modules or 'mlflow' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-@pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
-    repository = Repository(tmp_path_factory.mktemp("repository"))
-    assert len(repository.repro()) == len(ALL_STAGES) + 1
-    return repository
-
-
-@pytest.mark.slow
-class TestByDvc:
-    """One repository, changed step by step: the tests run in this order."""
-
-    def test_a_second_repro_runs_nothing(self, repository: Repository) -> None:
-        assert repository.repro() == []
-
-    def test_the_run_is_in_mlflow(self, repository: Repository) -> None:
-        receipt = json.loads((repository.folder / "data/published.json").read_text())
-        assert set(receipt["models"]) == {"ar/linear", "ar/mlp", "rnn/carried", "rnn/windowed", "rnn/gated"}
-        assert (repository.folder / "mlflow.db").stat().st_size > 0
-
-    def test_metrics_and_plots_say_something(self, repository: Repository) -> None:
-        metrics = json.loads(self.show(repository, "metrics"))
-        assert set(metrics[""]["data"]) == {"data/reports/summary.json"}
-        plots = self.show(repository, "plots")
-        assert "data/models/rnn/carried/history.csv" in plots
-        assert "zipf.png" in plots
-
-    def show(self, repository: Repository, what: str) -> str:
-        return repository.dvc(what, "show", "--json")
-
-    def test_a_new_seed_trains_one_model_and_what_reads_it_and_without_a_store_only_publish_is_left(
-        self, repository: Repository, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        repository.change(lambda content: content["train_ar"]["mlp"].update(seed=5))
-        with monkeypatch.context() as down:
-            down.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-            with pytest.raises(AssertionError, match="publish: error: MLflow at http://127") as failed:
-                repository.repro()
-        ran = re.findall(r"Running stage '(.+?)'", str(failed.value))
-        assert ran[:2] == ["check", "train_ar@mlp"]
-        assert ran[2:] == ["evaluate_forecast", "backtest", "draw_forecasts", "report", "publish"]
-        assert repository.repro() == ["publish"]
-
-    @pytest.mark.parametrize(
-        ("room", "stages"),
-        [
-            ("pipeline", "publish"),
-            ("tracking", "publish"),
-            (
-                "forecasting",
-                r"check|series|train_ar@\w+|evaluate_forecast|choose_tau|backtest|intervals|draw_forecasts",
-            ),
-            (
-                "language",
-                "train_rnn.*|evaluate_perplexity.*|dynamic.*|compare_models|learning_.*|ngram.*|bptt|publish",
-            ),
-        ],
-    )
-    def test_a_changed_comment_makes_only_the_stages_run_that_its_room_may_change(
-        self, repository: Repository, room: str, stages: str
-    ) -> None:
-        files = {path: path.read_text() for path in (repository.folder / f"src/timemachine/{room}").rglob("*.py")}
-        for path, content in files.items():
-            path.write_text(content + "# A comment.\n")
-        changed = json.loads(repository.dvc("status", "--json"))
-        for path, content in files.items():
-            path.write_text(content)
-        assert changed
-        assert [stage for stage in changed if not re.fullmatch(stages, stage)] == []
-
-    def test_an_experiment_in_a_folder_of_its_own_is_in_the_same_store_and_shares_what_it_can(
-        self, repository: Repository
-    ) -> None:
-        def names() -> list[str]:
-            client = MlflowClient(f"sqlite:///{repository.folder / 'mlflow.db'}")
-            experiment = client.get_experiment_by_name("timemachine").experiment_id
-            found = client.search_runs([experiment])
-            assert {run.info.status for run in found} == {"FINISHED"}
-            return [run.info.run_name.split()[0] for run in found]
-
-        before = names()
-        repository.dvc("exp", "run", "--temp", "--set-param", "train_ar.mlp.seed=7")
-        assert sorted(names()) == sorted([*before, "pipeline", "mlp"])
-
-    def test_going_back_trains_nothing(self, repository: Repository) -> None:
-        repository.change(lambda content: content["train_ar"]["mlp"].update(seed=0))
-        assert repository.repro() == ["check", "report", "publish"]
-
-    def test_bad_params_and_a_bad_series_stop_before_anything_is_removed(self, repository: Repository) -> None:
-        good = (repository.folder / "params.yaml").read_text()
-        repository.change(lambda content: content["train_rnn"]["carried"].update(corpus="nope"))
-        with pytest.raises(
-            AssertionError,
-            match=r"error: params\.yaml: .*carried\.corpus: unknown entry of preprocess\.corpora 'nope'",
-        ):
-            repository.repro()
-        assert (repository.folder / "data/models/rnn/carried/model.safetensors").exists()
-        (repository.folder / "data/own/s.csv").write_text("time,value\n1,2\n2,high\n")
-        (repository.folder / "params.yaml").write_text(good)
-        repository.change(lambda content: content["series"].update(csv="data/own/s.csv"))
-        with pytest.raises(AssertionError, match=r"check: error: data/own/s\.csv: .*'high'"):
-            repository.repro()
-        assert (repository.folder / "data/series/series.csv").exists()
-        (repository.folder / "data/own/s.csv").unlink()
-        (repository.folder / "params.yaml").write_text(good)
-        assert repository.repro() == ["check"]
-
-    def test_a_new_recipe_is_trained_and_scored_alone_and_leaves_no_trace_when_it_is_removed(
-        self, repository: Repository
-    ) -> None:
-        before = {path.relative_to(repository.folder) for path in (repository.folder / "data").rglob("*")}
-        repository.change(lambda content: content["train_rnn"].update(mine=content["train_rnn"]["carried"]))
-        own = {"train_rnn@mine", "evaluate_perplexity@mine"}
-        of_all = {"check", "compare_models", "draw_language_models", "learning_curves", "report", "publish"}
-        ran = set(repository.repro())
-        assert own <= ran <= own | of_all
-        repository.change(lambda content: content["train_rnn"].pop("mine"))
-        assert set(repository.repro()) == {"check", "report", "publish"}
-        assert {path.relative_to(repository.folder) for path in (repository.folder / "data").rglob("*")} == before

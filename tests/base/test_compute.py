@@ -108,6 +108,7 @@ def test_a_stage_computes_the_same_bytes_whatever_variables_change_sums(tmp_path
     assert outcomes[0] == outcomes[1] == outcomes[2]
 
 
+@pytest.mark.slow
 def test_no_library_that_a_stage_imports_sets_a_variable_that_changes_sums() -> None:
     code = (
         "import numpy, pandas, torch, matplotlib.figure, threadpoolctl; from timemachine.base.compute import *; "

@@ -91,7 +91,7 @@ def everything(root: Path) -> list[str]:
 def test_publishing_again_adds_nothing(root: Path) -> None:
     receipt = publish_here(root)
     before = everything(root)
-    for _ in range(20):
+    for _ in range(2):
         assert publish_here(root) == receipt
     assert everything(root) == before
 

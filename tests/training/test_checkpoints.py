@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 import torch
 from graph import ROOT
 from safetensors.torch import load_file
+from tiny import make_project, run_stage
 
 from timemachine.base.files import read_arrays, write_arrays
 from timemachine.forecasting.evaluation.forecast import rmse
@@ -20,37 +22,52 @@ from timemachine.pipeline import params
 from timemachine.training.checkpoints import load_checkpoint, save_checkpoint
 
 RECIPES = params.load(ROOT / "params.yaml").train_ar
-NAME = "data/models/rnn/carried"
 
 
 def rebuild(config: RnnConfig) -> torch.nn.Module:
     return build_language_model(config, config.vocab_size)
 
 
-def test_a_loaded_model_is_the_saved_one(finished: Path) -> None:
-    model, config = load_checkpoint(finished / NAME, RnnConfig, rebuild)
-    saved = load_file(finished / NAME / "model.safetensors")
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint; to be read, not changed."""
+    root = tmp_path_factory.mktemp("trained")
+    make_project(root)
+    for stage in (("download",), ("preprocess",), ("train_rnn", "carried")):
+        run_stage(root, *stage)
+    return root / "data/models/rnn/carried"
+
+
+@pytest.fixture
+def checkpoint(trained: Path, tmp_path: Path) -> Path:
+    """A copy of the checkpoint, to be broken."""
+    return Path(shutil.copytree(trained, tmp_path / "carried"))
+
+
+def test_a_loaded_model_is_the_saved_one(trained: Path) -> None:
+    model, config = load_checkpoint(trained, RnnConfig, rebuild)
+    saved = load_file(trained / "model.safetensors")
     assert saved.keys() == model.state_dict().keys()
     assert all(torch.equal(saved[key], value) for key, value in model.state_dict().items())
     assert config.train_range == [0, 400]
 
 
 @pytest.mark.parametrize("damage", ["absent", "empty", "cut in the header", "cut in the weights"])
-def test_a_damaged_checkpoint_is_named(damage: str, project: Path) -> None:
-    path = project / NAME / "model.safetensors"
+def test_a_damaged_checkpoint_is_named(damage: str, checkpoint: Path) -> None:
+    path = checkpoint / "model.safetensors"
     content = path.read_bytes()
     path.unlink()
     if damage != "absent":
         path.write_bytes(content[: {"empty": 0, "cut in the header": 20, "cut in the weights": -8}[damage]])
     with pytest.raises(ValueError, match=r"model\.safetensors: .*dvc repro"):
-        load_checkpoint(project / NAME, RnnConfig, rebuild)
+        load_checkpoint(checkpoint, RnnConfig, rebuild)
 
 
-def test_weights_of_another_shape_are_refused(project: Path) -> None:
-    path = project / NAME / "config.json"
+def test_weights_of_another_shape_are_refused(checkpoint: Path) -> None:
+    path = checkpoint / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"num_hiddens": 9}))
     with pytest.raises(ValueError, match=r"model\.safetensors: does not fit .*config\.json"):
-        load_checkpoint(project / NAME, RnnConfig, rebuild)
+        load_checkpoint(checkpoint, RnnConfig, rebuild)
 
 
 @pytest.mark.parametrize(
@@ -65,23 +82,23 @@ def test_weights_of_another_shape_are_refused(project: Path) -> None:
         ({"activation": "sine"}, "activation: 'sine' should be 'tanh' or 'relu'"),
     ],
 )
-def test_a_config_that_is_none_is_named(content: str | dict, reason: str, project: Path) -> None:
-    path = project / NAME / "config.json"
+def test_a_config_that_is_none_is_named(content: str | dict, reason: str, checkpoint: Path) -> None:
+    path = checkpoint / "config.json"
     text = content if isinstance(content, str) else json.dumps(json.loads(path.read_text()) | content)
     path.write_text(text)
     with pytest.raises(ValueError, match=rf"config\.json: .*{reason}"):
-        load_checkpoint(project / NAME, RnnConfig, rebuild)
+        load_checkpoint(checkpoint, RnnConfig, rebuild)
 
 
-def test_another_vocabulary_is_refused(finished: Path) -> None:
+def test_another_vocabulary_is_refused(trained: Path) -> None:
     with pytest.raises(
         ValueError, match=r"config\.json: .* another vocabulary; .*beef; train it again with `dvc repro`"
     ):
-        load_checkpoint(finished / NAME, RnnConfig, rebuild, "beef")
+        load_checkpoint(trained, RnnConfig, rebuild, "beef")
 
 
-def test_weights_that_are_no_numbers_are_refused(project: Path) -> None:
-    path = project / NAME / "model.safetensors"
+def test_weights_that_are_no_numbers_are_refused(checkpoint: Path) -> None:
+    path = checkpoint / "model.safetensors"
     arrays = read_arrays(path)
     next(iter(arrays.values())).flat[0] = np.nan
     write_arrays(path, arrays)
@@ -89,7 +106,7 @@ def test_weights_that_are_no_numbers_are_refused(project: Path) -> None:
         ValueError,
         match=r"model\.safetensors: W_hh has values that are not finite; train it again with `dvc repro`",
     ):
-        load_checkpoint(project / NAME, RnnConfig, rebuild)
+        load_checkpoint(checkpoint, RnnConfig, rebuild)
 
 
 @pytest.mark.parametrize("unit", [1e-6, 1.0, 1e6])

@@ -26,12 +26,12 @@ from timemachine.training.resume import FINISHED, Resumable, Snapshot, remove_st
 
 CPU = torch.device("cpu")
 OPTIONS: dict[str, Any] = CorpusRecipe(**tiny_params()["preprocess"]["corpora"]["whole"]).model_dump()
-CORPUS = build_corpus(tiny_text(), **OPTIONS, fractions=(0.8, 0.1, 0.1))
+CORPUS = build_corpus(tiny_text(150), **OPTIONS, fractions=(0.8, 0.1, 0.1))
 NUM_EPOCHS = 5
 # Each draws, decays, remembers and stops in another way.
 RECIPES = {
     "sgd from scratch": ("carried", {"sampling": "random"}),
-    "shuffled windows": ("windowed", {"optimizer": "adam", "lr": 0.01}),
+    "shuffled windows": ("windowed", {"num_train": 100, "optimizer": "adam", "lr": 0.01}),
     "lstm with dropout, schedule and early stopping": ("gated", {"dropout": 0.5, "patience": 2, "lr": 0.3}),
 }
 

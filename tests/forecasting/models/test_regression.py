@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from statsmodels.tsa.ar_model import AutoReg
 
 from timemachine.forecasting.models.regression import Problem, affine, ridge
 from timemachine.forecasting.series.source import noisy_sine
@@ -51,7 +50,10 @@ def test_the_book_gives_996_pairs_and_the_first_forecast_is_x_605() -> None:
     assert labels[0, 599] == 604
 
 
+@pytest.mark.slow
 def test_least_squares_of_four_lags_is_the_autoregression_of_statsmodels() -> None:
+    from statsmodels.tsa.ar_model import AutoReg  # which takes seconds
+
     (model,) = LEAST_SQUARES(BOOK[None], [Problem(4, (1,))])
     intercept, *newest_first = AutoReg(BOOK, 4).fit().params
     assert model.intercept.item() == pytest.approx(intercept)
