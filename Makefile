@@ -30,10 +30,10 @@ repro: setup ## Repair what a killed run has left, run what is not up to date, a
 	timemachine repro
 
 test: setup ## Run the tests
-	pytest -n 2 --dist loadfile
+	pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: setup ## Run the tests that start no DVC, no server and no MLflow
-	pytest -n 2 --dist loadfile -m "not slow"
+	pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-faults: setup ## Kill the pipeline a hundred times, repair it, and check that it ends in the same bytes
 	pytest tests/test_faults.py --kills 100

@@ -47,7 +47,7 @@ FULL = 1000
 
 
 def one_long_training(content: dict[str, Any]) -> None:
-    """Have one model of each family; one trains long enough to be interrupted, and to have states to go on from."""
+    """Have one model of each family; one trains long enough to be interrupted and to have states."""
     content["train_ar"] = {"linear": content["train_ar"]["linear"]}
     content["backtest"]["trained"] = {"linear": ["recursive"]}
     long = {"corpus": "whole", "num_train": None, "num_epochs": 40}
