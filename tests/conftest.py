@@ -52,7 +52,6 @@ LONGEST = (
     "test_stages.py",
     "test_live.py",
     "test_server.py",
-    "test_damage.py",
 )
 
 

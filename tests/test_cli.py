@@ -129,6 +129,7 @@ def test_generating_uses_the_threads_of_params_or_one_without_params(finished: P
     assert threads(tmp_path, *arguments) == "3"
 
 
+@pytest.mark.slow
 def test_forecasting_uses_the_threads_of_params(own: Path) -> None:
     text = (own / "params.yaml").read_text()
     (own / "params.yaml").write_text(text.replace("num_threads: 1", "num_threads: 3"))

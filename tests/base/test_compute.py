@@ -1,6 +1,8 @@
 """Threads, and the environment that a stage computes in."""
 
+import ast
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from graph import ROOT
 from tiny import make_project
 
-from timemachine.base.compute import changing_variables, out_of_memory, set_up
+from timemachine.base.compute import CHANGE_SUMS, changing_variables, out_of_memory, set_up
 from timemachine.base.config import ComputeParams
 from timemachine.pipeline import stage
 
@@ -52,6 +55,12 @@ def test_exhausted_memory_is_one_line_that_says_how_much_was_wanted(
     assert "\n" not in str(ended.value)
 
 
+def test_the_tests_run_without_the_variables_that_change_sums() -> None:
+    found = re.search(r"^_CHANGE_RESULTS = (.+)$", (ROOT / "tests/conftest.py").read_text(), re.MULTILINE)
+    assert found
+    assert set(CHANGE_SUMS) <= set(ast.literal_eval(found[1]))
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -84,6 +93,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_a_stage_computes_the_same_bytes_whatever_variables_change_sums(tmp_path: Path) -> None:
     make_project(tmp_path)
     (tmp_path / "work.py").write_text(STAGE)

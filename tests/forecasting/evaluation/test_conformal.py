@@ -74,7 +74,7 @@ def test_intervals_of_exchangeable_errors_cover_as_often_as_they_say() -> None:
 
 def test_intervals_around_harmonic_forecasts_of_the_books_sine_hold_at_every_horizon() -> None:
     x = np.stack([noisy_sine(1000, 0.01, 0.2, seed).x for seed in range(50)])
-    errors = backtest(harmonic(1), x, 304, 64, 3).errors
+    errors = backtest(harmonic(1), x, 304, 64, 9).errors
     widths = half_widths(errors, LEVELS, 100)
     covered = coverage(errors[:, 300:], widths[:, 300:-1]).mean(0)
     for k in (1, 4, 16, 64):
