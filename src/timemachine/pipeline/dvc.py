@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,12 +13,15 @@ from typing import Any, NoReturn
 
 import psutil
 
+from timemachine.base.errors import UserError
 from timemachine.pipeline import params
 from timemachine.pipeline.owned import remove_unowned
 from timemachine.pipeline.processes import end
-from timemachine.pipeline.repair import check_space, repair
+from timemachine.pipeline.repair import repair
 
 _DVC = (sys.executable, "-m", "dvc")
+# A few times what DVC needs for its own notes; less than that and a run would fail soon in any case.
+_MIN_FREE_BYTES = 100_000_000
 
 
 def child_environment() -> dict[str, str]:
@@ -78,7 +82,11 @@ def prepare(root: Path, say: Callable[[str], object]) -> None:
         UserError: the repository cannot be repaired, the disk is full, or params.yaml is wrong.
     """
     is_idle = repair(root, say)
-    check_space(root)
+    # Of the repository and of DVC's folder of hashes.
+    for folder in (root, Path(os.environ.get("DVC_SITE_CACHE_DIR", "/var/tmp"))):  # noqa: S108 - DVC's default
+        if folder.exists() and (free := shutil.disk_usage(folder).free) < _MIN_FREE_BYTES:
+            needed = f"a run needs {_MIN_FREE_BYTES / 1e6:.0f} MB"
+            raise UserError(f"{folder}: {free / 1e6:.0f} MB free on this disk; {needed}")
     checked = params.load(os.path.relpath(root / "params.yaml"))
     if is_idle:
         for path in remove_unowned(checked, root / "data"):

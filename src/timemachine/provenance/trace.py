@@ -32,8 +32,8 @@ def trace_output(root: Path, target: str) -> Iterator[str]:
     path = _in_repository(root, target)
     stages = lock.read_lock(root / "dvc.lock")
     name, out = lock.stage_that_wrote(stages, path)
-    *ancestors, _ = lock.before(stages, name)
-    lineage = {ancestor: stages[ancestor] for ancestor in (*ancestors, name)}
+    lineage = lock.before(stages, name)
+    *ancestors, _ = lineage
     md5 = stages[name].outs[out]
     files = lock.locked_files(root, out, md5)
     if files and not any(lock.overlap(path, file) for file in files):
@@ -46,9 +46,8 @@ def trace_output(root: Path, target: str) -> Iterator[str]:
     text = params.get("download")
     if "download" in lineage:
         yield f"text         {RAW}, SHA-256 {lock.value_at(text, 'sha256') or 'unknown'}"
-    deps = {dep: hashed for stage in lineage.values() for dep, hashed in stage.deps.items()}
-    for dep, hashed in deps.items():
-        if dep.startswith("data/") and not lock.is_output(lineage, dep):
+    for dep, hashed in lock.external_deps(lineage).items():
+        if dep.startswith("data/"):
             yield f"also         {dep}, MD5 {hashed}"
     for key, value in params.items():
         dumped = yaml.safe_dump(value, default_flow_style=True, width=10**9, sort_keys=False)
@@ -56,7 +55,7 @@ def trace_output(root: Path, target: str) -> Iterator[str]:
     yield f"commit       {shown}"
     yield from _machines(lineage, recorded)
     if changed := lock.changed_since(root, lineage):
-        yield f"reproduce    not from this working tree: {lock.in_short(changed)} changed since then"
+        yield f"reproduce    not from this working tree: {changed} changed since then"
         if commit:
             yield f"             {_then(root, lineage, commit)}"
         return
@@ -138,7 +137,7 @@ def _then(root: Path, lineage: Lineage, commit: str) -> str:
         try:
             lacking = lock.changed_since(Path(folder), lineage)
         except UserError as error:
-            lacking = [str(error).removeprefix(f"{folder}/")]
+            lacking = str(error).removeprefix(f"{folder}/")
     if lacking:
-        return f"commit {commit[:12]} differs too: {lock.in_short(lacking)}"
+        return f"commit {commit[:12]} differs too: {lacking}"
     return f"to reproduce it: `git checkout {commit[:12]}`, then `dvc repro {list(lineage)[-1]}`"

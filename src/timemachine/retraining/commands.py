@@ -2,7 +2,6 @@
 
 import fcntl
 import json
-import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -63,18 +62,6 @@ def run_dvc(root: Path, max_hours: float, *arguments: str, lock: int | None = No
     said = [line for line in done.stderr.splitlines() if line.strip()] or ["it failed without a message"]
     errors = [line for line in said if line.startswith("ERROR")] or said
     raise UserError(f"{what}: {errors[-1].removeprefix('ERROR: ')}")
-
-
-def parse_command(command: str) -> list[str]:
-    """Split a command like a shell, without expanding anything.
-
-    Raises:
-        UserError: a quotation is not closed.
-    """
-    try:
-        return shlex.split(command)
-    except ValueError as error:
-        raise UserError(f"--notify: {error}; the command is not shown because it may contain a secret") from None
 
 
 def notify(command: Sequence[str], report: Mapping[str, Any], root: Path) -> None:
