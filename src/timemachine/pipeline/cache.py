@@ -69,8 +69,7 @@ def cache_files(root: Path, cache: Path) -> Iterator[Fault]:
 def _held(root: Path) -> dict[str | None, Path]:
     """Return, by their MD5, the outputs that the workspace has as dvc.lock names them, and the files in them."""
     lock, held = root / "dvc.lock", dict[str | None, Path]()
-    stages = whole_stages(lock.read_bytes()) if lock.exists() else None
-    for stage in (stages or {}).values():
+    for stage in (whole_stages(lock.read_bytes() if lock.exists() else None) or {}).values():
         for out in (out for out, md5 in stage.outs.items() if md5_of(root / out) == md5):
             held |= {md5_of(path): path for path in (root / out, *files_of(root, out).values())}
     return held

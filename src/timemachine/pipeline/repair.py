@@ -210,7 +210,7 @@ def _finished_states(root: Path) -> Iterator[Fault]:
     """Find states of trainings that are done and in dvc.lock, so that no run needs them any more."""
     for path in (root / STATES).glob(f"*/{FINISHED}"):
         name = path.read_text(errors="replace")
-        stage = (whole_stages(_read(root / "dvc.lock") or b"") or {}).get(name)
+        stage = (whole_stages(_read(root / "dvc.lock")) or {}).get(name)
         if stage and not changed_params(root, stage.params):
             files = {**stage.deps, **stage.outs}
             if all(md5_of(root / file) == md5 for file, md5 in files.items()):

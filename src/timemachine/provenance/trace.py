@@ -53,7 +53,15 @@ def trace_output(root: Path, target: str) -> Iterator[str]:
         dumped = yaml.safe_dump(value, default_flow_style=True, width=10**9, sort_keys=False)
         yield f"params       {key}: {' '.join(dumped.removesuffix('...').split()).removesuffix(' ...')}"
     yield f"commit       {shown}"
-    yield from _machines(lineage, recorded)
+    seen = dict[str, list[str]]()
+    for stage, machine in recorded.items():
+        seen.setdefault(", ".join(f"{key} {value}" for key, value in machine.items()), []).append(stage)
+    for kind, names in seen.items():
+        yield f"machine      {kind} ({', '.join(names)})"
+    if not seen:
+        with_models = any(out.startswith(_MODELS) for ran in lineage.values() for out in ran.outs)
+        lacking = "the models that it was made from are absent" if with_models else "it was made from no model"
+        yield f"machine      not recorded: {lacking}"
     if changed := lock.changed_since(root, lineage):
         yield f"reproduce    not from this working tree: {changed} changed since then"
         if commit:
@@ -97,19 +105,6 @@ def _recorded(root: Path, lineage: Lineage) -> dict[str, dict[str, str]]:
             if is_record and (files := lock.locked_files(root, out, md5)):
                 recorded[name] = read_mapping(files[out])
     return recorded
-
-
-def _machines(lineage: Lineage, recorded: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
-    """Yield each kind of machine once, with the stages that ran on it."""
-    seen = dict[str, list[str]]()
-    for stage, machine in recorded.items():
-        seen.setdefault(", ".join(f"{key} {value}" for key, value in machine.items()), []).append(stage)
-    for kind, names in seen.items():
-        yield f"machine      {kind} ({', '.join(names)})"
-    if not seen:
-        with_models = any(out.startswith(_MODELS) for stage in lineage.values() for out in stage.outs)
-        lacking = "the models that it was made from are absent" if with_models else "it was made from no model"
-        yield f"machine      not recorded: {lacking}"
 
 
 def _commit_of(root: Path, name: str, stage: lock.LockedStage) -> tuple[str | None, str]:

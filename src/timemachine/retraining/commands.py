@@ -49,11 +49,10 @@ def run_dvc(root: Path, max_hours: float, *arguments: str, lock: int | None = No
         UserError: DVC failed, or did not end in time.
     """
     what, quiet = f"dvc {' '.join(arguments)}", lock is None
+    kept, limit = [] if lock is None else [lock], f"{max_hours:g} hours (retraining.max_hours)"
     try:
-        kept = [] if lock is None else [lock]
         done = dvc.run(root, *arguments, capture_output=quiet, timeout_s=max_hours * 3600, pass_fds=kept)
     except subprocess.TimeoutExpired:
-        limit = f"{max_hours:g} hours (retraining.max_hours)"
         raise UserError(f"{what} did not end within {limit} and was ended") from None
     if done.returncode == 0:
         return done.stdout or ""

@@ -151,8 +151,8 @@ class Inbox:
         return Decision(path, "changed" if older.exists() else "accepted", name=name, text=text, seen=seen)
 
     def _act(self, decision: Decision) -> Decision:
-        path, seen = decision.path, decision.seen
-        if seen and not _same(seen, path):
+        path = decision.path
+        if not _is_as_seen(decision):
             return Decision(path, "left", "it is still being written")
         if decision.outcome == "rejected":
             target = self._free_place(path)
@@ -162,7 +162,7 @@ class Inbox:
         if decision.outcome != "unchanged":
             write_text(self.accepted / decision.name, decision.text)
         # A file that changed in the meantime stays; the next round takes it as `changed`.
-        if seen and _same(seen, path):
+        if _is_as_seen(decision):
             path.unlink()
         return decision
 
@@ -190,6 +190,6 @@ def _safe_name(name: str) -> str:
     return f"{stem or 'text'}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}.txt"
 
 
-def _same(before: os.stat_result, path: Path) -> bool:
-    now = path.lstat()
-    return (now.st_size, now.st_mtime_ns, now.st_ino) == (before.st_size, before.st_mtime_ns, before.st_ino)
+def _is_as_seen(decision: Decision) -> bool:
+    seen, now = decision.seen, decision.path.lstat()
+    return not seen or (seen.st_size, seen.st_mtime_ns, seen.st_ino) == (now.st_size, now.st_mtime_ns, now.st_ino)

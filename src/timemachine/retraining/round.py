@@ -194,14 +194,13 @@ class _Round:
             else:
                 report = promotion.judge_candidates(store, candidates, self.params, self.root / "data")
                 reason = "is the champion again"
-            address = {"store": store_address(self.root)}
-            if report is None:
-                reason = f"version {candidates.challenger.number} {reason}"
-                self.say(f"nothing to promote: {reason}")
-                verdict = {"verdict": "nothing new", "reasons": [reason], "state": candidates.state}
-                write_json(self.root / VERDICT, verdict | address)
+            reasons = [f"version {candidates.challenger.number} {reason}"]
+            nothing = {"verdict": "nothing new", "reasons": reasons, "state": candidates.state}
+            report = {"store": store_address(self.root)} | (report or nothing)
+            if report["verdict"] == "nothing new":
+                self.say(f"nothing to promote: {reasons[0]}")
+                write_json(self.root / VERDICT, report)
                 return NOTHING_NEW
-            report = address | report
             if report["verdict"] == "promoted":
                 write_json(self.root / PENDING, report)
                 promotion.promote(store, candidates, report)
