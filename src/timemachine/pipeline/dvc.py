@@ -46,11 +46,10 @@ def run(
         subprocess.TimeoutExpired: DVC did not end in time.
     """
     pipe = subprocess.PIPE if capture_output else None
-    usual: dict[str, Any] = {"env": child_environment(), "stdout": pipe, "stderr": pipe}
+    options = {"env": child_environment(), "stdout": pipe, "stderr": pipe, "text": True, **options}
     sys.stdout.flush()
-    with subprocess.Popen(  # noqa: S603 - no shell
-        [*_DVC, *arguments], cwd=folder, text=True, preexec_fn=_end_with_parent, **(usual | options)
-    ) as process:
+    command = [*_DVC, *arguments]
+    with subprocess.Popen(command, cwd=folder, preexec_fn=_end_with_parent, **options) as process:  # noqa: S603
         try:
             out, err = process.communicate(timeout=timeout_s)
         except BaseException:
