@@ -99,10 +99,13 @@ BAD = {
         changed("train_rnn", "carried", "sampling", to="all"),
         ["carried.sampling", "'windows'"],
     ),
-    "a corpus of the wrong level": (changed("ngrams", "corpus", to="lines"), ["ngrams.corpus", "char", "word"]),
+    "a corpus of the wrong level": (
+        changed("ngrams", "corpus", to="lines"),
+        ["ngrams.corpus", "'lines'", "level: word", "allowed: words"],
+    ),
     "n-gram models of an unknown corpus": (
         changed("ngram_models", "corpora", to={"odd": 3}),
-        ["ngram_models.corpora.odd", "'odd'", "lines, whole"],
+        ["ngram_models.corpora", "'odd'", "lines, whole"],
     ),
     "an order of nothing": (
         changed("ngram_models", "corpora", "lines", to=0),

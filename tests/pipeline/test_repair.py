@@ -366,7 +366,7 @@ def test_a_cache_that_lies_elsewhere_is_mended_there(root: Path) -> None:
     dvc(root, "config", "cache.dir", "../cache")
     shutil.move(root / ".dvc/cache", root.parent / "cache")
     (root.parent / "cache/runs/aa/bb").mkdir(parents=True)
-    assert mended(root) == ["run cache: removed bb, which has no entry"]
+    assert mended(root) == ["run cache: removed bb, which has no whole entry"]
 
 
 def test_repro_stops_before_dvc_for_bad_params_and_a_full_disk(
@@ -377,7 +377,7 @@ def test_repro_stops_before_dvc_for_bad_params_and_a_full_disk(
     (root / "params.yaml").write_text(f"a0: &a0 [x]\n{aliases}")  # DVC would not end on it
     with pytest.raises(ValueError, match=r"^params.yaml: compute: missing"):
         dvc_command.repro(root, [], print)
-    monkeypatch.setattr(repair, "_MIN_FREE_BYTES", 10**18)
+    monkeypatch.setattr(dvc_command, "_MIN_FREE_BYTES", 10**18)
     with pytest.raises(UserError, match=r"MB free on this disk; a run needs"):
         dvc_command.repro(root, [], print)
 

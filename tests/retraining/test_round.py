@@ -231,7 +231,9 @@ class TestInOrder:
     ) -> None:
         pending = rounds.folder / one_round.PENDING
         whole = rounds.verdict()
-        for content in ("{}", "[]", "xx", "", json.dumps({**whole, "challenger": {"version": "1"}})):
+        wrong_types = [{**whole, key: 1} for key in ("store", "reasons", "challenger", "champion")]
+        contents = [{}, [], {**whole, "challenger": {"version": "1"}}, *wrong_types]
+        for content in ("xx", "", *map(json.dumps, contents)):
             pending.write_text(content)
             assert one_round.read_pending(rounds.folder) is None
         assert rounds.dry_run() == (NOTHING_NEW, ["nothing new"])

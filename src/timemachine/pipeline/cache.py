@@ -17,30 +17,32 @@ from timemachine.pipeline.lock import files_of, listing, md5_of, whole_stages
 Fault = tuple[str, Callable[[], object]]
 
 
-def run_folders(runs: Path) -> Iterator[Fault]:
-    """Find what DVC leaves if it ends while it notes a run: a temporary file, or a folder without an entry."""
+def run_cache(runs: Path, everything: bool) -> Iterator[Fault]:
+    """Find what DVC leaves if it ends while it notes a run: a temporary file, or a folder without an entry.
+
+    Args:
+        runs: the folder of the run cache.
+        everything: find also entries whose content does not have the hash that is their name.
+    """
     for folder in runs.glob("*/*/"):
         entries = list(folder.iterdir())
-        unfinished = [path for path in entries if path.suffix == ".tmp"]
-        if len(unfinished) == len(entries):
-            yield f"run cache: removed {folder.name}, which has no entry", partial(shutil.rmtree, folder)
+        damaged = [path for path in entries if path.suffix == ".tmp" or (everything and not _is_whole(path))]
+        if len(damaged) == len(entries):
+            yield f"run cache: removed {folder.name}, which has no whole entry", partial(shutil.rmtree, folder)
         else:
-            yield from ((f"run cache: removed the unfinished {path.name}", path.unlink) for path in unfinished)
+            yield from ((f"run cache: removed the damaged {path.name}", path.unlink) for path in damaged)
 
 
-def run_entries(runs: Path) -> Iterator[Fault]:
-    """Find entries of the run cache whose content does not have the hash that is their name."""
+def _is_whole(entry: Path) -> bool:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
-    for path in runs.glob("*/*/*"):
-        try:
-            # DVC reads by this library; PyYAML takes 1e-05 for text.
-            content = json.dumps(_hashed(YAML(typ="safe").load(path.read_bytes())), sort_keys=True)
-        except (YAMLError, ValueError, TypeError, RecursionError):
-            content = ""
-        if hashlib.sha256(content.encode()).hexdigest() != path.name:
-            yield f"run cache: removed the damaged {path.name}", path.unlink
+    try:
+        # DVC reads by this library; PyYAML takes 1e-05 for text.
+        content = json.dumps(_hashed(YAML(typ="safe").load(entry.read_bytes())), sort_keys=True)
+    except (YAMLError, ValueError, TypeError, RecursionError):
+        return False
+    return hashlib.sha256(content.encode()).hexdigest() == entry.name
 
 
 def _hashed(value: Any) -> Any:
@@ -67,8 +69,7 @@ def cache_files(root: Path, cache: Path) -> Iterator[Fault]:
 def _held(root: Path) -> dict[str | None, Path]:
     """Return, by their MD5, the outputs that the workspace has as dvc.lock names them, and the files in them."""
     lock, held = root / "dvc.lock", dict[str | None, Path]()
-    stages = whole_stages(lock.read_bytes()) if lock.exists() else None
-    for stage in (stages or {}).values():
+    for stage in (whole_stages(lock.read_bytes() if lock.exists() else None) or {}).values():
         for out in (out for out, md5 in stage.outs.items() if md5_of(root / out) == md5):
             held |= {md5_of(path): path for path in (root / out, *files_of(root, out).values())}
     return held

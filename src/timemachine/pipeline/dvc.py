@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,12 +13,15 @@ from typing import Any, NoReturn
 
 import psutil
 
+from timemachine.base.errors import UserError
 from timemachine.pipeline import params
 from timemachine.pipeline.owned import remove_unowned
 from timemachine.pipeline.processes import end
-from timemachine.pipeline.repair import check_space, repair
+from timemachine.pipeline.repair import repair
 
 _DVC = (sys.executable, "-m", "dvc")
+# A few times what DVC needs for its own notes; less than that and a run would fail soon in any case.
+_MIN_FREE_BYTES = 100_000_000
 
 
 def child_environment() -> dict[str, str]:
@@ -42,11 +46,10 @@ def run(
         subprocess.TimeoutExpired: DVC did not end in time.
     """
     pipe = subprocess.PIPE if capture_output else None
-    usual: dict[str, Any] = {"env": child_environment(), "stdout": pipe, "stderr": pipe}
+    options = {"env": child_environment(), "stdout": pipe, "stderr": pipe, "text": True, **options}
     sys.stdout.flush()
-    with subprocess.Popen(  # noqa: S603 - no shell
-        [*_DVC, *arguments], cwd=folder, text=True, preexec_fn=_end_with_parent, **(usual | options)
-    ) as process:
+    command = [*_DVC, *arguments]
+    with subprocess.Popen(command, cwd=folder, preexec_fn=_end_with_parent, **options) as process:  # noqa: S603
         try:
             out, err = process.communicate(timeout=timeout_s)
         except BaseException:
@@ -78,7 +81,11 @@ def prepare(root: Path, say: Callable[[str], object]) -> None:
         UserError: the repository cannot be repaired, the disk is full, or params.yaml is wrong.
     """
     is_idle = repair(root, say)
-    check_space(root)
+    # Of the repository and of DVC's folder of hashes.
+    for folder in (root, Path(os.environ.get("DVC_SITE_CACHE_DIR", "/var/tmp"))):  # noqa: S108 - DVC's default
+        if folder.exists() and (free := shutil.disk_usage(folder).free) < _MIN_FREE_BYTES:
+            needed = f"a run needs {_MIN_FREE_BYTES / 1e6:.0f} MB"
+            raise UserError(f"{folder}: {free / 1e6:.0f} MB free on this disk; {needed}")
     checked = params.load(os.path.relpath(root / "params.yaml"))
     if is_idle:
         for path in remove_unowned(checked, root / "data"):

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,33 +47,37 @@ def read_lock(path: Path) -> dict[str, LockedStage]:
 
 
 def _parse(content: bytes | str) -> dict[str, LockedStage]:
+    stages = {}
     try:
-        return {_text(name): _locked(stage) for name, stage in parse_yaml(content)["stages"].items()}
+        for name, stage in parse_yaml(content)["stages"].items():
+            deps, outs = (
+                {
+                    _text(entry["path"]): _text(entry["md5"], r"[0-9a-f]{32}(\.dir)?")
+                    for entry in stage.get(kind, [])
+                }
+                for kind in ("deps", "outs")
+            )
+            params = {
+                _text(key): value for file in stage.get("params", {}).values() for key, value in file.items()
+            }
+            stages[_text(name)] = LockedStage(str(stage["cmd"]), deps, params, outs)
     except (LookupError, TypeError, AttributeError) as error:
         raise UserError(" ".join(str(error).split())) from None
-
-
-def whole_stages(content: bytes | str) -> dict[str, LockedStage] | None:
-    """Return the stages in the content of a `dvc.lock` by name; None if it is damaged."""
-    try:
-        return _parse(content)
-    except UserError:
-        return None
-
-
-def _locked(stage: Mapping[str, Any]) -> LockedStage:
-    deps, outs = (
-        {_text(entry["path"]): _text(entry["md5"], r"[0-9a-f]{32}(\.dir)?") for entry in stage.get(kind, [])}
-        for kind in ("deps", "outs")
-    )
-    params = {_text(key): value for file in stage.get("params", {}).values() for key, value in file.items()}
-    return LockedStage(str(stage["cmd"]), deps, params, outs)
+    return stages
 
 
 def _text(value: object, pattern: str = "(?s:.*)") -> str:
     if not isinstance(value, str) or not re.fullmatch(pattern, value):
         raise TypeError(f"{value!r} is not a name or an MD5")
     return value
+
+
+def whole_stages(content: bytes | str | None) -> dict[str, LockedStage] | None:
+    """Return the stages in the content of a `dvc.lock` by name; None if it is damaged or absent."""
+    try:
+        return _parse(content or b"")
+    except UserError:
+        return None
 
 
 def stage_that_wrote(stages: Mapping[str, LockedStage], path: str) -> tuple[str, str]:
@@ -96,7 +100,7 @@ def stage_that_wrote(stages: Mapping[str, LockedStage], path: str) -> tuple[str,
     return found[0]
 
 
-def before(stages: Mapping[str, LockedStage], name: str) -> list[str]:
+def before(stages: Mapping[str, LockedStage], name: str) -> dict[str, LockedStage]:
     """Return the stages that a stage depends on, in the order of the lock, followed by the stage itself."""
     todo, found = [name], set[str]()
     while todo:
@@ -105,12 +109,14 @@ def before(stages: Mapping[str, LockedStage], name: str) -> list[str]:
         for other in stages.keys() - found:
             if any(overlap(dep, out) for dep in stages[stage].deps for out in stages[other].outs):
                 todo.append(other)
-    return [*(stage for stage in stages if stage in found and stage != name), name]
+    return {stage: stages[stage] for stage in [*(stage for stage in stages if stage in found - {name}), name]}
 
 
-def is_output(stages: Mapping[str, LockedStage], path: str) -> bool:
-    """Return whether a path is an output of a stage, or lies above or below one."""
-    return any(overlap(path, out) for stage in stages.values() for out in stage.outs)
+def external_deps(stages: Mapping[str, LockedStage]) -> dict[str, str]:
+    """Return path and MD5 of the dependencies of stages that lie neither above nor below one of their outputs."""
+    outs = [out for stage in stages.values() for out in stage.outs]
+    deps = {dep: md5 for stage in stages.values() for dep, md5 in stage.deps.items()}
+    return {dep: md5 for dep, md5 in deps.items() if not any(overlap(dep, out) for out in outs)}
 
 
 def locked_params(stages: Mapping[str, LockedStage]) -> dict[str, Any]:
@@ -125,25 +131,22 @@ def changed_params(root: Path, locked: Mapping[str, Any]) -> list[str]:
     return [key for key, value in locked.items() if value_at(params, *key.split(".")) != value]
 
 
-def changed_since(root: Path, stages: Mapping[str, LockedStage]) -> list[str]:
+def changed_since(root: Path, stages: Mapping[str, LockedStage]) -> str:
     """Return the code, external data, params and commands in which a working tree differs from a run of stages.
+
+    Returns:
+        The first five of them, and the number of the others; empty if there are none.
 
     Raises:
         UserError: params.yaml or dvc.yaml is absent or not YAML.
     """
-    deps = {dep: md5 for stage in stages.values() for dep, md5 in stage.deps.items() if not is_output(stages, dep)}
-    changed = sorted(dep for dep, md5 in deps.items() if md5_of(root / dep) != md5)
+    changed = sorted(dep for dep, md5 in external_deps(stages).items() if md5_of(root / dep) != md5)
     changed += [f"{key} in params.yaml" for key in changed_params(root, locked_params(stages))]
     graph = read_yaml(root / "dvc.yaml")
     for name, stage in stages.items():
         body = value_at(graph, "stages", name.split("@")[0])
         if value_at(value_at(body, "do") or body, "cmd") != stage.cmd:
             changed.append(f"the command of {name} in dvc.yaml")
-    return changed
-
-
-def in_short(changed: Sequence[str]) -> str:
-    """Return the first five changes, and the number of the others."""
     return ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
 
 

@@ -6,7 +6,7 @@ to no package of a stage, are described here.
 
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -96,25 +96,39 @@ class Params(Section):
                 raise UserError(f"{num_points} points are too few: {what} {needed}")
 
     @model_validator(mode="after")
-    def _known_corpora(self) -> Self:
-        wanted = [
-            ("ngrams.corpus", self.ngrams.corpus, "word"),
-            ("ngrams.markov_corpus", self.ngrams.markov_corpus, "char"),
-            ("compare_models.corpus", self.compare_models.corpus, "char"),
-            *((f"ngram_models.corpora.{name}", name, None) for name in self.ngram_models.corpora),
-            *((f"train_rnn.{name}.corpus", recipe.corpus, None) for name, recipe in self.train_rnn.items()),
-            ("bptt.corpus", self.bptt.corpus, "char"),
-        ]
-        corpora = self.preprocess.corpora
-        for key, corpus, level in wanted:
-            _require(key, corpus, corpora, "entry of preprocess.corpora")
-            if level not in (None, corpora[corpus].level):
-                raise ValueError(f"{key}: {corpus!r} has level {corpora[corpus].level}; allowed: {level}")
-        b = self.bptt
-        fit = [n for n, r in self.train_rnn.items() if (r.implementation, r.corpus) == ("scratch", b.corpus)]
-        _require(
-            "bptt.model", b.model, fit, f"entry of train_rnn with implementation: scratch, corpus: {b.corpus}"
+    def _known_names(self) -> Self:
+        """Check that a section names only entries of other sections that exist and fit."""
+        corpora, recipes, b = self.preprocess.corpora, self.train_rnn, self.bptt
+        compared, mixtures = self.compare_models.corpus, self.compare_models.mixtures
+        words, characters = ([n for n, c in corpora.items() if c.level == level] for level in ("word", "char"))
+        entry = "entry of preprocess.corpora"
+        _require("ngrams.corpus", [self.ngrams.corpus], words, f"{entry} with level: word")
+        _require("ngrams.markov_corpus", [self.ngrams.markov_corpus], characters, f"{entry} with level: char")
+        _require("ngram_models.corpora", self.ngram_models.corpora, corpora, entry)
+        _require("compare_models.corpus", [compared], characters, f"{entry} with level: char")
+        _require("compare_models.corpus", [compared], self.ngram_models.corpora, "entry of ngram_models.corpora")
+        for name, recipe in recipes.items():
+            _require(f"train_rnn.{name}.corpus", [recipe.corpus], corpora, entry)
+        _require("bptt.corpus", [b.corpus], characters, f"{entry} with level: char")
+        fit = [n for n, r in recipes.items() if (r.implementation, r.corpus) == ("scratch", b.corpus)]
+        _require("bptt.model", [b.model], fit, f"recipe with implementation: scratch, corpus: {b.corpus}")
+        _require("backtest.trained", self.backtest.trained, self.train_ar, "entry of train_ar")
+        for section, names in (("train_rnn", recipes), ("compare_models.mixtures", mixtures)):
+            for name in names:
+                if taken := _TAKEN_NAMES.search(name):
+                    raise ValueError(f"{section}.{name}: names with {taken[0]!r} are reserved for other models")
+        if both := set(recipes) & set(mixtures):
+            raise ValueError(f"compare_models.mixtures.{min(both)}: a recipe in train_rnn has this name")
+        known, adapted = (
+            sorted(n for n, r in recipes.items() if r.corpus == compared),
+            self.dynamic_evaluation.models,
         )
+        _require("dynamic_evaluation.models", adapted, known, f"recipe of the corpus {compared!r}")
+        known = sorted([*known, *(f"{name}_dynamic" for name in adapted)])
+        known += ["kneser_ney_<order>", "kneser_ney_<order>_adaptive"]
+        for name, mixture in mixtures.items():
+            trained = [model for model in mixture.models if not _KNESER_NEY_NAME.fullmatch(model)]
+            _require(f"compare_models.mixtures.{name}", trained, known, f"model of the corpus {compared!r}")
         return self
 
     @model_validator(mode="after")
@@ -127,7 +141,6 @@ class Params(Section):
         if 2 * min(self.choose_tau.taus) > b.first_validation:
             raise ValueError(f"choose_tau.taus: the smallest must be at most half of {known}")
         for name in b.trained:
-            _require("backtest.trained", name, self.train_ar, "entry of train_ar")
             if name in ("least_squares", "ridge"):
                 raise ValueError(f"backtest.trained.{name}: this name is reserved for regression in closed form")
             if (needed := self.train_ar[name].tau + b.horizon) > b.first_validation:
@@ -145,32 +158,11 @@ class Params(Section):
             )
         return self
 
-    @model_validator(mode="after")
-    def _known_models(self) -> Self:
-        compared, mixtures = self.compare_models.corpus, self.compare_models.mixtures
-        for section, names in (("train_rnn", self.train_rnn), ("compare_models.mixtures", mixtures)):
-            for name in names:
-                if taken := _TAKEN_NAMES.search(name):
-                    raise ValueError(f"{section}.{name}: names with {taken[0]!r} are reserved for other models")
-        if both := set(self.train_rnn) & set(mixtures):
-            raise ValueError(f"compare_models.mixtures.{min(both)}: a recipe in train_rnn has this name")
-        _require("compare_models.corpus", compared, self.ngram_models.corpora, "entry of ngram_models.corpora")
-        known = sorted(name for name, recipe in self.train_rnn.items() if recipe.corpus == compared)
-        for name in self.dynamic_evaluation.models:
-            _require("dynamic_evaluation.models", name, known, f"recipe of the corpus {compared!r}")
-        known = sorted([*known, *(f"{name}_dynamic" for name in self.dynamic_evaluation.models)])
-        known += ["kneser_ney_<order>", "kneser_ney_<order>_adaptive"]
-        for mixture, recipe in mixtures.items():
-            key, what = f"compare_models.mixtures.{mixture}", f"model of the corpus {compared!r}"
-            for name in recipe.models:
-                if not _KNESER_NEY_NAME.fullmatch(name):
-                    _require(key, name, known, what)
-        return self
 
-
-def _require(key: str, name: str, known: Collection[str], what: str) -> None:
-    if name not in known:
-        raise ValueError(f"{key}: unknown {what} {name!r}; allowed: {', '.join(known) or 'none'}")
+def _require(key: str, names: Iterable[str], known: Collection[str], what: str) -> None:
+    for name in names:
+        if name not in known:
+            raise ValueError(f"{key}: unknown {what} {name!r}; allowed: {', '.join(known) or 'none'}")
 
 
 def load(path: str | Path = "params.yaml") -> Params:

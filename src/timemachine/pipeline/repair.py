@@ -1,7 +1,7 @@
 """Repair a repository after a killed DVC, a full disk or a power cut, without changing DVC.
 
 One state cannot be prevented: if the disk fills before DVC writes its first hashes, DVC waits at full load until
-there is space. `check_space`, called before a run, makes that rare.
+there is space. `dvc.prepare`, called before a run, checks the space and so makes that rare.
 """
 
 import glob
@@ -19,7 +19,7 @@ import psutil
 from timemachine.base.config import parse_yaml
 from timemachine.base.errors import UserError
 from timemachine.base.files import write_bytes
-from timemachine.pipeline.cache import Fault, cache_files, run_entries, run_folders
+from timemachine.pipeline.cache import Fault, cache_files, run_cache
 from timemachine.pipeline.lock import LockedStage, cache_folder, changed_params, md5_of, value_at, whole_stages
 from timemachine.pipeline.paths import STATES
 from timemachine.pipeline.processes import end, orphaned_stages, running_dvc
@@ -29,8 +29,6 @@ from timemachine.pipeline.repository import git
 FINISHED = "finished"
 # What repair keeps aside: the last whole dvc.lock, the last one that it replaced, and the boot it last ran in.
 _KEPT = Path(".timemachine/repair")
-# A few times what DVC needs for its own notes; less than that and a run would fail soon in any case.
-_MIN_FREE_BYTES = 100_000_000
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -68,31 +66,17 @@ def repair(root: Path, say: Callable[[str], object], everything: bool = False) -
             return False
         boot, now = root / _KEPT / "boot", _read(_BOOT) or str(psutil.boot_time()).encode()
         if faults := list(
-            chain(_stages(root), _rwlock(root), _lock(root), _leftovers(root), run_folders(cache / "runs"))
+            chain(_processes(root), _lock(root), _leftovers(root), run_cache(cache / "runs", False))
         ):
             boot.unlink(missing_ok=True)
             _mend(faults, say)
         if everything or _read(boot) != now:
-            runs = chain(run_entries(cache / "runs"), run_folders(cache / "runs"))
-            _mend(chain(runs, cache_files(root, cache / "files/md5")), say)
+            _mend(chain(run_cache(cache / "runs", True), cache_files(root, cache / "files/md5")), say)
             write_bytes(boot, now)
         _mend(_finished_states(root), say)
         return True
     finally:
         held.close()
-
-
-def check_space(root: Path) -> None:
-    """Check that there is space for what DVC writes in the repository and in its folder of hashes.
-
-    Raises:
-        UserError: the disk of one of them is full, or nearly.
-    """
-    for folder in (root, Path(os.environ.get("DVC_SITE_CACHE_DIR", "/var/tmp"))):  # noqa: S108 - DVC's default
-        if folder.exists() and (free := shutil.disk_usage(folder).free) < _MIN_FREE_BYTES:
-            raise UserError(
-                f"{folder}: {free / 1e6:.0f} MB free on this disk; a run needs {_MIN_FREE_BYTES / 1e6:.0f} MB"
-            )
 
 
 def _mend(faults: Iterable[Fault], say: Callable[[str], object]) -> None:
@@ -146,10 +130,15 @@ def _leftovers(root: Path) -> Iterator[Fault]:
                 yield f"removed the unfinished {Path(name)}", (root / name).unlink
 
 
-def _stages(root: Path) -> Iterator[Fault]:
+def _processes(root: Path) -> Iterator[Fault]:
+    """Find stages that outlive their DVC, and the paths that DVC notes as used by processes that are gone."""
     if orphans := list(orphaned_stages(root)):
         pids = ", ".join(str(process.pid) for process in orphans)
         yield f"ended stages whose DVC is gone (PID {pids})", partial(end, orphans)
+    path, owners = root / ".dvc/tmp/rwlock", _owners(root)
+    if path.exists() and owners != set():
+        what = "named processes that are gone" if owners else "was damaged"
+        yield f".dvc/tmp/rwlock {what}; removed it", path.unlink
 
 
 def _owners(root: Path) -> set[int] | None:
@@ -160,13 +149,6 @@ def _owners(root: Path) -> set[int] | None:
         return {int(owner["pid"]) for owner in [*readers, *locked.get("write", {}).values()]}
     except (ValueError, LookupError, TypeError, AttributeError):
         return None
-
-
-def _rwlock(root: Path) -> Iterator[Fault]:
-    path, owners = root / ".dvc/tmp/rwlock", _owners(root)
-    if path.exists() and owners != set():
-        what = "named processes that are gone" if owners else "was damaged"
-        yield f".dvc/tmp/rwlock {what}; removed it", path.unlink
 
 
 def _lock(root: Path) -> Iterator[Fault]:
@@ -228,7 +210,7 @@ def _finished_states(root: Path) -> Iterator[Fault]:
     """Find states of trainings that are done and in dvc.lock, so that no run needs them any more."""
     for path in (root / STATES).glob(f"*/{FINISHED}"):
         name = path.read_text(errors="replace")
-        stage = (whole_stages(_read(root / "dvc.lock") or b"") or {}).get(name)
+        stage = (whole_stages(_read(root / "dvc.lock")) or {}).get(name)
         if stage and not changed_params(root, stage.params):
             files = {**stage.deps, **stage.outs}
             if all(md5_of(root / file) == md5 for file, md5 in files.items()):

@@ -4,7 +4,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from timemachine.base.config import validate
 from timemachine.base.errors import UserError
+from timemachine.text.config import DownloadParams
 
 RAW = "data/raw/timemachine.txt"
 
@@ -14,18 +16,15 @@ def text_at_hand(root: Path, download: Any) -> bytes | None:
 
     Args:
         root: the repository root.
-        download: the section in params.yaml, in a lock or in a commit; it names no text if it lacks `sources`,
-            `sha256` or `max_bytes`.
+        download: the section in params.yaml, in a lock or in a commit; it names no text if it is not valid.
     """
     from timemachine.text.fetch import fetch  # imports requests; trainings use this module for git only
 
-    kinds = {"sha256": str, "sources": list, "max_bytes": int}
-    if not isinstance(download, dict) or not all(isinstance(download.get(key), kinds[key]) for key in kinds):
-        return None
-    local = [RAW, *(source for source in map(str, download["sources"]) if "://" not in source)]
-    limits = {"max_bytes": download["max_bytes"], "timeout_s": 0, "retries": 0}
     try:
-        return fetch(local, download["sha256"], **limits, root=root, report=lambda _: None)
+        wanted = validate(DownloadParams, download, "download")
+        local = [RAW, *(source for source in wanted.sources if "://" not in source)]
+        limits = {"max_bytes": wanted.max_bytes, "timeout_s": 0, "retries": 0}
+        return fetch(local, wanted.sha256, **limits, root=root, report=lambda _: None)
     except UserError:
         return None
 

@@ -32,8 +32,8 @@ def trace_output(root: Path, target: str) -> Iterator[str]:
     path = _in_repository(root, target)
     stages = lock.read_lock(root / "dvc.lock")
     name, out = lock.stage_that_wrote(stages, path)
-    *ancestors, _ = lock.before(stages, name)
-    lineage = {ancestor: stages[ancestor] for ancestor in (*ancestors, name)}
+    lineage = lock.before(stages, name)
+    *ancestors, _ = lineage
     md5 = stages[name].outs[out]
     files = lock.locked_files(root, out, md5)
     if files and not any(lock.overlap(path, file) for file in files):
@@ -46,17 +46,24 @@ def trace_output(root: Path, target: str) -> Iterator[str]:
     text = params.get("download")
     if "download" in lineage:
         yield f"text         {RAW}, SHA-256 {lock.value_at(text, 'sha256') or 'unknown'}"
-    deps = {dep: hashed for stage in lineage.values() for dep, hashed in stage.deps.items()}
-    for dep, hashed in deps.items():
-        if dep.startswith("data/") and not lock.is_output(lineage, dep):
+    for dep, hashed in lock.external_deps(lineage).items():
+        if dep.startswith("data/"):
             yield f"also         {dep}, MD5 {hashed}"
     for key, value in params.items():
         dumped = yaml.safe_dump(value, default_flow_style=True, width=10**9, sort_keys=False)
         yield f"params       {key}: {' '.join(dumped.removesuffix('...').split()).removesuffix(' ...')}"
     yield f"commit       {shown}"
-    yield from _machines(lineage, recorded)
+    seen = dict[str, list[str]]()
+    for stage, machine in recorded.items():
+        seen.setdefault(", ".join(f"{key} {value}" for key, value in machine.items()), []).append(stage)
+    for kind, names in seen.items():
+        yield f"machine      {kind} ({', '.join(names)})"
+    if not seen:
+        with_models = any(out.startswith(_MODELS) for ran in lineage.values() for out in ran.outs)
+        lacking = "the models that it was made from are absent" if with_models else "it was made from no model"
+        yield f"machine      not recorded: {lacking}"
     if changed := lock.changed_since(root, lineage):
-        yield f"reproduce    not from this working tree: {lock.in_short(changed)} changed since then"
+        yield f"reproduce    not from this working tree: {changed} changed since then"
         if commit:
             yield f"             {_then(root, lineage, commit)}"
         return
@@ -100,19 +107,6 @@ def _recorded(root: Path, lineage: Lineage) -> dict[str, dict[str, str]]:
     return recorded
 
 
-def _machines(lineage: Lineage, recorded: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
-    """Yield each kind of machine once, with the stages that ran on it."""
-    seen = dict[str, list[str]]()
-    for stage, machine in recorded.items():
-        seen.setdefault(", ".join(f"{key} {value}" for key, value in machine.items()), []).append(stage)
-    for kind, names in seen.items():
-        yield f"machine      {kind} ({', '.join(names)})"
-    if not seen:
-        with_models = any(out.startswith(_MODELS) for stage in lineage.values() for out in stage.outs)
-        lacking = "the models that it was made from are absent" if with_models else "it was made from no model"
-        yield f"machine      not recorded: {lacking}"
-
-
 def _commit_of(root: Path, name: str, stage: lock.LockedStage) -> tuple[str | None, str]:
     """Return hash and log line of the commit that brought a stage into `dvc.lock` as it is now; or None, why."""
     log = (git(root, "log", "--format=%H %h %cs %s", "--", "dvc.lock") or "").splitlines()
@@ -138,7 +132,7 @@ def _then(root: Path, lineage: Lineage, commit: str) -> str:
         try:
             lacking = lock.changed_since(Path(folder), lineage)
         except UserError as error:
-            lacking = [str(error).removeprefix(f"{folder}/")]
+            lacking = str(error).removeprefix(f"{folder}/")
     if lacking:
-        return f"commit {commit[:12]} differs too: {lock.in_short(lacking)}"
+        return f"commit {commit[:12]} differs too: {lacking}"
     return f"to reproduce it: `git checkout {commit[:12]}`, then `dvc repro {list(lineage)[-1]}`"

@@ -10,7 +10,7 @@ from pathlib import Path
 from timemachine.base.errors import UserError
 from timemachine.base.files import read_json, write_bytes, write_text
 from timemachine.pipeline import dvc, params
-from timemachine.pipeline.lock import changed_since, in_short, locked_files, md5_of, read_lock
+from timemachine.pipeline.lock import changed_since, locked_files, md5_of, read_lock
 from timemachine.pipeline.repository import RAW, git, text_at_hand
 from timemachine.provenance.differences import difference, distance, numbers
 
@@ -38,12 +38,16 @@ def verify_pipeline(root: Path, tolerance: float, say: Callable[[str], None]) ->
     dvc.prepare(root, say)
     stages = read_lock(root / "dvc.lock")
     if changed := changed_since(root, stages):
-        say(f"this working tree differs from dvc.lock: {in_short(changed)} changed, so results may differ")
+        say(f"this working tree differs from dvc.lock: {changed} changed, so results may differ")
     folder = Path(tempfile.mkdtemp(prefix="timemachine-verify-"))
     copy, keep = folder / "copy", False
     try:
         _make_clean_copy(root, copy)
-        _reproduce(copy)
+        # Without the caller's environment variables for DVC, MLflow and this package.
+        foreign = ("DVC_", "MLFLOW_", "TIMEMACHINE_")
+        inherited = {key: value for key, value in dvc.child_environment().items() if not key.startswith(foreign)}
+        if dvc.run(copy, "repro", env=inherited | {"PYTHONPATH": str(copy / "src")}).returncode:
+            raise UserError("the second run failed; its messages are above")
         keep = True  # also if the comparison fails
         wanted = {out: md5 for stage in stages.values() for out, md5 in stage.outs.items()}
         differing = [out for out, md5 in wanted.items() if md5_of(copy / out) != md5]
@@ -81,14 +85,6 @@ def _make_clean_copy(root: Path, copy: Path) -> None:
     wanted = params.load(root / "params.yaml").download
     if (text := text_at_hand(root, wanted.model_dump())) is not None:  # else it is downloaded
         write_bytes(copy / RAW, text)
-
-
-def _reproduce(copy: Path) -> None:
-    """Run all stages, without the caller's environment variables for DVC, MLflow and this package."""
-    foreign = ("DVC_", "MLFLOW_", "TIMEMACHINE_")
-    inherited = {key: value for key, value in dvc.child_environment().items() if not key.startswith(foreign)}
-    if dvc.run(copy, "repro", env=inherited | {"PYTHONPATH": str(copy / "src")}).returncode:
-        raise UserError("the second run failed; its messages are above")
 
 
 def _differences(root: Path, copy: Path, out: str, md5: str) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 import fcntl
 import json
-import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -50,11 +49,10 @@ def run_dvc(root: Path, max_hours: float, *arguments: str, lock: int | None = No
         UserError: DVC failed, or did not end in time.
     """
     what, quiet = f"dvc {' '.join(arguments)}", lock is None
+    kept, limit = [] if lock is None else [lock], f"{max_hours:g} hours (retraining.max_hours)"
     try:
-        kept = [] if lock is None else [lock]
         done = dvc.run(root, *arguments, capture_output=quiet, timeout_s=max_hours * 3600, pass_fds=kept)
     except subprocess.TimeoutExpired:
-        limit = f"{max_hours:g} hours (retraining.max_hours)"
         raise UserError(f"{what} did not end within {limit} and was ended") from None
     if done.returncode == 0:
         return done.stdout or ""
@@ -63,18 +61,6 @@ def run_dvc(root: Path, max_hours: float, *arguments: str, lock: int | None = No
     said = [line for line in done.stderr.splitlines() if line.strip()] or ["it failed without a message"]
     errors = [line for line in said if line.startswith("ERROR")] or said
     raise UserError(f"{what}: {errors[-1].removeprefix('ERROR: ')}")
-
-
-def parse_command(command: str) -> list[str]:
-    """Split a command like a shell, without expanding anything.
-
-    Raises:
-        UserError: a quotation is not closed.
-    """
-    try:
-        return shlex.split(command)
-    except ValueError as error:
-        raise UserError(f"--notify: {error}; the command is not shown because it may contain a secret") from None
 
 
 def notify(command: Sequence[str], report: Mapping[str, Any], root: Path) -> None:

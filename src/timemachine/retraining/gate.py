@@ -168,26 +168,21 @@ def judge(
     }
     if champion is not None:
         figures[f"the champion's {bits}"] = champion[VAL]
-    # Conditions that must hold, so that NaN never passes.
-    required = [
-        (math.isfinite(value), f"{name}: {value} is not a finite number") for name, value in figures.items()
-    ]
-    required.append((not rolled_back, "this version was champion and has been rolled back"))
+    # Conditions that must hold, so that NaN never passes, by the reason if they do not.
+    required = {f"{name}: {value} is not a finite number": math.isfinite(value) for name, value in figures.items()}
+    required["this version was champion and has been rolled back"] = not rolled_back
     if champion is not None:
         reference = champion[VAL] if best_val is None else min(champion[VAL], best_val)
         than = "the champion" if reference == champion[VAL] else "the best champion so far"
         exceeds = f"{val:.4f} {bits} exceed {than}'s {reference:.4f} + margin {limits.margin:g}"
-        required.append((val <= reference + limits.margin, exceeds))
-    least = f"at least {limits.min_characters_per_s:g} are required"
-    required += [
-        (val < baseline[VAL], f"{val:.4f} {bits} do not beat {rival} with {baseline[VAL]:.4f}"),
-        (
-            num_bytes <= limits.max_bytes,
-            f"its checkpoint has {num_bytes} bytes; at most {limits.max_bytes} are allowed",
-        ),
-        (speed >= limits.min_characters_per_s, f"it generates {speed:.0f} characters per second; {least}"),
-    ]
-    if against := [reason for holds, reason in required if not holds]:
+        required[exceeds] = val <= reference + limits.margin
+    least, most = f"{limits.min_characters_per_s:g} are required", f"{limits.max_bytes} are allowed"
+    required |= {
+        f"{val:.4f} {bits} do not beat {rival} with {baseline[VAL]:.4f}": val < baseline[VAL],
+        f"its checkpoint has {num_bytes} bytes; at most {most}": num_bytes <= limits.max_bytes,
+        f"it generates {speed:.0f} characters per second; at least {least}": speed >= limits.min_characters_per_s,
+    }
+    if against := [reason for reason, holds in required.items() if not holds]:
         return False, against
     other = "there is no champion yet" if champion is None else f"the champion has {champion[VAL]:.4f}"
     return True, [f"{val:.4f} {bits}; {other}, {rival} {baseline[VAL]:.4f}"]

@@ -10,12 +10,12 @@ decision.
 
 import filecmp
 import hashlib
-import itertools
 import os
 import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -89,15 +89,11 @@ class Inbox:
         found = self.folder.iterdir() if self.folder.exists() else []
         entries = [path for path in found if path.name[0] != "." and path.name not in ("README.md", "rejected")]
         entries.sort(key=lambda path: os.fsencode(path.name))
-        library = self._library() if any(map(_is_text, entries)) else None
         for path in entries:
-            if library is None or not _is_text(path):
-                yield Decision(path, "left", "not a .txt file")
-                continue
-            decision = self._decide(path, library)
+            decision = self._decide(path)
             yield decision
             if decision.outcome in ("accepted", "changed"):
-                library.accepted[decision.name] = runs_of(decision.text)
+                self._library.accepted[decision.name] = runs_of(decision.text)
 
     def take(self) -> Iterator[Decision]:
         """Carry out each decision and yield it; an entry that cannot be moved is left for the next round.
@@ -118,11 +114,11 @@ class Inbox:
             UserError: a text contains held-out text or cannot be read, or the book is not available.
         """
         if any(self.accepted.glob("*.txt")):
-            library = self._library()
-            for name, runs in library.accepted.items():
-                if leak := library.leak(runs):
+            for name, runs in self._library.accepted.items():
+                if leak := self._library.leak(runs):
                     raise UserError(f"{self.accepted / name}: {leak}; remove it")
 
+    @cached_property
     def _library(self) -> Library:
         wanted = self._params.download
         sources = ["data/raw/timemachine.txt", *wanted.sources]
@@ -130,7 +126,9 @@ class Inbox:
         book = decode(fetch(sources, root=self._root, report=lambda _: None, **options), "the book")
         return Library(book, self._params.preprocess.split.train, read_accepted(self.accepted))
 
-    def _decide(self, path: Path, library: Library) -> Decision:
+    def _decide(self, path: Path) -> Decision:
+        if path.suffix.lower() != ".txt":
+            return Decision(path, "left", "not a .txt file")
         name, seen = _safe_name(path.name), None
         try:
             seen = path.lstat()
@@ -148,13 +146,13 @@ class Inbox:
         older = self.accepted / name
         if older.is_file() and older.read_bytes() == text.encode():
             return Decision(path, "unchanged", name=name, seen=seen)
-        if refused := refusal(text, name, library, self._params.retraining):
+        if refused := refusal(text, name, self._library, self._params.retraining):
             return Decision(path, "rejected", refused, seen=seen)
         return Decision(path, "changed" if older.exists() else "accepted", name=name, text=text, seen=seen)
 
     def _act(self, decision: Decision) -> Decision:
-        path, seen = decision.path, decision.seen
-        if seen and not _same(seen, path):
+        path = decision.path
+        if not _is_as_seen(decision):
             return Decision(path, "left", "it is still being written")
         if decision.outcome == "rejected":
             target = self._free_place(path)
@@ -164,27 +162,23 @@ class Inbox:
         if decision.outcome != "unchanged":
             write_text(self.accepted / decision.name, decision.text)
         # A file that changed in the meantime stays; the next round takes it as `changed`.
-        if seen and _same(seen, path):
+        if _is_as_seen(decision):
             path.unlink()
         return decision
 
     def _free_place(self, path: Path) -> Path:
         """Return a free path for a rejected file, or the path of a rejected file with the same content."""
         name = Path(path.name if len(os.fsencode(path.name)) <= _MAX_NAME_BYTES else _safe_name(path.name))
-
-        def is_free(target: Path) -> bool:
-            if not os.path.lexists(target):
-                return True
-            both_files = all(stat.S_ISREG(p.lstat().st_mode) for p in (path, target))
-            return both_files and filecmp.cmp(path, target, shallow=False)
-
-        others = (Path(f"{name.stem}-{number}{name.suffix}") for number in itertools.count(2))
-        places = (self.rejected / other for other in itertools.chain([name], others))
-        return next(place for place in places if is_free(place))
+        target, number = self.rejected / name, 1
+        while os.path.lexists(target) and not _equal(path, target):
+            number += 1
+            target = self.rejected / f"{name.stem}-{number}{name.suffix}"
+        return target
 
 
-def _is_text(path: Path) -> bool:
-    return path.suffix.lower() == ".txt"
+def _equal(path: Path, other: Path) -> bool:
+    both_files = all(stat.S_ISREG(p.lstat().st_mode) for p in (path, other))
+    return both_files and filecmp.cmp(path, other, shallow=False)
 
 
 def _safe_name(name: str) -> str:
@@ -196,6 +190,6 @@ def _safe_name(name: str) -> str:
     return f"{stem or 'text'}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}.txt"
 
 
-def _same(before: os.stat_result, path: Path) -> bool:
-    now = path.lstat()
-    return (now.st_size, now.st_mtime_ns, now.st_ino) == (before.st_size, before.st_mtime_ns, before.st_ino)
+def _is_as_seen(decision: Decision) -> bool:
+    seen, now = decision.seen, decision.path.lstat()
+    return not seen or (seen.st_size, seen.st_mtime_ns, seen.st_ino) == (now.st_size, now.st_mtime_ns, now.st_ino)

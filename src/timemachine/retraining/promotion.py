@@ -21,7 +21,6 @@ from timemachine.tracking.runs import KEY
 from timemachine.tracking.store import Store
 
 _BEST, _ROLLED_BACK = "timemachine.best_champion", "timemachine.rolled_back"
-_JUDGED = ("challenger", "champion", "baseline")
 
 
 @dataclass(frozen=True)
@@ -134,16 +133,6 @@ def judge_candidates(store: Store, candidates: Candidates, params: Params, data:
     }
 
 
-def metrics_of(report: Mapping[str, Any]) -> dict[str, float]:
-    """Return the numbers of a report, named as metrics of MLflow."""
-    return {
-        f"{model}_{name}": float(value)
-        for model in _JUDGED
-        for name, value in (report[model] or {}).items()
-        if isinstance(value, int | float)
-    }
-
-
 def promote(store: Store, candidates: Candidates, report: Mapping[str, Any]) -> None:
     """Move the alias `previous` to the champion and `champion` to the challenger; idempotent.
 
@@ -153,7 +142,7 @@ def promote(store: Store, candidates: Candidates, report: Mapping[str, Any]) -> 
         report: return value of `judge_candidates`.
     """
     reason = "; ".join(report["reasons"])
-    scores = {name: (report[name] or {}).get(gate.VAL) for name in _JUDGED}
+    scores = {name: (report[name] or {}).get(gate.VAL) for name in ("challenger", "champion", "baseline")}
     known = [scores["challenger"], scores["champion"], report["best_val"]]
     best = {
         "val": min(val for val in known if val is not None),

@@ -5,6 +5,7 @@ verdict, and the next round continues. The old champion is served until the alia
 """
 
 import json
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,14 +19,19 @@ from timemachine.base.errors import UserError
 from timemachine.base.files import write_json
 from timemachine.pipeline import dvc
 from timemachine.pipeline import params as parameters
-from timemachine.retraining.commands import notify, one_at_a_time, parse_command, run_dvc
+from timemachine.retraining.commands import notify, one_at_a_time, run_dvc
 from timemachine.retraining.inbox import Inbox
 from timemachine.tracking.address import hide_secrets, sqlite_file, tracking_uri
 
 PROMOTED, FAILED, NOTHING_NEW, REJECTED, BUSY = 0, 1, 10, 11, 12
 # Below the repository root: the last verdict, and a promotion whose notification is not finished.
 VERDICT, PENDING = "data/retraining/verdict.json", "data/retraining/pending.json"
-_NEEDED = {"verdict", "reasons", "state", "key", "when", "store", "challenger", "champion", "baseline"}
+# Types of the values of a pending promotion and of its challenger that a round reads.
+_PENDING_TYPES = dict.fromkeys(["verdict", "state", "key", "when", "store", "version", "run_id"], str) | {
+    "reasons": list,
+    "champion": dict | None,
+    "baseline": dict,
+}
 
 
 def run_round(root: Path, command: str = "", say: Callable[[str], None] = print) -> int:
@@ -39,7 +45,10 @@ def run_round(root: Path, command: str = "", say: Callable[[str], None] = print)
     Raises:
         UserError: the round failed. The champion is unchanged unless the message says otherwise.
     """
-    hook = parse_command(command)
+    try:
+        hook = shlex.split(command)
+    except ValueError as error:
+        raise UserError(f"--notify: {error}; the command is not shown because it may contain a secret") from None
     try:
         with _alone(root, say, hook) as one:
             return one.run() if one else BUSY
@@ -123,13 +132,13 @@ def is_judged(root: Path) -> bool:
 
 
 def read_pending(root: Path) -> dict[str, Any] | None:
-    """Return the report of an unfinished promotion; None if there is none or it lacks what a round reads."""
+    """Return the report of an unfinished promotion; None if there is none or the file is damaged."""
     try:
         report: dict[str, Any] = json.loads((root / PENDING).read_bytes())
-        is_whole = report.keys() >= _NEEDED and report["challenger"].keys() >= {"version", "run_id"}
-    except (FileNotFoundError, ValueError, AttributeError, RecursionError):
+        values = report | report["challenger"]
+        return report if all(isinstance(values[key], kind) for key, kind in _PENDING_TYPES.items()) else None
+    except (FileNotFoundError, ValueError, LookupError, TypeError, RecursionError):
         return None
-    return report if is_whole else None
 
 
 @dataclass(frozen=True)
@@ -185,14 +194,13 @@ class _Round:
             else:
                 report = promotion.judge_candidates(store, candidates, self.params, self.root / "data")
                 reason = "is the champion again"
-            address = {"store": store_address(self.root)}
-            if report is None:
-                reason = f"version {candidates.challenger.number} {reason}"
-                self.say(f"nothing to promote: {reason}")
-                verdict = {"verdict": "nothing new", "reasons": [reason], "state": candidates.state}
-                write_json(self.root / VERDICT, verdict | address)
+            reasons = [f"version {candidates.challenger.number} {reason}"]
+            nothing = {"verdict": "nothing new", "reasons": reasons, "state": candidates.state}
+            report = {"store": store_address(self.root)} | (report or nothing)
+            if report["verdict"] == "nothing new":
+                self.say(f"nothing to promote: {reasons[0]}")
+                write_json(self.root / VERDICT, report)
                 return NOTHING_NEW
-            report = address | report
             if report["verdict"] == "promoted":
                 write_json(self.root / PENDING, report)
                 promotion.promote(store, candidates, report)
@@ -222,14 +230,19 @@ class _Round:
 
     def _finish(self, report: dict[str, Any]) -> int:
         """Record a verdict in MLflow, push, notify, and write `verdict.json`."""
-        from timemachine.retraining.promotion import metrics_of
         from timemachine.tracking import verdicts
 
         version, promoted = report["challenger"]["version"], report["verdict"] == "promoted"
         for reason in report["reasons"]:
             self.say(f"version {version} {report['verdict']}: {reason}")
         with verdicts.open_verdicts(self.root, self.params.publish.experiment) as store:
-            run_id = verdicts.record(store, report["key"], report, metrics_of(report), self.root)
+            metrics = {
+                f"{model}_{name}": float(value)
+                for model in ("challenger", "champion", "baseline")
+                for name, value in (report[model] or {}).items()
+                if isinstance(value, int | float)
+            }
+            run_id = verdicts.record(store, report["key"], report, metrics, self.root)
             if promoted:
                 try:
                     has_remote = bool(self._dvc("remote", "list").strip())
