@@ -7,6 +7,7 @@ rolling origins also give the width of the prediction intervals.
 
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -175,15 +176,23 @@ def forecast_series(
     # Scaled by a power of 2, which is exact, so that squares neither overflow nor underflow.
     exponent = int(np.frexp(np.abs(observed).max())[1])
     x = np.ldexp(observed, -exponent)[None]  # (1, T)
+    test = partial(backtest, x=x, first=p.first_validation, horizon=p.horizon, num_folds=_NUM_FOLDS)
+    tests = {"last_value": test(last_value)}
     if strategy is None:
-        strategy, forecaster, tested = _best(x, p, params.choose_tau, output_chunk_length)
+        # Models in closed form are left out if every τ is too long for the series.
+        names = CANDIDATES if all_lags("ridge", p, params.choose_tau) else WITHOUT_LAGS
+        forecasters = candidates(x, p, params.choose_tau, output_chunk_length, names)
+        for name, forecaster in forecasters.items():
+            with suppress(UserError):  # the series may be too short for it
+                tests[name] = test(forecaster)
+        strategy = min(tests, key=lambda name: float(tests[name].score()[0]))
     else:
         with about(strategy):
-            forecaster = _named(strategy, x, p, params, output_chunk_length)
-            tested = _test(forecaster, x, p)
+            forecasters = {strategy: _named(strategy, x, p, params, output_chunk_length)}
+            tests[strategy] = test(forecasters[strategy])
     with about(strategy):
-        predicted = forecaster(x)(x, np.array([num_points]), horizon)[0, 0]
-    plain = _test(last_value, x, p)
+        predicted = forecasters[strategy](x)(x, np.array([num_points]), horizon)[0, 0]
+    tested, plain = tests[strategy], tests["last_value"]
     with np.errstate(over="ignore"):
         values = np.ldexp(predicted, exponent)
         rmse, last_value_rmse = (float(np.ldexp(one.score()[0], exponent)) for one in (tested, plain))
@@ -230,27 +239,6 @@ def _check_level(level: float, horizon: int, num_origins: int) -> None:
             f"no intervals of level {level:g} for {_steps(horizon)} ahead: the series allows them for at most "
             f"{_steps(longest)}; lower the horizon or the level, or omit it"
         )
-
-
-def _test(forecaster: Forecaster, x: Array, p: BacktestParams) -> Backtest:
-    return backtest(forecaster, x, p.first_validation, p.horizon, _NUM_FOLDS)
-
-
-def _best(
-    x: Array, p: BacktestParams, choose_tau: ChooseTauParams, output_chunk_length: int
-) -> tuple[str, Forecaster, Backtest]:
-    """Return the best of `CANDIDATES` and its backtest, without those for which the series is too short."""
-    # Models in closed form are left out if every τ is too long for the series.
-    names = CANDIDATES if all_lags("ridge", p, choose_tau) else WITHOUT_LAGS
-    found = candidates(x, p, choose_tau, output_chunk_length, names)
-    best = "last_value"
-    tested = _test(last_value, x, p)
-    for name, forecaster in found.items():
-        with suppress(UserError):
-            other = _test(forecaster, x, p)
-            if other.score()[0] < tested.score()[0]:
-                best, tested = name, other
-    return best, found[best], tested
 
 
 def _named(

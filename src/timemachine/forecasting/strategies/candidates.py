@@ -2,8 +2,6 @@
 
 from collections.abc import Collection
 
-import numpy as np
-
 from timemachine.base.errors import UserError
 from timemachine.forecasting.models.regression import Array, ridge
 from timemachine.forecasting.strategies.backtest import choose_forecasters
@@ -84,11 +82,9 @@ def candidates(
         wanted = [strategy for strategy in LAG_STRATEGIES if f"{strategy}_{model}" in names]
         if wanted:
             chosen, _ = choose_lags(x, model, p, choose_tau)
-            distinct = sorted(set(chosen))
-            index = np.array([distinct.index(lags) for lags in chosen])
             for strategy in wanted:
-                forecasters = [
-                    lag_forecaster(strategy, ridge(penalty), tau, output_chunk_length) for tau, penalty in distinct
-                ]
-                found[f"{strategy}_{model}"] = by_series(forecasters, index)
+                forecasters = {
+                    lags: lag_forecaster(strategy, ridge(lags[1]), lags[0], output_chunk_length) for lags in chosen
+                }
+                found[f"{strategy}_{model}"] = by_series([forecasters[lags] for lags in chosen])
     return {name: found[name] for name in CANDIDATES if name in names}

@@ -6,6 +6,7 @@ another, these trainings would take most of an hour. Here all weights have leadi
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -129,14 +130,11 @@ def _fit_side_by_side(
     with hinting_at_standardize(recipe):
         fit(model, minibatches, loss, optimizer, recipe.num_epochs)
 
-    def predictor(k: int) -> Predict:
-        def predict(features: Array) -> Array:
-            X = torch.tensor((features - location) / scale, dtype=torch.float32, device=device)
-            return model.predict(k, X).cpu().numpy().astype(np.float64) * scale + location
+    def predict(k: int, features: Array) -> Array:
+        X = torch.tensor((features - location) / scale, dtype=torch.float32, device=device)
+        return model.predict(k, X).cpu().numpy().astype(np.float64) * scale + location
 
-        return predict
-
-    return [predictor(k) for k in range(len(problems))]
+    return [partial(predict, k) for k in range(len(problems))]
 
 
 def _pairs(x: Array, problems: Sequence[Problem]) -> tuple[Array, Array]:
