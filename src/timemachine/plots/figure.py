@@ -91,7 +91,7 @@ def draw_lines(
 
 
 def draw_alike(axes: Axes, kind: str, curves: Mapping[str, Curve], style: str, width: float) -> None:
-    """Draw curves (x, y) in the colours of the lines of the same labels; the legend has one entry for all of them."""
+    """Draw curves (x, y) in the colours of the lines of the same labels, with one entry in the legend."""
     colours = {line.get_label(): line.get_color() for line in reversed(axes.lines)}
     for label, (where, values) in curves.items():
         axes.plot(where, values, color=colours[label], ls=style, lw=width)

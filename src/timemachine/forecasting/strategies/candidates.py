@@ -2,9 +2,11 @@
 
 from collections.abc import Collection
 
+import numpy as np
+
 from timemachine.base.errors import UserError
 from timemachine.forecasting.models.regression import Array, ridge
-from timemachine.forecasting.strategies.backtest import choose_forecasters
+from timemachine.forecasting.strategies.backtest import backtest
 from timemachine.forecasting.strategies.baselines import last_value, mean, seasonal_naive
 from timemachine.forecasting.strategies.config import BacktestParams, ChooseTauParams
 from timemachine.forecasting.strategies.harmonic import harmonic
@@ -42,7 +44,8 @@ def choose_lags(
         choose_tau: the values to choose from.
 
     Returns:
-        The chosen pairs, one for each series, and the scores (num_series,) of all pairs.
+        The chosen pairs, one for each series, the first of equally good ones; and `Backtest.score` (num_series,)
+        of all pairs.
 
     Raises:
         UserError: every τ is too long for the series.
@@ -51,8 +54,12 @@ def choose_lags(
     if not lags:
         known = f"half of the first {p.first_validation} observations"
         raise UserError(f"no tau of {list(choose_tau.taus)} is at most {known}")
-    recursions = {(tau, penalty): lag_forecaster("recursive", ridge(penalty), tau) for tau, penalty in lags}
-    return choose_forecasters(recursions, x, p.first_validation, p.horizon, p.num_folds)
+    origins = (p.first_validation, p.horizon, p.num_folds)
+    scores = {
+        (tau, penalty): backtest(lag_forecaster("recursive", ridge(penalty), tau), x, *origins).score()
+        for tau, penalty in lags
+    }
+    return [lags[i] for i in np.stack([*scores.values()]).argmin(0)], scores
 
 
 def candidates(

@@ -63,16 +63,14 @@ def fit_harmonics(x: Array, terms: HarmonicTerms) -> Fit:
     A search over all frequencies from a quarter of a period in the series to π / K finds the smallest sum of
     squares; Gauss–Newton steps refine it. The first observation is at t = 0.
 
+    Args:
+        x: at least 2 K + 3 observations each.
+        terms: the terms.
+
     Returns:
         Frequencies ω (num_series,) in radians per step; coefficients (num_series, 2 K + intercept); sums of
         squared residuals (num_series,).
-
-    Raises:
-        ValueError: n is not above the number of parameters.
     """
-    n = x.shape[1]
-    if n < 2 * terms.num_harmonics + 3:
-        raise ValueError(f"{n} observations are too few for {terms.num_harmonics} harmonics")
     starts = [start for start in (_few_periods(x, terms), _many_periods(x, terms)) if start is not None]
     fits = [_refined(x, terms, *start) for start in starts]
     frequencies, coefficients, rss = (np.stack(parts) for parts in zip(*fits, strict=True))
