@@ -160,13 +160,11 @@ def forecast_series(
         UserError: the strategy is unknown; the series is too short for the strategy, the horizon or the level; a
             value is above 1e280, or the forecast grows without bound.
     """
-    observed = _last_points(series, horizon)
+    observed = series.x[-max(_MOST_POINTS, 2 * horizon) :]
     num_points = len(observed)
     half = num_points - num_points // 2  # the second half has the rolling origins, the last ones if there are many
-    calibration = params.intervals.num_calibration
-    if level is not None:
-        _check_level(level, horizon, half)
-        calibration = max(calibration, least_calibration(level))
+    _check(observed, horizon, level, half)
+    calibration = max(params.intervals.num_calibration, 0 if level is None else least_calibration(level))
     num_steps = min(horizon, half, _MOST_STEPS)
     num_origins = min(half, max(_MOST_ORIGINS, calibration) + num_steps)
     output_chunk_length = max(1, min(horizon, params.backtest.horizon, (num_points - num_origins) // 4))
@@ -208,9 +206,8 @@ def forecast_series(
     return OwnForecast(strategy, time, values, *errors, level, reach, coverage)
 
 
-def _last_points(series: Series, horizon: int) -> Array:
-    """Check a series, and return the end of it that a forecast uses."""
-    observed = series.x[-max(_MOST_POINTS, 2 * horizon) :]
+def _check(observed: Array, horizon: int, level: float | None, num_origins: int) -> None:
+    """Check that there are enough points for the horizon, and enough errors at it for intervals of the level."""
     needed = horizon + _LEAST_MORE_POINTS
     if len(observed) < needed:
         raise UserError(
@@ -218,15 +215,8 @@ def _last_points(series: Series, horizon: int) -> Array:
         )
     if (largest := float(np.abs(observed).max())) > _LARGEST_OBSERVATION:
         raise UserError(f"a value of {largest:g} is beyond {_LARGEST_OBSERVATION:g}; choose a larger unit")
-    return observed
-
-
-def _steps(number: int) -> str:
-    return f"{number} step{'s' if number > 1 else ''}"
-
-
-def _check_level(level: float, horizon: int, num_origins: int) -> None:
-    """Check that there are enough errors at the horizon for intervals of the level."""
+    if level is None:
+        return
     needed = least_calibration(level)
     longest = min(_MOST_STEPS, num_origins + 1 - needed)
     if longest < 1:
@@ -239,6 +229,10 @@ def _check_level(level: float, horizon: int, num_origins: int) -> None:
             f"no intervals of level {level:g} for {_steps(horizon)} ahead: the series allows them for at most "
             f"{_steps(longest)}; lower the horizon or the level, or omit it"
         )
+
+
+def _steps(number: int) -> str:
+    return f"{number} step{'s' if number > 1 else ''}"
 
 
 def _named(
