@@ -38,7 +38,7 @@ from statsmodels.tsa.statespace.structural import UnobservedComponents
 from timemachine.forecasting.evaluation.forecast import rmse
 from timemachine.forecasting.models.regression import Affine, ridge
 from timemachine.forecasting.series.source import noisy_sine
-from timemachine.forecasting.strategies.backtest import choose_forecasters
+from timemachine.forecasting.strategies import backtest as rolling
 from timemachine.forecasting.strategies.candidates import candidates
 from timemachine.forecasting.strategies.harmonic import harmonic
 from timemachine.forecasting.strategies.lag_strategies import FittedForecaster, Forecaster, Origins, lag_forecaster
@@ -87,8 +87,8 @@ def our_competitors(checked: Params) -> dict[str, Competitor]:
 
     def chosen(x: Array) -> FittedForecaster:
         found = candidates(x, backtest, choose_tau, backtest.horizon)
-        (name,), _ = choose_forecasters(found, x, backtest.first_validation, backtest.horizon, backtest.num_folds)
-        return found[name](x)
+        origins = (backtest.first_validation, backtest.horizon, backtest.num_folds)
+        return min(found.values(), key=lambda one: rolling.backtest(one, x, *origins).score()[0])(x)
 
     return {
         "ours: harmonic": _ours(harmonic(backtest.max_harmonics)),

@@ -7,6 +7,7 @@ rolling origins also give the width of the prediction intervals.
 
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -159,13 +160,11 @@ def forecast_series(
         UserError: the strategy is unknown; the series is too short for the strategy, the horizon or the level; a
             value is above 1e280, or the forecast grows without bound.
     """
-    observed = _last_points(series, horizon)
+    observed = series.x[-max(_MOST_POINTS, 2 * horizon) :]
     num_points = len(observed)
     half = num_points - num_points // 2  # the second half has the rolling origins, the last ones if there are many
-    calibration = params.intervals.num_calibration
-    if level is not None:
-        _check_level(level, horizon, half)
-        calibration = max(calibration, least_calibration(level))
+    _check(observed, horizon, level, half)
+    calibration = max(params.intervals.num_calibration, 0 if level is None else least_calibration(level))
     num_steps = min(horizon, half, _MOST_STEPS)
     num_origins = min(half, max(_MOST_ORIGINS, calibration) + num_steps)
     output_chunk_length = max(1, min(horizon, params.backtest.horizon, (num_points - num_origins) // 4))
@@ -175,15 +174,23 @@ def forecast_series(
     # Scaled by a power of 2, which is exact, so that squares neither overflow nor underflow.
     exponent = int(np.frexp(np.abs(observed).max())[1])
     x = np.ldexp(observed, -exponent)[None]  # (1, T)
+    test = partial(backtest, x=x, first=p.first_validation, horizon=p.horizon, num_folds=_NUM_FOLDS)
+    tests = {"last_value": test(last_value)}
     if strategy is None:
-        strategy, forecaster, tested = _best(x, p, params.choose_tau, output_chunk_length)
+        # Models in closed form are left out if every τ is too long for the series.
+        names = CANDIDATES if all_lags("ridge", p, params.choose_tau) else WITHOUT_LAGS
+        forecasters = candidates(x, p, params.choose_tau, output_chunk_length, names)
+        for name, forecaster in forecasters.items():
+            with suppress(UserError):  # the series may be too short for it
+                tests[name] = test(forecaster)
+        strategy = min(tests, key=lambda name: float(tests[name].score()[0]))
     else:
         with about(strategy):
-            forecaster = _named(strategy, x, p, params, output_chunk_length)
-            tested = _test(forecaster, x, p)
+            forecasters = {strategy: _named(strategy, x, p, params, output_chunk_length)}
+            tests[strategy] = test(forecasters[strategy])
     with about(strategy):
-        predicted = forecaster(x)(x, np.array([num_points]), horizon)[0, 0]
-    plain = _test(last_value, x, p)
+        predicted = forecasters[strategy](x)(x, np.array([num_points]), horizon)[0, 0]
+    tested, plain = tests[strategy], tests["last_value"]
     with np.errstate(over="ignore"):
         values = np.ldexp(predicted, exponent)
         rmse, last_value_rmse = (float(np.ldexp(one.score()[0], exponent)) for one in (tested, plain))
@@ -199,9 +206,8 @@ def forecast_series(
     return OwnForecast(strategy, time, values, *errors, level, reach, coverage)
 
 
-def _last_points(series: Series, horizon: int) -> Array:
-    """Check a series, and return the end of it that a forecast uses."""
-    observed = series.x[-max(_MOST_POINTS, 2 * horizon) :]
+def _check(observed: Array, horizon: int, level: float | None, num_origins: int) -> None:
+    """Check that there are enough points for the horizon, and enough errors at it for intervals of the level."""
     needed = horizon + _LEAST_MORE_POINTS
     if len(observed) < needed:
         raise UserError(
@@ -209,15 +215,8 @@ def _last_points(series: Series, horizon: int) -> Array:
         )
     if (largest := float(np.abs(observed).max())) > _LARGEST_OBSERVATION:
         raise UserError(f"a value of {largest:g} is beyond {_LARGEST_OBSERVATION:g}; choose a larger unit")
-    return observed
-
-
-def _steps(number: int) -> str:
-    return f"{number} step{'s' if number > 1 else ''}"
-
-
-def _check_level(level: float, horizon: int, num_origins: int) -> None:
-    """Check that there are enough errors at the horizon for intervals of the level."""
+    if level is None:
+        return
     needed = least_calibration(level)
     longest = min(_MOST_STEPS, num_origins + 1 - needed)
     if longest < 1:
@@ -232,25 +231,8 @@ def _check_level(level: float, horizon: int, num_origins: int) -> None:
         )
 
 
-def _test(forecaster: Forecaster, x: Array, p: BacktestParams) -> Backtest:
-    return backtest(forecaster, x, p.first_validation, p.horizon, _NUM_FOLDS)
-
-
-def _best(
-    x: Array, p: BacktestParams, choose_tau: ChooseTauParams, output_chunk_length: int
-) -> tuple[str, Forecaster, Backtest]:
-    """Return the best of `CANDIDATES` and its backtest, without those for which the series is too short."""
-    # Models in closed form are left out if every τ is too long for the series.
-    names = CANDIDATES if all_lags("ridge", p, choose_tau) else WITHOUT_LAGS
-    found = candidates(x, p, choose_tau, output_chunk_length, names)
-    best = "last_value"
-    tested = _test(last_value, x, p)
-    for name, forecaster in found.items():
-        with suppress(UserError):
-            other = _test(forecaster, x, p)
-            if other.score()[0] < tested.score()[0]:
-                best, tested = name, other
-    return best, found[best], tested
+def _steps(number: int) -> str:
+    return f"{number} step{'s' if number > 1 else ''}"
 
 
 def _named(

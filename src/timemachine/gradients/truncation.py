@@ -1,8 +1,5 @@
 """Gates that cut backpropagation through time, and training with each of the three truncations of the book."""
 
-from collections.abc import Callable
-from typing import Literal, get_args
-
 import torch
 from torch import Generator, Tensor
 
@@ -12,8 +9,7 @@ from timemachine.language.training.train import cross_entropy
 from timemachine.text.minibatches import sequential_partitioning
 from timemachine.training.loop import fit, make_optimizer
 
-Truncation = Literal["full", "truncated", "randomised"]
-TRUNCATIONS: tuple[Truncation, ...] = get_args(Truncation)
+TRUNCATIONS = ("full", "truncated", "randomised")
 
 
 def truncated_gates(num_steps: int, tau: int, offset: int = 0) -> Tensor:
@@ -31,7 +27,7 @@ def randomised_gates(num_steps: int, tau: float, generator: Generator) -> Tensor
 
 
 def train_truncated(
-    params: BpttParams, truncation: Truncation, tokens: Tensor, vocab_size: int, seed: int
+    params: BpttParams, truncation: str, tokens: Tensor, vocab_size: int, seed: int
 ) -> list[float]:
     """Train the small network of `bptt.training`, and return its loss of each epoch in nats per token.
 
@@ -40,7 +36,7 @@ def train_truncated(
 
     Args:
         params: the section `bptt`.
-        truncation: where the gradient is cut within a minibatch.
+        truncation: one of `TRUNCATIONS`, where the gradient is cut within a minibatch.
         tokens: (num_train,) indices.
         vocab_size: number of tokens.
         seed: one of `bptt.training.seeds`.
@@ -51,7 +47,7 @@ def train_truncated(
     p, T = params.training, params.num_steps
     seeds = torch.randint(2**62, (3,), generator=Generator().manual_seed(seed)).tolist()
     weights, order, cuts = (Generator().manual_seed(s) for s in seeds)
-    draw: dict[Truncation, Callable[[], Tensor | None]] = {
+    draw = {
         "full": lambda: None,
         "truncated": lambda: truncated_gates(T, params.tau),
         "randomised": lambda: randomised_gates(T, params.tau, cuts),

@@ -90,12 +90,21 @@ def draw_lines(
     return figure
 
 
+def draw_alike(axes: Axes, kind: str, curves: Mapping[str, Curve], style: str, width: float) -> None:
+    """Draw curves (x, y) in the colours of the lines of the same labels, with one entry in the legend."""
+    colours = {line.get_label(): line.get_color() for line in reversed(axes.lines)}
+    for label, (where, values) in curves.items():
+        axes.plot(where, values, color=colours[label], ls=style, lw=width)
+    axes.plot([], color="0.3", ls=style, lw=width, label=kind)
+    axes.legend()
+
+
 def draw_panels(
     curves: Mapping[str, Mapping[str, Curve]],
     xlabel: str,
     ylabel: str,
     levels: Mapping[str, Sequence[float]],
-    ylim: tuple[float, float] | None = None,
+    ylim: tuple[float, float] | None,
 ) -> Figure:
     """Draw labelled curves (x, y) in a panel for each title, and horizontal dashed lines at levels.
 
@@ -106,7 +115,7 @@ def draw_panels(
         xlabel: label of the x axes.
         ylabel: label of the y axes.
         levels: heights of the dashed lines, by label.
-        ylim: limits of the y axes; by default from 0 to the largest value, but at most four times the median.
+        ylim: limits of the y axes; None for those of the curves.
     """
     num_columns = 2
     num_rows = -(-len(curves) // num_columns)
@@ -129,12 +138,6 @@ def draw_panels(
     for axes in grid[len(curves) :]:
         axes.axis("off")
     figure.legend(drawn.values(), drawn, loc="outside lower center", ncols=5)
-    values = np.concatenate(
-        [np.asarray(y, dtype=np.float64) for panel in curves.values() for _, y in panel.values()]
-    )
-    finite = values[np.isfinite(values)]
     if ylim is not None:
-        grid[0].set_ylim(*ylim)
-    elif len(finite) and (top := min(1.05 * finite.max(), 4 * np.median(finite))) > 0:
-        grid[0].set_ylim(0, top)
+        grid[0].set_ylim(ylim)
     return figure

@@ -11,7 +11,16 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from timemachine.base.files import read_table
-from timemachine.plots.figure import Array, Curve, draw_lines, draw_panels, label_logarithmic, new_axes, new_row
+from timemachine.plots.figure import (
+    Array,
+    Curve,
+    draw_alike,
+    draw_lines,
+    draw_panels,
+    label_logarithmic,
+    new_axes,
+    new_row,
+)
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -211,8 +220,10 @@ def backtest_figures(
     first = len(x) - len(predictions[shown[0]])
     forecasts = {name.replace("_", " "): (first, predictions[name]) for name in shown}
     noise = {label: [level] for label, level in levels.items()}
+    # The largest errors may be much larger than the others.
+    top = min(1.05 * once["rmse"].max(), 4 * once["rmse"].median())
     return {
-        "error_by_horizon": draw_panels(panels, "steps ahead", "RMSE", noise),
+        "error_by_horizon": draw_panels(panels, "steps ahead", "RMSE", noise, (0, top) if top > 0 else None),
         "multistep": draw_time_series(t, {"data": (0, x)} | forecasts, first),
         "error_growth": _growth_figure(error_growth, levels),
     }
@@ -223,17 +234,10 @@ def _growth_figure(rows: "DataFrame", levels: Mapping[str, float]) -> Figure:
     measured = _curves(rows, "model", "measured")
     figure = draw_lines(measured, "steps ahead", "RMSE", levels)
     axes = figure.axes[0]
-    colours = {label: line.get_color() for label, line in zip(measured, axes.lines, strict=False)}
-    for kind, column, style in (
-        ("recursion ε̄ + cε", "recursion", ":"),
-        ("the model’s coefficients", "autoregression", "-."),
-    ):
-        for label, (where, values) in _curves(rows, "model", column).items():
-            axes.plot(where, values, color=colours[label], ls=style, lw=1)
-        axes.plot([], color="0.3", ls=style, lw=1, label=kind)
+    draw_alike(axes, "recursion ε̄ + cε", _curves(rows, "model", "recursion"), ":", 1)
+    draw_alike(axes, "the model’s coefficients", _curves(rows, "model", "autoregression"), "-.", 1)
     # Predictions may be much larger than the measured values.
     axes.set_ylim(0, 1.3 * np.max(rows["measured"].dropna().to_numpy(), initial=1e-300))
-    axes.legend()
     return figure
 
 

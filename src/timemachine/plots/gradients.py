@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from timemachine.plots.figure import draw_lines, label_logarithmic, new_figure, new_row
+from timemachine.plots.figure import draw_alike, draw_lines, label_logarithmic, new_figure, new_row
 
 
 def draw_study(report: Mapping[str, Any], curves: Mapping[str, Any]) -> dict[str, Figure]:
@@ -32,12 +32,8 @@ def _draw_gradient_norms(norms: Mapping[str, Sequence[float]], radii: Mapping[st
     """Draw norms of gradients against lag, and powers of the spectral radii as dashed lines of the same colour."""
     curves = {label: (np.arange(len(values)), values) for label, values in norms.items()}
     figure = draw_lines(curves, "lag T − t", "relative norm of ∂L_T/∂h_t", logarithmic="y")
-    axes = figure.axes[0]
-    for (label, (lags, _)), line in zip(curves.items(), list(axes.lines), strict=True):
-        if label in radii:
-            axes.plot(lags, radii[label] ** lags, color=line.get_color(), ls="--", lw=0.8)
-    axes.plot([], color="0.3", ls="--", lw=0.8, label="spectral radius to the power of the lag")
-    axes.legend()
+    powers = {label: (lags, radii[label] ** lags) for label, (lags, _) in curves.items() if label in radii}
+    draw_alike(figure.axes[0], "spectral radius to the power of the lag", powers, "--", 0.8)
     return figure
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from timemachine.forecasting.models.regression import ridge
-from timemachine.forecasting.strategies.backtest import backtest, choose_forecasters
+from timemachine.forecasting.strategies.backtest import backtest
 from timemachine.forecasting.strategies.baselines import last_value, mean
 from timemachine.forecasting.strategies.lag_strategies import FittedForecaster, Forecaster, lag_forecaster
 
@@ -54,7 +54,7 @@ def test_everything_is_fitted_anew_before_each_fold(num_folds: int, starts: list
     assert predictions[:, :, 1] == pytest.approx(np.stack([NOISE[:, :n].mean(1) for n in known], axis=1))
 
 
-def test_what_grows_without_bound_is_infinitely_wrong_and_never_chosen() -> None:
+def test_what_grows_without_bound_is_infinitely_wrong() -> None:
     x = np.stack([NOISE[0], 1e150 * NOISE[1]])
 
     def exploding(x: np.ndarray) -> FittedForecaster:
@@ -64,8 +64,6 @@ def test_what_grows_without_bound_is_infinitely_wrong_and_never_chosen() -> None
     assert np.isposinf(result.score()).all()
     assert np.isposinf(result.rmse()).all()
     assert np.isposinf(result.spread()).all()
-    names, _ = choose_forecasters({"exploding": exploding, "zero": constant(np.zeros(2))}, NOISE, 40, 3, 1)
-    assert names == ["zero", "zero"]
 
 
 def test_an_autoregression_with_a_root_far_outside_the_unit_circle_is_infinitely_wrong() -> None:
@@ -74,21 +72,6 @@ def test_an_autoregression_with_a_root_far_outside_the_unit_circle_is_infinitely
     result = backtest(lambda _: lag_forecaster("recursive", ridge(0.0), 1)(x[:, :30]), x, 30, 700)
     assert np.isinf(result.score()).all()
     assert np.isfinite(result.rmse()[:, 0]).all()
-
-
-def test_each_series_is_given_the_candidate_that_forecasts_it_exactly() -> None:
-    x = np.stack([np.sin(0.3 * np.arange(60)), np.full(60, 5.0), np.arange(60.0)])
-    candidates = {"last_value": last_value, "two_lags": TWO_LAGS, "five": constant(np.full(3, 5.0))}
-    names, scores = choose_forecasters(candidates, x, 40, 8, 2)
-    assert names == ["two_lags", "last_value", "two_lags"]
-    assert scores["two_lags"][[0, 2]] == pytest.approx(0, abs=1e-9)
-    assert scores["last_value"][1] == scores["five"][1] == 0
-
-
-def test_of_equal_candidates_the_first_is_chosen() -> None:
-    for order in (["a", "b"], ["b", "a"]):
-        names, _ = choose_forecasters(dict.fromkeys(order, last_value), NOISE, 40, 3, 1)
-        assert names == [order[0]] * 2
 
 
 @pytest.mark.parametrize(("first", "horizon"), [(55, 6), (60, 1), (50, 0)])

@@ -111,8 +111,8 @@ def test_by_series_gives_every_series_the_forecast_of_its_own() -> None:
     forecasters = [
         lag_forecaster("recursive", ridge(penalty), tau) for tau, penalty in ((1, 0.0), (7, 0.0), (4, 100.0))
     ]
-    chosen = np.array([2, 0, 2])
-    predictions = by_series(forecasters, chosen)(WALKS[:, :60])(WALKS, ORIGINS, 9)
+    chosen = [2, 0, 2]
+    predictions = by_series([forecasters[i] for i in chosen])(WALKS[:, :60])(WALKS, ORIGINS, 9)
     for i, choice in enumerate(chosen):
         alone = forecasters[choice](WALKS[i : i + 1, :60])(WALKS[i : i + 1], ORIGINS, 9)
         assert predictions[i] == pytest.approx(alone[0])

@@ -1,17 +1,14 @@
-"""Backtests: forecasts from rolling origins, and the choice of a forecaster by their errors."""
+"""Backtests: the errors of forecasts from rolling origins."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypeVar
 
 import numpy as np
 
 from timemachine.base.errors import UserError
 from timemachine.forecasting.models.regression import Array
 from timemachine.forecasting.strategies.lag_strategies import Forecaster
-
-K = TypeVar("K")
 
 
 @dataclass(frozen=True)
@@ -82,25 +79,3 @@ def backtest(forecaster: Forecaster, x: Array, first: int, horizon: int, num_fol
         # A forecast that grew without bound has an infinite error; NaN means that the true value is not known.
         errors = np.where(np.isfinite(predictions), predictions, np.inf) - true[:, first:]
     return Backtest(predictions, errors)
-
-
-def choose_forecasters(
-    candidates: Mapping[K, Forecaster], x: Array, first: int, horizon: int, num_folds: int
-) -> tuple[list[K], dict[K, Array]]:
-    """Choose for each series the candidate with the lowest `Backtest.score`.
-
-    Args:
-        candidates: by name; of equally good ones the first is chosen.
-        x: (num_series, T) the values that the choice may use.
-        first: see `backtest`.
-        horizon: see `backtest`.
-        num_folds: see `backtest`.
-
-    Returns:
-        The chosen names, one for each series, and the scores (num_series,) of all candidates by name.
-    """
-    scores = {
-        name: backtest(candidate, x, first, horizon, num_folds).score() for name, candidate in candidates.items()
-    }
-    names = list(scores)
-    return [names[i] for i in np.stack(list(scores.values())).argmin(0)], scores

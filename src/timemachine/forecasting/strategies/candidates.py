@@ -6,7 +6,7 @@ import numpy as np
 
 from timemachine.base.errors import UserError
 from timemachine.forecasting.models.regression import Array, ridge
-from timemachine.forecasting.strategies.backtest import choose_forecasters
+from timemachine.forecasting.strategies.backtest import backtest
 from timemachine.forecasting.strategies.baselines import last_value, mean, seasonal_naive
 from timemachine.forecasting.strategies.config import BacktestParams, ChooseTauParams
 from timemachine.forecasting.strategies.harmonic import harmonic
@@ -44,7 +44,8 @@ def choose_lags(
         choose_tau: the values to choose from.
 
     Returns:
-        The chosen pairs, one for each series, and the scores (num_series,) of all pairs.
+        The chosen pairs, one for each series, the first of equally good ones; and `Backtest.score` (num_series,)
+        of all pairs.
 
     Raises:
         UserError: every τ is too long for the series.
@@ -53,8 +54,12 @@ def choose_lags(
     if not lags:
         known = f"half of the first {p.first_validation} observations"
         raise UserError(f"no tau of {list(choose_tau.taus)} is at most {known}")
-    recursions = {(tau, penalty): lag_forecaster("recursive", ridge(penalty), tau) for tau, penalty in lags}
-    return choose_forecasters(recursions, x, p.first_validation, p.horizon, p.num_folds)
+    origins = (p.first_validation, p.horizon, p.num_folds)
+    scores = {
+        (tau, penalty): backtest(lag_forecaster("recursive", ridge(penalty), tau), x, *origins).score()
+        for tau, penalty in lags
+    }
+    return [lags[i] for i in np.stack([*scores.values()]).argmin(0)], scores
 
 
 def candidates(
@@ -84,11 +89,9 @@ def candidates(
         wanted = [strategy for strategy in LAG_STRATEGIES if f"{strategy}_{model}" in names]
         if wanted:
             chosen, _ = choose_lags(x, model, p, choose_tau)
-            distinct = sorted(set(chosen))
-            index = np.array([distinct.index(lags) for lags in chosen])
             for strategy in wanted:
-                forecasters = [
-                    lag_forecaster(strategy, ridge(penalty), tau, output_chunk_length) for tau, penalty in distinct
-                ]
-                found[f"{strategy}_{model}"] = by_series(forecasters, index)
+                forecasters = {
+                    lags: lag_forecaster(strategy, ridge(lags[1]), lags[0], output_chunk_length) for lags in chosen
+                }
+                found[f"{strategy}_{model}"] = by_series([forecasters[lags] for lags in chosen])
     return {name: found[name] for name in CANDIDATES if name in names}

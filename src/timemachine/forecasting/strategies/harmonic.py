@@ -63,16 +63,14 @@ def fit_harmonics(x: Array, terms: HarmonicTerms) -> Fit:
     A search over all frequencies from a quarter of a period in the series to π / K finds the smallest sum of
     squares; Gauss–Newton steps refine it. The first observation is at t = 0.
 
+    Args:
+        x: at least 2 K + 3 observations each.
+        terms: the terms.
+
     Returns:
         Frequencies ω (num_series,) in radians per step; coefficients (num_series, 2 K + intercept); sums of
         squared residuals (num_series,).
-
-    Raises:
-        ValueError: n is not above the number of parameters.
     """
-    n = x.shape[1]
-    if n < 2 * terms.num_harmonics + 3:
-        raise ValueError(f"{n} observations are too few for {terms.num_harmonics} harmonics")
     starts = [start for start in (_few_periods(x, terms), _many_periods(x, terms)) if start is not None]
     fits = [_refined(x, terms, *start) for start in starts]
     frequencies, coefficients, rss = (np.stack(parts) for parts in zip(*fits, strict=True))
@@ -121,7 +119,7 @@ def _bic(x: Array, coefficients: Array, rss: Array) -> Array:
 
 
 def _solve(x: Array, basis: Array) -> tuple[Array, Array]:
-    """Return the coefficients (…, p) of x (…, n) on basis (…, n, p), and sums of squared residuals (…)."""
+    """Return the coefficients (…, p) of x (…, n) on basis (…, n, p), and the residuals (…, n)."""
     Q, R = np.linalg.qr(basis)
     projected = (Q.swapaxes(-1, -2) @ x[..., None])[..., 0]
     diagonal = np.abs(np.diagonal(R, axis1=-2, axis2=-1))
@@ -130,8 +128,7 @@ def _solve(x: Array, basis: Array) -> tuple[Array, Array]:
     R = np.where(known[..., None] & known[..., None, :], R, np.eye(R.shape[-1]))
     coefficients = np.linalg.solve(R, (projected * known)[..., None])
     # Not computed from Q, whose column for a dropped term is not in the span of the terms.
-    residual = x - (basis @ coefficients)[..., 0]
-    return coefficients[..., 0], np.square(residual).sum(-1)
+    return coefficients[..., 0], x - (basis @ coefficients)[..., 0]
 
 
 def _few_periods(x: Array, terms: HarmonicTerms) -> tuple[Array, Array]:
@@ -170,23 +167,21 @@ def _refined(x: Array, terms: HarmonicTerms, frequencies: Array, spacing: Array)
     t = np.arange(n, dtype=np.float64)
     low = np.maximum(frequencies - 2 * spacing, 2 * np.pi * _LEAST_PERIODS / n)
     high = np.minimum(frequencies + 2 * spacing, np.pi / terms.num_harmonics)
+    frequencies = frequencies.copy()
     basis = terms.basis(frequencies, t)
-    coefficients, rss = _solve(x, basis)
+    coefficients, residual = _solve(x, basis)
     step = np.ones(len(x))
     for _ in range(_NUM_REFINEMENTS):
         slope = terms.slope(frequencies, t, coefficients)
-        residual = x - (basis @ coefficients[..., None])[..., 0]
         # Scaled to the size of the other terms; in the unit of the series it could be negligible beside them.
         size = np.abs(slope).max(1)
         size = np.where(size > 0, size, 1.0)
         direction = _solve(residual, np.concatenate([basis, (slope / size[:, None])[..., None]], axis=-1))[0]
         tried = np.clip(frequencies + step * direction[:, -1] / size, low, high)
         new_basis = terms.basis(tried, t)
-        new_coefficients, new_rss = _solve(x, new_basis)
-        better = new_rss < rss
-        frequencies = np.where(better, tried, frequencies)
-        basis = np.where(better[:, None, None], new_basis, basis)
-        coefficients = np.where(better[:, None], new_coefficients, coefficients)
-        rss = np.where(better, new_rss, rss)
+        found = (tried, new_basis, *_solve(x, new_basis))
+        better = np.square(found[-1]).sum(1) < np.square(residual).sum(1)
+        for kept, new in zip((frequencies, basis, coefficients, residual), found, strict=True):
+            kept[better] = new[better]
         step = np.where(better, 1.0, step / 2)
-    return frequencies, coefficients, rss
+    return frequencies, coefficients, np.square(residual).sum(1)

@@ -92,17 +92,17 @@ def lag_forecaster(
     return fit
 
 
-def by_series(forecasters: Sequence[Forecaster], chosen: NDArray[np.int64]) -> Forecaster:
-    """Return the forecaster that uses forecasters[chosen[i]] for series i; `chosen` has shape (num_series,)."""
-    used = np.unique(chosen)
+def by_series(forecasters: Sequence[Forecaster]) -> Forecaster:
+    """Return the forecaster that uses forecasters[i] for series i; series with the same one are fitted at once."""
+    rows = {one: [i for i, other in enumerate(forecasters) if other is one] for one in forecasters}
 
     def fit(x: Array) -> FittedForecaster:
-        forecasts = {i: forecasters[i](x[chosen == i]) for i in used}
+        fitted = [(chosen, forecaster(x[chosen])) for forecaster, chosen in rows.items()]
 
         def forecast(x: Array, origins: Origins, horizon: int) -> Array:
             predictions = np.empty((len(x), len(origins), horizon))
-            for i, one in forecasts.items():
-                predictions[chosen == i] = one(x[chosen == i], origins, horizon)
+            for chosen, one in fitted:
+                predictions[chosen] = one(x[chosen], origins, horizon)
             return predictions
 
         return forecast

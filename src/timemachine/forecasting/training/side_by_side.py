@@ -5,7 +5,9 @@ another, these trainings would take most of an hour. Here all weights have leadi
 `torch.func.vmap` runs the recipe's module over them, and the training loop trains them as one model.
 """
 
+import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -101,11 +103,17 @@ def _fit_side_by_side(
     if recipe.standardize:
         location, scale = np.array([location_and_scale(one) for one in x]).T
     location, scale = location[:, None, None], scale[:, None, None]
-    features, labels = _pairs((x - location[..., 0]) / scale[..., 0], problems)
-    X = torch.tensor(features, dtype=torch.float32, device=device)
-    Y = torch.tensor(labels, dtype=torch.float32, device=device)
-
     widths, num_outputs = [problem.width for problem in problems], len(problems[0].ahead)
+    # Of all problems: the first has the most pairs, and windows begin with those of the narrower problems.
+    X = torch.zeros(len(x), problems[0].num_pairs(x.shape[1]), max(widths))
+    Y = torch.full((len(x), len(problems), X.shape[1], num_outputs), math.nan)  # NaN where a problem has no pair
+    standardized = (x - location[..., 0]) / scale[..., 0]
+    for k, problem in enumerate(problems):
+        windows, ahead = map(torch.tensor, problem.pairs(standardized))
+        X[:, : windows.shape[1], : problem.width] = windows
+        Y[:, k, : ahead.shape[1]] = ahead
+    X, Y = X.to(device), Y.to(device)
+
     generators = [Generator().manual_seed(recipe.seed + i) for i in range(len(x))]
     rows = [_models(recipe, widths, num_outputs, generator) for generator in generators]
     model = SideBySide(rows, widths).to(device)
@@ -129,32 +137,11 @@ def _fit_side_by_side(
     with hinting_at_standardize(recipe):
         fit(model, minibatches, loss, optimizer, recipe.num_epochs)
 
-    def predictor(k: int) -> Predict:
-        def predict(features: Array) -> Array:
-            X = torch.tensor((features - location) / scale, dtype=torch.float32, device=device)
-            return model.predict(k, X).cpu().numpy().astype(np.float64) * scale + location
+    def predict(k: int, features: Array) -> Array:
+        X = torch.tensor((features - location) / scale, dtype=torch.float32, device=device)
+        return model.predict(k, X).cpu().numpy().astype(np.float64) * scale + location
 
-        return predict
-
-    return [predictor(k) for k in range(len(problems))]
-
-
-def _pairs(x: Array, problems: Sequence[Problem]) -> tuple[Array, Array]:
-    """Return the pairs of all problems, the first of which has the most.
-
-    Returns:
-        Windows (num_series, num_pairs, widest), which begin with those of the narrower problems; labels
-        (num_series, num_problems, num_pairs, num_outputs), NaN where a problem has no pair.
-    """
-    num_series, num_points = x.shape
-    num_pairs = problems[0].num_pairs(num_points)
-    features = np.zeros((num_series, num_pairs, max(problem.width for problem in problems)))
-    labels = np.full((num_series, len(problems), num_pairs, len(problems[0].ahead)), np.nan)
-    for k, problem in enumerate(problems):
-        windows, ahead = problem.pairs(x)
-        features[:, : windows.shape[1], : problem.width] = windows
-        labels[:, k, : ahead.shape[1]] = ahead
-    return features, labels
+    return [partial(predict, k) for k in range(len(problems))]
 
 
 def _models(

@@ -6,13 +6,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from timemachine.base.errors import UserError
 from timemachine.language.ngrams.chain import log_probabilities
 from timemachine.language.ngrams.counts import count_ngrams
-from timemachine.language.ngrams.markov import Matrix, mean_nats, transition_matrix
 from timemachine.language.ngrams.smoothing import SmoothedNgrams
-from timemachine.language.ngrams.zipf import fit_exponent
 from timemachine.text.corpus import Corpus
+
+Matrix = NDArray[np.float64]
 
 ORDERS = {"unigram": 1, "bigram": 2, "trigram": 3}
 
@@ -44,6 +46,28 @@ def describe_counts(
             "top": tables[name].head(num_top).to_numpy().tolist(),
         }
     return content, tables
+
+
+def fit_exponent(counts: NDArray[np.integer], first_rank: int, last_rank: int) -> tuple[float, tuple[int, int]]:
+    """Fit Zipf's law, log n_i = −α log i + c, by least squares over ranks first_rank … last_rank.
+
+    Args:
+        counts: (num_distinct,) in descending order; the first has rank 1.
+        first_rank: first rank of the fit, at least 1.
+        last_rank: last rank of the fit; at most the number of distinct n-grams is used.
+
+    Returns:
+        α, and the first and last rank of the fit.
+
+    Raises:
+        UserError: fewer than two ranks are left.
+    """
+    last_rank = min(last_rank, len(counts))
+    if last_rank - first_rank < 1:
+        raise UserError(f"ngrams.zipf_ranks: ranks {first_rank} to {last_rank} are too few: {len(counts)} n-grams")
+    ranks = np.arange(first_rank, last_rank + 1)
+    slope, _ = np.polyfit(np.log(ranks), np.log(counts[first_rank - 1 : last_rank]), 1)
+    return -float(slope), (first_rank, last_rank)
 
 
 def score_sequences(corpus: Corpus, sequences: Sequence[str], epsilon: Sequence[float]) -> list[dict[str, Any]]:
@@ -83,3 +107,26 @@ def describe_chain(
         table = tables[f"transitions_{k}"] = pd.DataFrame(matrices[k], columns=characters)
         table.insert(0, "from", characters, allow_duplicates=True)  # a reserved token may have this name
     return {"k_step": content}, matrices, tables
+
+
+def transition_matrix(tokens: NDArray[np.integer], vocab_size: int, k: int = 1) -> Matrix:
+    """Return P(x_{t+k} | x_t), rows by x_t: the k-th power of the maximum-likelihood estimate of P(x_{t+1} | x_t).
+
+    The shape is (vocab_size, vocab_size). A token that is never followed by another has probability 1 of staying,
+    so that every row is a distribution.
+    """
+    pairs = tokens[:-1].astype(np.int64) * vocab_size + tokens[1:]
+    counts = np.bincount(pairs, minlength=vocab_size**2).reshape(vocab_size, vocab_size).astype(np.float64)
+    counts[counts.sum(1) == 0] = np.eye(vocab_size)[counts.sum(1) == 0]
+    return np.linalg.matrix_power(counts / counts.sum(1, keepdims=True), k)
+
+
+def mean_nats(transitions: Matrix, tokens: NDArray[np.integer], k: int) -> float:
+    """Return the mean of −log P(x_{t+k} | x_t) over the sequence that the k-step matrix was counted on, in nats.
+
+    Raises:
+        UserError: the sequence has no two tokens k apart.
+    """
+    if len(tokens) <= k:
+        raise UserError(f"ngrams.markov_steps: a text of {len(tokens)} tokens has no pair {k} apart")
+    return -float(np.log(transitions[tokens[:-k], tokens[k:]]).mean())

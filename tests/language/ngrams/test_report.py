@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from timemachine.language.ngrams.markov import mean_nats, transition_matrix
+from timemachine.language.ngrams.report import fit_exponent, mean_nats, transition_matrix
 
 
 def test_two_steps_sum_over_all_ways_between() -> None:
@@ -29,3 +29,18 @@ def test_a_text_shorter_than_the_step_is_refused() -> None:
     tokens = np.array([0, 1, 0, 1])
     with pytest.raises(ValueError, match="a text of 4 tokens has no pair 5 apart"):
         mean_nats(transition_matrix(tokens, 2), tokens, 5)
+
+
+@pytest.mark.parametrize("alpha", [0.5, 1.0, 1.7])
+def test_counts_that_follow_the_law_give_back_its_exponent(alpha: float) -> None:
+    counts = 1e9 * np.arange(1, 501) ** -alpha
+    assert fit_exponent(counts, 10, 100) == (pytest.approx(alpha, abs=1e-9), (10, 100))
+
+
+def test_ranks_beyond_the_last_ngram_are_cut_and_said() -> None:
+    assert fit_exponent(1e6 / np.arange(1, 51), 1, 1000)[1] == (1, 50)
+
+
+def test_too_few_ngrams_for_the_ranks_are_an_error() -> None:
+    with pytest.raises(ValueError, match=r"zipf_ranks.*5 n-grams"):
+        fit_exponent(np.arange(5, 0, -1), 10, 100)
