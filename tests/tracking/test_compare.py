@@ -133,7 +133,7 @@ def test_a_run_that_is_not_finished_comes_last_and_is_never_the_best(
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"family": "cnn"}, r"no family 'cnn'; known: rnn, ar"),
+        ({"family": "cnn"}, r"no family 'cnn'; known: ar, rnn"),
         ({"names": ["lstn"]}, r"no model 'lstn'; known: carried, gated, windowed"),
         ({"metrics": ["bleu"]}, r"no metric 'bleu'; known: .*test_perplexity.*, training/perplexity"),
     ],

@@ -1,17 +1,12 @@
 """A table of the trained models in MLflow: a row for each run, columns for metrics and for params that differ."""
 
-import io
 import re
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 from mlflow.entities import Run
 from mlflow.store.tracking import SEARCH_MAX_RESULTS_THRESHOLD
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from timemachine.base.errors import UserError
 from timemachine.tracking.address import hide_secrets
@@ -30,10 +25,7 @@ DEFAULT_METRICS = {
     "ar": ("one_step_rmse", "multistep_rmse", r"k_step_rmse_\d+"),
 }
 _ABOUT = ["name", "run_id", "status", "start_time"]
-_LONGEST_HEADING, _LONGEST_CELL = 14, 16
-_WIDEST = 100_000
-# A no-break space: rich strips other spaces at the end of a cell, which would shift the digits.
-_NO_MARK = "\u00a0"
+_LONGEST_CELL = 16
 
 
 def compare_runs(
@@ -55,8 +47,7 @@ def compare_runs(
     Raises:
         UserError: there is no such family, model or metric, there are no runs, or the store cannot be read.
     """
-    if family not in DEFAULT_METRICS:
-        raise UserError(f"no family {family!r}; known: {', '.join(DEFAULT_METRICS)}")
+    _check("family", [family], [*DEFAULT_METRICS])
     wanted = f"tags.`timemachine.kind` = 'model' and tags.`timemachine.family` = '{family}'"
     with open_store(root, experiment, alone=False, create=False) as store:
         runs = store.client.search_runs([store.experiment_id], wanted, max_results=SEARCH_MAX_RESULTS_THRESHOLD)
@@ -123,35 +114,14 @@ def as_text(table: pd.DataFrame, width: int | None = None) -> str:
     runs = list(cells)
     for metric, marks in best(table).items():
         digits = table[metric].map("{:#.5g}".format).where(table[metric].notna(), "-")
-        cells[metric] = digits + marks.map({True: "*", False: _NO_MARK})
+        cells[metric] = digits + marks.map({True: "*", False: " "})
     for param, values in table.filter(regex=r"^params\.").items():
         short = values.str.len() <= _LONGEST_CELL
         cells[param] = values.where(short, values.str[: _LONGEST_CELL // 2] + "…").fillna("-")
-    parts: list[list[str]] = [[]]
-    for column in cells.columns[len(runs) :]:
-        wider = _text_table(cells[[*runs, *parts[-1], column]], width)
-        if parts[-1] and width is not None and max(map(len, wider.splitlines())) > width:
-            parts.append([])
-        parts[-1].append(column)
-    return "\n\n".join(_text_table(cells[[*runs, *part]], width) for part in parts)
-
-
-def _text_table(cells: pd.DataFrame, width: int | None) -> str:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in cells:
-        name = str(column).partition(".")[2]  # of a metric or a param
-        # Broken after `_` and `/`; rich breaks lines at spaces only.
-        words = re.sub("([_/])", r"\1 ", name or str(column))
-        lines = [words] if width is None else textwrap.wrap(words, _LONGEST_HEADING)
-        heading = Text("\n".join(line.replace(" ", "") for line in lines))
-        table.add_column(heading, justify="right" if name else "left", no_wrap=True, vertical="bottom")
-    for row in cells.itertuples(index=False):
-        table.add_row(*map(Text, row))
-    # Wide enough for everything: a narrower console would cut cells off.
-    console = Console(file=io.StringIO(), color_system=None, width=_WIDEST)
-    with console.capture() as captured:
-        console.print(table)
-    return "\n".join(line.replace(_NO_MARK, " ").rstrip() for line in captured.get().splitlines())
+    cells = cells.set_index(runs).rename(columns=lambda name: str(name).partition(".")[2])
+    text = cells.to_string(line_width=width, sparsify=False)
+    # pandas ends a heading that is continued in another table with a backslash.
+    return "\n".join(line.rstrip(" \\") for line in text.splitlines())
 
 
 def _row(run: Run) -> dict[str, object]:
