@@ -8,6 +8,8 @@ from timemachine.tracking import registry
 from timemachine.tracking.registry import Version
 from timemachine.tracking.store import Store
 
+MOVE = "timemachine.move."
+
 
 def registered(store: Store, checkpoint: Path, folder: Path) -> Version:
     """Make a run with a checkpoint packaged in it, and its version."""
@@ -17,7 +19,10 @@ def registered(store: Store, checkpoint: Path, folder: Path) -> Version:
     return registry.ensure_version(store, run_id, checkpoint.name)
 
 
+def tags(store: Store, version: Version) -> dict[str, str]:
+    return dict(store.client.get_model_version(registry.MODEL_NAME, version.number).tags)
+
+
 def moves(store: Store, version: Version) -> list[dict[str, Any]]:
     """Return the recorded moves of aliases to a version, and removals from it, the oldest first."""
-    tags = registry.version_tags(store, version)
-    return [json.loads(tags[key]) for key in sorted(tags) if key.startswith("timemachine.move.")]
+    return [json.loads(value) for key, value in sorted(tags(store, version).items()) if key.startswith(MOVE)]

@@ -22,7 +22,8 @@ from timemachine.base import config
 from timemachine.base.files import read_arrays
 from timemachine.forecasting import own_forecast
 from timemachine.forecasting.series.own import read_csv
-from timemachine.language.generation.continuation import sampling_of, write
+from timemachine.language.generation.continuation import clean_prefix, sampling_of
+from timemachine.language.generation.decoding import continue_texts
 from timemachine.language.models.trained import LanguageModel
 from timemachine.pipeline import params
 from timemachine.retraining.inbox import Inbox
@@ -241,7 +242,7 @@ def test_any_prefix_with_any_options_is_continued_or_refused(
     if isinstance(prefix, str):
         with refusals(ValueError):
             sampling = sampling_of(temperature, alpha, top_k, top_p)
-            (text,) = write(model, [prefix], [5], sampling)
+            (text,) = continue_texts(model.module, model.tokenizer, [clean_prefix(prefix)], [5], sampling)
             assert len(text) > 5
 
 

@@ -125,9 +125,9 @@ def test_every_param_is_used() -> None:
             todo += getattr(section, "__args__", [])
 
 
-def test_packages_run_no_code_on_import() -> None:
+def test_packages_run_no_code_on_import_but_the_one_that_sets_up_mlflow() -> None:
     for path in (ROOT / "src").rglob("__init__.py"):
-        assert len(path.read_text().splitlines()) == 1, path
+        assert path.parent.name == "tracking" or len(path.read_text().splitlines()) == 1, path
 
 
 # Each room may import those before it; the wings, and the rooms of one line, do not know each other.

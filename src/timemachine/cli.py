@@ -128,11 +128,12 @@ def generate(
         raise UserError(f"--num-preds: {num_preds} is not from 1 to {_MAX_NUM_PREDS}")
     if not 0 <= seed < 2**63:
         raise UserError(f"--seed: {seed} is not from 0 to 2^63 - 1")
-    from timemachine.language.generation.continuation import clean_prefix, sampling_of, write
+    from timemachine.language.generation.continuation import clean_prefix, sampling_of
+    from timemachine.language.generation.decoding import continue_texts
     from timemachine.language.models.trained import LanguageModel
     from timemachine.pipeline.paths import find_checkpoint
 
-    clean_prefix(prefix)
+    cleaned = clean_prefix(prefix)
     sampling = sampling_of(temperature, alpha, top_k, top_p)
     root = stage.repository_root()
     _use_threads_of(root)
@@ -142,7 +143,7 @@ def generate(
         from timemachine.tracking.server import load_alias
 
         trained = load_alias(*_experiment(), model)
-    typer.echo(write(trained, [prefix], [num_preds], sampling, seed)[0])
+    typer.echo(continue_texts(trained.module, trained.tokenizer, [cleaned], [num_preds], sampling, seed)[0])
 
 
 @app.command()

@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from registered import moves
+from mlflow import MlflowClient
+from registered import moves, tags
 
 from timemachine.retraining import promotion
 from timemachine.retraining.promotion import Candidates, promote, restore_previous
 from timemachine.tracking import registry
 from timemachine.tracking.registry import Version
-from timemachine.tracking.runs import KEY
+from timemachine.tracking.runs import KEY, find_verdict, open_verdicts, record_verdict
 from timemachine.tracking.store import Store
-from timemachine.tracking.verdicts import find_verdict, finish, open_verdicts, record
 
 pytestmark = pytest.mark.slow
 
@@ -54,15 +54,19 @@ def killed_before(step: int) -> Iterator[None]:
     """Let a number of writes to the registry pass, and no more."""
     steps = iter(range(step))
     with pytest.MonkeyPatch.context() as monkeypatch:
-        for name in ("tag_version", "move_alias"):
-            original = getattr(registry, name)
+        for name in (
+            "set_model_version_tag",
+            "set_registered_model_alias",
+            "delete_registered_model_alias",
+        ):
+            original = getattr(MlflowClient, name)
 
             def counted(*arguments, original=original, **options):
                 if next(steps, None) is None:
                     raise Killed
                 return original(*arguments, **options)
 
-            monkeypatch.setattr(promotion.registry, name, counted)
+            monkeypatch.setattr(MlflowClient, name, counted)
         with contextlib.suppress(Killed):
             yield
 
@@ -79,7 +83,7 @@ def test_promotions_and_a_rollback_move_the_aliases_and_are_recorded(store: Stor
     report = restore_previous(store)
     assert report["champion"]["version"] == a.number
     assert names(store) == {"champion": "a"}
-    assert "timemachine.rolled_back" in registry.version_tags(store, b)
+    assert "timemachine.rolled_back" in tags(store, b)
 
 
 def test_a_promotion_killed_at_any_step_leaves_a_champion_and_is_done_by_the_next(store: Store) -> None:
@@ -107,7 +111,7 @@ def test_a_rollback_killed_at_any_step_leaves_a_champion_that_stays(store: Store
     with contextlib.suppress(ValueError):  # nothing to roll back to: the first one came far enough
         restore_previous(store)
     assert names(store)["champion"] == "a"
-    assert "timemachine.rolled_back" in registry.version_tags(store, b)
+    assert "timemachine.rolled_back" in tags(store, b)
 
 
 def test_a_champion_carries_the_best_score_of_those_before_it_on_the_same_text(store: Store) -> None:
@@ -132,10 +136,10 @@ def test_a_challenger_of_another_state_is_refused(store: Store) -> None:
 
 def test_a_verdict_has_one_run_and_counts_when_it_is_brought_to_its_end(store: Store, tmp_path: Path) -> None:
     report = {"verdict": "rejected", "reasons": ["one", "two"]}
-    first = record(store, "key", report, {"challenger_val": 2.0}, tmp_path)
+    first = record_verdict(store, "key", report, {"challenger_val": 2.0}, tmp_path)
     assert find_verdict(store, "key") is None
-    assert record(store, "key", report, {"challenger_val": 2.0}, tmp_path) == first
-    finish(store, first)
+    assert record_verdict(store, "key", report, {"challenger_val": 2.0}, tmp_path) == first
+    store.client.set_terminated(first, "FINISHED")
     assert find_verdict(store, "key") == "rejected"
     assert find_verdict(store, "other") is None
     run = store.client.get_run(first)
@@ -145,12 +149,14 @@ def test_a_verdict_has_one_run_and_counts_when_it_is_brought_to_its_end(store: S
 
 def test_what_is_judged_anew_has_a_run_of_its_own_and_its_verdict_counts(store: Store, tmp_path: Path) -> None:
     report = {"verdict": "promoted", "when": "2001-01-01T00:00:00+00:00"}
-    first = record(store, "key", report, {}, tmp_path)
-    finish(store, first)
-    assert record(store, "key", report, {}, tmp_path) == first  # killed before it was noted
-    second = record(store, "key", {"verdict": "rejected", "when": "2002-02-02T00:00:00+00:00"}, {}, tmp_path)
+    first = record_verdict(store, "key", report, {}, tmp_path)
+    store.client.set_terminated(first, "FINISHED")
+    assert record_verdict(store, "key", report, {}, tmp_path) == first  # killed before it was noted
+    second = record_verdict(
+        store, "key", {"verdict": "rejected", "when": "2002-02-02T00:00:00+00:00"}, {}, tmp_path
+    )
     assert second != first
-    finish(store, second)
+    store.client.set_terminated(second, "FINISHED")
     assert find_verdict(store, "key") == "rejected"
     assert store.client.get_run(first).data.tags["timemachine.verdict"] == "promoted"
 

@@ -19,7 +19,7 @@ from timemachine.pipeline.paths import PACKAGED
 from timemachine.retraining import promotion
 from timemachine.retraining import round as one_round
 from timemachine.retraining.round import BUSY, FAILED, NOTHING_NEW, PROMOTED, REJECTED
-from timemachine.tracking import registry, verdicts
+from timemachine.tracking import registry, runs
 from timemachine.tracking.store import Store
 
 pytestmark = pytest.mark.slow
@@ -90,7 +90,7 @@ class Rounds(Repository):
         return json.loads((self.folder / one_round.VERDICT).read_text())
 
     def store(self) -> Any:
-        return verdicts.open_verdicts(self.folder, "timemachine")
+        return runs.open_verdicts(self.folder, "timemachine")
 
     def aliases(self) -> dict[str, str]:
         with self.store() as store:
@@ -298,7 +298,9 @@ class TestInOrder:
             assert len(judged["reasons"]) == 3
             assert judged["champion"]["test_bits_per_character"] is None
             assert judged["champion"]["num_bytes"] > 0
-            registry.tag_version(store, who.champion, "timemachine.best_champion", "{}")
+            store.client.set_model_version_tag(
+                registry.MODEL_NAME, who.champion.number, "timemachine.best_champion", "{}"
+            )
             with pytest.raises(ValueError, match=r"^the champion, version \d+, .*old_knob: .* remove the alias"):
                 promotion.judge_candidates(store, who, known, rounds.folder / "data")
 

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from timemachine.language.generation.continuation import sampling_of, write
+from timemachine.language.generation.continuation import sampling_of
+from timemachine.language.generation.decoding import continue_texts
 from timemachine.pipeline import params
 from timemachine.retraining import gate, promotion
 from timemachine.retraining import round as one_round
-from timemachine.tracking import registry, verdicts
+from timemachine.tracking import registry, runs
 from timemachine.tracking.compare import compare_runs
 from timemachine.tracking.server import load_alias
 
@@ -51,7 +52,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def aliases(root: Path) -> dict[str, str]:
-    with verdicts.open_verdicts(root, "timemachine") as store:
+    with runs.open_verdicts(root, "timemachine") as store:
         named = {alias: registry.aliased(store, alias) for alias in ("champion", "previous", "challenger")}
     return {alias: version.number for alias, version in named.items() if version}
 
@@ -63,13 +64,15 @@ def test_aliases_are_read_and_the_last_state_counts_as_judged(root: Path) -> Non
 
 def test_the_champion_generates_the_same_text(root: Path) -> None:
     model = load_alias(root, "timemachine", "champion")
-    assert write(model, ["the time"], [40], sampling_of()) == [GREEDY]
-    assert write(model, ["the time"], [40], sampling_of(temperature=1.0), seed=1) == [SAMPLED]
+    assert continue_texts(model.module, model.tokenizer, ["the time"], [40], sampling_of()) == [GREEDY]
+    assert continue_texts(
+        model.module, model.tokenizer, ["the time"], [40], sampling_of(temperature=1.0), seed=1
+    ) == [SAMPLED]
 
 
 def test_the_code_packaged_with_the_champion_runs(root: Path) -> None:
     """In a process of its own, in which no other timemachine is imported, as in the model server."""
-    with verdicts.open_verdicts(root, "timemachine") as store:
+    with runs.open_verdicts(root, "timemachine") as store:
         champion = registry.aliased(store, "champion")
         assert champion
         folder = store.client.download_artifacts(champion.run_id, registry.MODEL_FOLDER)
@@ -96,7 +99,7 @@ def test_models_are_judged_with_the_same_scores(root: Path) -> None:
     then = json.loads((root / one_round.VERDICT).read_text())
     receipt = json.loads((root / "data/published.json").read_text())
     known = params.load(root / "params.yaml")
-    with verdicts.open_verdicts(root, "timemachine") as store:
+    with runs.open_verdicts(root, "timemachine") as store:
         published = promotion.read_candidates(store, receipt)
         assert promotion.judge_candidates(store, published, known, root / "data") is None  # it is champion already
         previous = registry.aliased(store, "previous")
@@ -115,7 +118,7 @@ def test_models_are_judged_with_the_same_scores(root: Path) -> None:
 
 def test_a_model_of_another_kind_scores_the_same(root: Path) -> None:
     known = params.load(root / "params.yaml")
-    with verdicts.open_verdicts(root, "timemachine") as store:
+    with runs.open_verdicts(root, "timemachine") as store:
         found = store.client.get_model_version(registry.MODEL_NAME, "6")
         run = store.client.get_run(found.run_id)
         version = registry.Version("6", found.run_id, "gated")
@@ -132,7 +135,7 @@ def test_the_champion_is_rolled_back_and_not_promoted_again(root: Path) -> None:
     assert one_round.undo_promotion(root) == one_round.PROMOTED
     assert aliases(root) == {"champion": "3", "challenger": "5"}
     receipt = json.loads((root / "data/published.json").read_text())
-    with verdicts.open_verdicts(root, "timemachine") as store:
+    with runs.open_verdicts(root, "timemachine") as store:
         who = promotion.read_candidates(store, receipt)
         known = params.load(root / "params.yaml")
         judged = promotion.judge_candidates(store, who, known, root / "data")

@@ -81,12 +81,6 @@ def test_moves_of_an_alias_are_recorded_on_the_version_moved_onto(
     assert [m["reason"] for m in moves(store, second)] == ["better"]
 
 
-def test_versions_have_tags(store: Store, checkpoint: Path, root: Path) -> None:
-    version = registered(store, checkpoint, root)
-    registry.tag_version(store, version, "timemachine.rolled_back", "worse")
-    assert registry.version_tags(store, version)["timemachine.rolled_back"] == "worse"
-
-
 def test_a_checkpoint_comes_back_as_it_was(store: Store, checkpoint: Path, root: Path, tmp_path: Path) -> None:
     version = registered(store, checkpoint, root)
     fetched = registry.fetch_checkpoint(store, version, tmp_path / "fetched")

@@ -17,7 +17,8 @@ import requests
 from mlflow.exceptions import MlflowException
 from registered import registered
 
-from timemachine.language.generation.continuation import sampling_of, write
+from timemachine.language.generation.continuation import sampling_of
+from timemachine.language.generation.decoding import continue_texts
 from timemachine.language.models.trained import LanguageModel
 from timemachine.tracking import registry, serving
 from timemachine.tracking.server import serve_version
@@ -89,7 +90,10 @@ def test_it_says_what_it_serves_and_keeps_to_this_machine(url: str, served: Path
 
 def test_rows_of_different_lengths_are_answered_as_each_alone(url: str, model: LanguageModel) -> None:
     rows = [{"prefix": "time traveller", "num_preds": 50}, {"prefix": "it", "num_preds": 3}, ROW]
-    alone = [write(model, [row["prefix"]], [row["num_preds"]], sampling_of())[0] for row in rows]
+    alone = [
+        continue_texts(model.module, model.tokenizer, [row["prefix"]], [row["num_preds"]], sampling_of())[0]
+        for row in rows
+    ]
     assert ask(url, *rows) == alone
 
 
@@ -103,7 +107,9 @@ def test_what_is_drawn_comes_again_with_the_seed(url: str, model: LanguageModel)
     row = {"prefix": "time", "num_preds": 40}
     first = ask(url, row, seed=1, **hot)
     assert ask(url, row, seed=1, **hot) == first != ask(url, row, seed=2, **hot)
-    assert first == write(model, ["time"], [40], sampling_of(1.5, None, 20, 0.95), seed=1)
+    assert first == continue_texts(
+        model.module, model.tokenizer, ["time"], [40], sampling_of(1.5, None, 20, 0.95), seed=1
+    )
 
 
 def test_a_table_in_the_other_format_is_read_too(url: str) -> None:
@@ -283,7 +289,9 @@ def loaded(served: Path) -> Iterator[Any]:
 
 def test_in_python_it_writes_too(loaded: Any, model: LanguageModel) -> None:
     answer = loaded.predict(pd.DataFrame([ROW, ROW]), params={"temperature": 0.0})
-    assert list(answer["text"]) == write(model, ["time"] * 2, [5] * 2, sampling_of())
+    assert list(answer["text"]) == continue_texts(
+        model.module, model.tokenizer, ["time"] * 2, [5] * 2, sampling_of()
+    )
 
 
 @pytest.mark.parametrize(

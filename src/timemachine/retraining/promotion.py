@@ -113,7 +113,7 @@ def judge_candidates(store: Store, candidates: Candidates, params: Params, data:
                 if filecmp.cmpfiles(champion_folder, challenger_folder, files, shallow=False)[0] == files:
                     return None
     baseline = gate.kneser_ney_baseline(corpus, params.ngram_models.corpora[params.compare_models.corpus])
-    rolled_back = _ROLLED_BACK in registry.version_tags(store, candidates.challenger)
+    rolled_back = _ROLLED_BACK in _tags(store, candidates.challenger)
     promoted, reasons = gate.judge(
         challenger, champion, baseline, params.retraining, best_val=best_val, rolled_back=rolled_back
     )
@@ -149,7 +149,8 @@ def promote(store: Store, candidates: Candidates, report: Mapping[str, Any]) -> 
         "own_val": scores["challenger"],
         "held_out_sha256": report["held_out_sha256"],
     }
-    registry.tag_version(store, candidates.challenger, _BEST, json.dumps(best))
+    number = candidates.challenger.number
+    store.client.set_model_version_tag(registry.MODEL_NAME, number, _BEST, json.dumps(best))
     if candidates.champion:
         registry.move_alias(store, "previous", candidates.champion, reason=reason, scores=scores)
     registry.move_alias(store, "champion", candidates.challenger, reason=reason, scores=scores)
@@ -171,7 +172,7 @@ def restore_previous(store: Store) -> dict[str, Any]:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     reason = f"version {champion.number} rolled back"
     # First, so that a kill after this line does not let the next round promote it again.
-    registry.tag_version(store, champion, _ROLLED_BACK, now)
+    store.client.set_model_version_tag(registry.MODEL_NAME, champion.number, _ROLLED_BACK, now)
     registry.move_alias(store, "champion", previous, reason=reason)
     registry.move_alias(store, "previous", None, reason=reason)
     return {
@@ -190,8 +191,12 @@ def _kept_scores(store: Store, champion: Version, sha256: str) -> dict[str, Any]
 
     `own_val` is its own score, `val` the best of all champions up to it.
     """
-    kept: dict[str, Any] = json.loads(registry.version_tags(store, champion).get(_BEST, "{}"))
+    kept: dict[str, Any] = json.loads(_tags(store, champion).get(_BEST, "{}"))
     return kept if kept.pop("held_out_sha256", None) == sha256 else {}
+
+
+def _tags(store: Store, version: Version) -> dict[str, str]:
+    return dict(store.client.get_model_version(registry.MODEL_NAME, version.number).tags)
 
 
 def _named(version: Version) -> dict[str, Any]:

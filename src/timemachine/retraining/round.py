@@ -95,11 +95,12 @@ def undo_promotion(root: Path, say: Callable[[str], None] = print) -> int:
         if one is None:
             return BUSY
         from timemachine.retraining.promotion import restore_previous
-        from timemachine.tracking import verdicts
+        from timemachine.tracking import runs
 
-        with verdicts.open_verdicts(root, one.params.publish.experiment) as store:
+        with runs.open_verdicts(root, one.params.publish.experiment) as store:
             report = restore_previous(store)
-            verdicts.finish(store, verdicts.record(store, report["key"], report, {}, root))
+            run_id = runs.record_verdict(store, report["key"], report, {}, root)
+            store.client.set_terminated(run_id, "FINISHED")
         say(report["reasons"][0])
         return PROMOTED
 
@@ -178,14 +179,14 @@ class _Round:
         self._dvc("repro", lock=self.lock)
 
         from timemachine.retraining import promotion
-        from timemachine.tracking import verdicts
+        from timemachine.tracking import runs
         from timemachine.tracking.publish import publish_state
 
         compute.set_up(self.params.compute)  # now that torch is imported
         receipt = publish_state(self.params, self.root, self.root / "data")
-        with verdicts.open_verdicts(self.root, self.params.publish.experiment) as store:
+        with runs.open_verdicts(self.root, self.params.publish.experiment) as store:
             candidates = promotion.read_candidates(store, receipt)
-            earlier, report = verdicts.find_verdict(store, candidates.key), None
+            earlier, report = runs.find_verdict(store, candidates.key), None
             if candidates.champion == candidates.challenger:
                 reason = "is champion already"
             # Without a champion, the alias was removed after an earlier promotion, so it is judged again.
@@ -217,9 +218,9 @@ class _Round:
             return None
         if report["store"] != store_address(self.root):
             return None  # it is finished with its own store
-        from timemachine.tracking import registry, verdicts
+        from timemachine.tracking import registry, runs
 
-        with verdicts.open_verdicts(self.root, self.params.publish.experiment) as store:
+        with runs.open_verdicts(self.root, self.params.publish.experiment) as store:
             champion = registry.aliased(store, "champion")
         if champion is None or champion.run_id != report["challenger"]["run_id"]:
             # The alias did not move, or was rolled back since.
@@ -230,19 +231,19 @@ class _Round:
 
     def _finish(self, report: dict[str, Any]) -> int:
         """Record a verdict in MLflow, push, notify, and write `verdict.json`."""
-        from timemachine.tracking import verdicts
+        from timemachine.tracking import runs
 
         version, promoted = report["challenger"]["version"], report["verdict"] == "promoted"
         for reason in report["reasons"]:
             self.say(f"version {version} {report['verdict']}: {reason}")
-        with verdicts.open_verdicts(self.root, self.params.publish.experiment) as store:
+        with runs.open_verdicts(self.root, self.params.publish.experiment) as store:
             metrics = {
                 f"{model}_{name}": float(value)
                 for model in ("challenger", "champion", "baseline")
                 for name, value in (report[model] or {}).items()
                 if isinstance(value, int | float)
             }
-            run_id = verdicts.record(store, report["key"], report, metrics, self.root)
+            run_id = runs.record_verdict(store, report["key"], report, metrics, self.root)
             if promoted:
                 try:
                     has_remote = bool(self._dvc("remote", "list").strip())
@@ -253,7 +254,7 @@ class _Round:
                     fault = f"version {version} is champion now, but {error}; the next round tries again"
                     raise UserError(fault) from None
             notify(self.hook, report, self.root)
-            verdicts.finish(store, run_id)
+            store.client.set_terminated(run_id, "FINISHED")
         write_json(self.root / VERDICT, report)
         if promoted:
             (self.root / PENDING).unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from mlflow.entities import RunTag
 
 from timemachine.base.errors import UserError
 from timemachine.base.files import read_mapping, sha256_of
@@ -21,7 +22,7 @@ from timemachine.language.training.history import read_history
 from timemachine.pipeline.params import Params
 from timemachine.pipeline.paths import CHECKPOINT, LANGUAGE_MODEL
 from timemachine.tracking import registry
-from timemachine.tracking.environment import git_tags, user
+from timemachine.tracking.environment import git_tags
 from timemachine.tracking.live import training_key
 from timemachine.tracking.registry import Version
 from timemachine.tracking.runs import TRAINING, RunContent, adopt_live_run, fill, find_or_create
@@ -43,8 +44,13 @@ def publish_state(params: Params, root: Path, data: Path) -> dict[str, Any]:
     Raises:
         UserError: a file is absent, damaged or made with other params, or the store cannot be reached.
     """
-    models = list(_model_runs(params, data))
-    state = _state_run(params, data, models)
+    try:
+        models = list(_model_runs(params, data))
+        state = _state_run(params, data, models)
+        for _, path in (artifact for model in models for artifact in model.artifacts):
+            path.stat()
+    except FileNotFoundError as error:
+        raise UserError(f"{error.filename}: no such file; run `dvc repro`") from None
     for tries_left in reversed(range(_TRIES)):
         try:
             _add_what_is_missing(params, root, data, state, models)
@@ -116,25 +122,24 @@ def _model_runs(params: Params, data: Path) -> Iterator[RunContent]:
     Raises:
         UserError: a model was not trained with its recipe, or is not in the report.
     """
+    figures = data / "reports/figures"
     for family, report, recipes in (("ar", "forecast", params.train_ar), ("rnn", "perplexity", params.train_rnn)):
         scores = read_mapping(data / f"reports/{report}.json")
         for name, recipe in recipes.items():
-            folder, figures = data / "models" / family / name, data / "reports/figures"
-            # Files that are part of the key of the run. Figures are not, because they are drawn from these files.
-            shown = [folder / file for file in (CHECKPOINT if family == "ar" else LANGUAGE_MODEL)]
-            if family == "ar":
-                figure = figures / f"forecast/k_step_{name}.png"
-                artifacts = [*(("checkpoint", path) for path in shown), ("figures", figure)]
-            else:  # the checkpoint is in the MLflow model folder
-                shown.append(data / f"generated/{name}.txt")
-                artifacts = [("figures", figures / f"training/{name}.png"), ("generated", shown[-1])]
+            folder, text = data / "models" / family / name, data / f"generated/{name}.txt"
             config = read_mapping(folder / "config.json")
             if scores.get(name) is None or any(
                 config.get(key) != value for key, value in recipe.model_dump().items()
             ):
                 raise UserError(f"{folder}: not trained with the present params.yaml; run `dvc repro` first")
-            for _, path in artifacts:
-                _hash(path)
+            # The key of the run is a hash of `files`. Figures are drawn from them.
+            if family == "ar":
+                files = [folder / file for file in CHECKPOINT]
+                figure = figures / f"forecast/k_step_{name}.png"
+                artifacts = [*(("checkpoint", path) for path in files), ("figures", figure)]
+            else:  # the checkpoint is in the MLflow model folder
+                files = [*(folder / file for file in LANGUAGE_MODEL), text]
+                artifacts = [("figures", figures / f"training/{name}.png"), ("generated", text)]
             curves = [
                 (f"training/{column}", value, int(row["epoch"]))
                 for row in read_history(folder / "history.csv")
@@ -145,7 +150,7 @@ def _model_runs(params: Params, data: Path) -> Iterator[RunContent]:
             yield RunContent(
                 path=f"{family}/{name}",
                 name=name,
-                key=_key_of([family, name, scores[name], [_hash(path) for path in shown]]),
+                key=_key_of([family, name, scores[name], [sha256_of(path) for path in files]]),
                 params=config,
                 metrics=[*curves, *_scalars(scores[name], "_")],
                 artifacts=artifacts,
@@ -156,7 +161,6 @@ def _model_runs(params: Params, data: Path) -> Iterator[RunContent]:
                     TRAINING: training_key(config),
                     "DVC_STAGE": f"train_{family}@{name}",
                     "mlflow.source.name": f"train_{family}@{name}",
-                    "mlflow.user": user(),
                     **{f"timemachine.{key}": str(value) for key, value in machine.items()},
                 },
             )
@@ -168,13 +172,12 @@ def _state_run(params: Params, data: Path, models: Sequence[RunContent]) -> RunC
     flat = _flatten(params.model_dump())
     # The summary repeats numbers of the other reports.
     reports = {p.stem: read_mapping(p) for p in files if p.suffix == ".json" and p.stem != "summary"}
-    relative = {str(path.relative_to(data)): _hash(path) for path in files}
+    relative = {str(path.relative_to(data)): sha256_of(path) for path in files}
     key = _key_of([flat, relative, [model.key for model in models]])
     tags = {
         "timemachine.kind": "pipeline",
         "timemachine.data_sha256": str(reports.get("text", {}).get("sha256", "")),
         "mlflow.source.name": "timemachine publish",
-        "mlflow.user": user(),
         **git_tags(data.parent),
     }
     artifacts = [(str(path.parent.relative_to(data)), path) for path in files]
@@ -185,12 +188,9 @@ def _point_to(store: Store, parent_id: str, run_ids: Mapping[str, str]) -> None:
     """Link the runs of all models from their parent, also runs that an earlier parent created."""
     page = f"#/experiments/{store.experiment_id}/runs"
     links = [f"- [{path}]({page}/{run_id})" for path, run_id in run_ids.items()]
-    wanted = {f"timemachine.run.{path}": run_id for path, run_id in run_ids.items()}
-    wanted["mlflow.note.content"] = "\n".join(["Models of this state:", *links])
-    there = store.client.get_run(parent_id).data.tags
-    for tag, value in wanted.items():
-        if there.get(tag) != value:
-            store.client.set_tag(parent_id, tag, value)
+    note = RunTag("mlflow.note.content", "\n".join(["Models of this state:", *links]))
+    tags = [RunTag(f"timemachine.run.{path}", run_id) for path, run_id in run_ids.items()]
+    store.client.log_batch(parent_id, tags=[note, *tags])
 
 
 def _scalars(content: Mapping[str, Any], separator: str = ".") -> Iterator[tuple[str, float, int]]:
@@ -204,13 +204,6 @@ def _flatten(content: Mapping[str, Any], separator: str = ".") -> dict[str, Any]
     """Return nested mappings as one mapping with joined keys; lists are values."""
     (flat,) = pd.json_normalize(dict(content), sep=separator).to_dict("records")
     return {str(key): value for key, value in flat.items()}
-
-
-def _hash(path: Path) -> str:
-    try:
-        return sha256_of(path)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; run `dvc repro`") from None
 
 
 def _key_of(content: Any) -> str:

@@ -154,21 +154,12 @@ def move_alias(
     }
     # Before the alias moves: a process that is killed in between leaves a record without a move, and the next run
     # moves the alias and records it again.
-    tag_version(store, version, f"{_MOVE}{now:%Y%m%dT%H%M%S.%fZ}", json.dumps(move))
+    key = f"{_MOVE}{now:%Y%m%dT%H%M%S.%fZ}"
+    store.client.set_model_version_tag(MODEL_NAME, version.number, key, json.dumps(move))
     if to:
         store.client.set_registered_model_alias(MODEL_NAME, alias, to.number)
     else:
         store.client.delete_registered_model_alias(MODEL_NAME, alias)
-
-
-def tag_version(store: Store, version: Version, key: str, value: str) -> None:
-    """Set a tag of a version."""
-    store.client.set_model_version_tag(MODEL_NAME, version.number, key, value)
-
-
-def version_tags(store: Store, version: Version) -> dict[str, str]:
-    """Return the tags of a version."""
-    return dict(store.client.get_model_version(MODEL_NAME, version.number).tags)
 
 
 def fetch_checkpoint(store: Store, version: Version, into: Path) -> Path:

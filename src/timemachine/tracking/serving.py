@@ -22,7 +22,8 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from timemachine.base.config import Count, Section, Seed, validate
 from timemachine.base.errors import UserError
 from timemachine.language.generation.config import Sampling
-from timemachine.language.generation.continuation import clean_prefix, sampling_of, write
+from timemachine.language.generation.continuation import clean_prefix, sampling_of
+from timemachine.language.generation.decoding import continue_texts
 from timemachine.language.models.trained import LanguageModel
 
 # Limits of a request. Time and memory grow with rows × characters, which MAX_CHARACTERS limits.
@@ -52,15 +53,10 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _cleanable(prefix: str) -> str:
-    clean_prefix(prefix)
-    return prefix
-
-
 class Row(Section):
     """A row of a request: a text to continue, and the number of tokens to generate."""
 
-    prefix: Annotated[str, Field(max_length=MAX_PREFIX_CHARACTERS), AfterValidator(_cleanable)]
+    prefix: Annotated[str, Field(max_length=MAX_PREFIX_CHARACTERS), AfterValidator(clean_prefix)]
     num_preds: Annotated[int, BeforeValidator(_whole), Field(ge=1, le=MAX_NUM_PREDS)]
 
 
@@ -76,7 +72,7 @@ class Options(Section):
 def read_request(
     rows: Sequence[Mapping[Any, Any]], params: Mapping[Any, Any]
 ) -> tuple[list[str], list[int], Sampling, int]:
-    """Check a request and return the arguments of `write`: prefixes, numbers of tokens, sampling and seed.
+    """Check a request and return its cleaned prefixes, numbers of tokens, sampling and seed.
 
     Args:
         rows: for each row, a mapping from column to value; None and NaN count as absent.
@@ -125,7 +121,7 @@ class Writer:
             request = read_request(data.to_dict("records"), params or {})
         except UserError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from None
-        return pd.DataFrame({"text": write(self._model, *request)})
+        return pd.DataFrame({"text": continue_texts(self._model.module, self._model.tokenizer, *request)})
 
 
 def _load_pyfunc(path: str) -> Writer:

@@ -64,7 +64,9 @@ def open_store(root: Path, experiment: str, *, alone: bool = True, create: bool 
     database = sqlite_file(uri)
     if database and not create and not database.exists():
         raise UserError(f"{database}: no such MLflow store; run `timemachine publish`")
-    lock = FileLock(_lock_path(uri), timeout=_LOCK_TIMEOUT_S)
+    name = hashlib.sha256(hide_secrets(uri).encode()).hexdigest()[:16]
+    elsewhere = Path(tempfile.gettempdir()) / f"timemachine-{os.getuid()}-{name}.lock"
+    lock = FileLock(database.with_suffix(".lock") if database else elsewhere, timeout=_LOCK_TIMEOUT_S)
     try:
         with lock:
             if database and not database.exists():
@@ -112,11 +114,3 @@ def _experiment_id(client: MlflowClient, experiment: str, uri: str, root: Path) 
         where = hide_secrets(uri)
         raise UserError(f"MLflow experiment {experiment!r} was deleted in {where}; restore it or choose another")
     return str(found.experiment_id)
-
-
-def _lock_path(uri: str) -> Path:
-    """Return the lock file of a store: beside a SQLite file, else in the folder for temporary files."""
-    if database := sqlite_file(uri):
-        return database.with_suffix(".lock")
-    name = hashlib.sha256(hide_secrets(uri).encode()).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"timemachine-{os.getuid()}-{name}.lock"

@@ -1,14 +1,11 @@
-"""Generation of text from user input, for the command line and the model server."""
+"""Checks of user input for generating text, for the command line and the model server."""
 
 import math
 import re
-from collections.abc import Sequence
 
 from timemachine.base.config import validate
 from timemachine.base.errors import UserError
 from timemachine.language.generation.config import Sampling
-from timemachine.language.generation.decoding import continue_texts
-from timemachine.language.models.trained import LanguageModel
 from timemachine.text.clean import clean_whole
 
 
@@ -51,22 +48,3 @@ def sampling_of(
     elif alpha is None:
         alpha = math.inf if top_k is None and top_p is None else 1.0
     return validate(Sampling, {"alpha": alpha, "top_k": top_k, "top_p": top_p}, "sampling")
-
-
-def write(
-    model: LanguageModel, prefixes: Sequence[str], num_preds: Sequence[int], sampling: Sampling, seed: int = 0
-) -> list[str]:
-    """Return each prefix, cleaned, and its continuation, as `continue_texts` does.
-
-    Args:
-        model: the language model.
-        prefixes: user input, at least one.
-        num_preds: number of tokens to generate for each prefix, at least 1.
-        sampling: how each token is chosen.
-        seed: seed of the random generator.
-
-    Raises:
-        UserError: a prefix has no letter A-Z.
-    """
-    cleaned = [clean_prefix(prefix) for prefix in prefixes]
-    return continue_texts(model.module, model.tokenizer, cleaned, num_preds, sampling, seed)
