@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import torch
 
 # A shorter training is not logged live, only when it is published.
-_DELAY_S = 3.0
+_DELAY_S = 6.0
 # How long a training waits at its end for lines that are still to be sent.
 _PATIENCE_S = 8.0
 _SECONDS_BETWEEN_SAMPLES = 2.0
