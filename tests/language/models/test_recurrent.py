@@ -140,6 +140,13 @@ def test_parameters_do_not_grow_with_time_steps_and_have_the_books_shapes() -> N
     assert model(torch.zeros(2, 35, dtype=torch.long))[1].shape == (2, 512)
 
 
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+def test_two_directions_double_the_state_and_keep_the_logits_shape(cell: str) -> None:
+    logits, state = RNN(VOCAB_SIZE, NUM_HIDDENS, cell=cell, bidirectional=True)(X)
+    assert logits.shape == (BATCH, NUM_STEPS, VOCAB_SIZE)
+    assert (state[0] if cell == "lstm" else state).shape == (2, BATCH, NUM_HIDDENS)
+
+
 def test_a_single_step_without_gradients_is_the_lstms() -> None:
     model = build(CONFIGS[-1])
     _, state = model(X)

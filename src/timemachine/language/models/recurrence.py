@@ -90,7 +90,7 @@ class Recurrence(torch.autograd.Function):
 
 
 def run_layers(rnn: nn.RNN, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-    """Compute the forward pass of an `nn.RNN` by `Recurrence`.
+    """Compute the forward pass of a unidirectional `nn.RNN` by `Recurrence`.
 
     This is faster on the CPU, where torch computes ∂L/∂W_hh by one product for each time step.
 

@@ -38,7 +38,7 @@ _FEW_ROWS = 32
 
 
 def lstm_step(lstm: nn.LSTM, inputs: Tensor, state: tuple[State, ...]) -> tuple[Tensor, State]:
-    """Compute one time step of an `nn.LSTM`.
+    """Compute one time step of a unidirectional `nn.LSTM`.
 
     Args:
         lstm: the layers.
@@ -61,7 +61,7 @@ class RNN(nn.Module):
 
     Args:
         vocab_size: number of tokens.
-        num_hiddens: hidden units per layer.
+        num_hiddens: hidden units per layer and direction.
         cell: `rnn`, `gru` or `lstm`.
         activation: activation of the rnn cell, `tanh` or `relu`.
         embedding_dim: size of a learnt embedding; None for one-hot inputs.
@@ -70,6 +70,8 @@ class RNN(nn.Module):
         weight_dropout: fraction of the hidden-to-hidden weights of a gru or lstm that is dropped in each
             minibatch (DropConnect; Merity et al., 2018).
         dropout: fraction of the hidden units of the last layer that is dropped while training.
+        bidirectional: read the sequence in both directions. Such a model sees the token that it predicts, so it
+            can tag sequences but is not a language model; recipes do not offer it.
         generator: source of the weights, in torch's default distributions, and then of the dropout masks; None
             for torch's global generator.
     """
@@ -85,6 +87,7 @@ class RNN(nn.Module):
         embedding_dropout: float = 0.0,
         weight_dropout: float = 0.0,
         dropout: float = 0.0,
+        bidirectional: bool = False,
         generator: Generator | None = None,
     ) -> None:
         super().__init__()
@@ -93,20 +96,20 @@ class RNN(nn.Module):
         sizes = (embedding_dim or vocab_size, num_hiddens, num_layers)
         self.rnn: nn.RNNBase
         if cell == "rnn":
-            self.rnn = nn.RNN(*sizes, nonlinearity=activation)
+            self.rnn = nn.RNN(*sizes, nonlinearity=activation, bidirectional=bidirectional)
         else:
-            self.rnn = (nn.GRU if cell == "gru" else nn.LSTM)(*sizes)
+            self.rnn = (nn.GRU if cell == "gru" else nn.LSTM)(*sizes, bidirectional=bidirectional)
         self.embedding_dropout = Dropout(embedding_dropout, generator)
         self.weight_dropout = Dropout(weight_dropout, generator)
         self.dropout = Dropout(dropout, generator)
-        self.output = nn.Linear(num_hiddens, vocab_size)
+        self.output = nn.Linear((2 if bidirectional else 1) * num_hiddens, vocab_size)
         if generator is not None:
             initialise_(self, generator)
 
     def forward(self, X: Tensor, state: State = None) -> tuple[Tensor, State]:
         """Map indices (batch, num_steps) to logits (batch, num_steps, vocab).
 
-        The state has shape (num_layers, batch, num_hiddens); the state of an LSTM is a pair of these.
+        The state has shape (num_layers × directions, batch, num_hiddens); the state of an LSTM is a pair of these.
         """
         if self.embedding is None:
             inputs = F.one_hot(X.T, self.vocab_size).to(self.output.weight.dtype)  # (num_steps, batch, vocab)
@@ -118,9 +121,10 @@ class RNN(nn.Module):
 
     def _recur(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         """Run the recurrent layers over (num_steps, batch, input_size) by the fastest implementation."""
-        if isinstance(self.rnn, nn.RNN) and not inputs.is_cuda:
+        one_way_on_cpu = not self.rnn.bidirectional and not inputs.is_cuda
+        if isinstance(self.rnn, nn.RNN) and one_way_on_cpu:
             return run_layers(self.rnn, inputs, state)
-        if isinstance(self.rnn, nn.LSTM) and not inputs.is_cuda and isinstance(state, tuple):
+        if isinstance(self.rnn, nn.LSTM) and one_way_on_cpu and isinstance(state, tuple):
             num_steps, num_rows, _ = inputs.shape
             if num_steps == 1 and num_rows <= _FEW_ROWS and not (self.training or torch.is_grad_enabled()):
                 return lstm_step(self.rnn, inputs, state)
