@@ -48,10 +48,11 @@ def _use_threads_of(root: Path) -> None:
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def repro(context: typer.Context) -> None:
-    """Repair the repository, check params.yaml, and run `dvc repro` with the arguments given."""
+    """Repair the repository, check params.yaml, and run `dvc repro` with the arguments given (`dvc repro -h`)."""
     from timemachine.pipeline.dvc import repro as become_dvc
 
-    become_dvc(stage.repository_root(), context.args, typer.echo)
+    arguments = [argument for argument in context.args if argument != "--debug"]
+    become_dvc(stage.repository_root(), arguments, typer.echo)
 
 
 @app.command()

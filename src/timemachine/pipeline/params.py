@@ -191,7 +191,7 @@ def in_full(params: Params, name: str) -> str:
         for entry, inner in value.items()
         if isinstance(inner, dict)
     }
-    found = {key: value for key, value in (content | entries).items() if name in (key, key.partition(".")[2])}
+    found = {key: value for key, value in (content | entries).items() if name in (key, *key.split(".")[1:])}
     if len(found) != 1:
         problem = f"several entries, {', '.join(found)}" if found else "no section or entry of params.yaml"
         raise UserError(f"{name!r}: {problem}; sections: {', '.join(content)}")

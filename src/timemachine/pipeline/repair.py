@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -93,7 +94,7 @@ def _refuse(root: Path) -> None:
     for folder in (root, *(root / name for name in (".dvc", ".dvc/tmp", ".timemachine", _KEPT))):
         if folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
             raise UserError(f"{folder}: read-only; repair needs to write there")
-    if re.search(rb"^(<<<<<<<|>>>>>>>) ", _read(root / "dvc.lock") or b"", re.MULTILINE):
+    if re.search(rb"^(<{7}|={7}|>{7})( |$)", _read(root / "dvc.lock") or b"", re.MULTILINE):
         raise UserError(f"{root / 'dvc.lock'}: holds merge marks; resolve the conflict in git first")
     for out in _outs(root):
         for folder in out.parents:
@@ -211,9 +212,9 @@ def _finished_states(root: Path) -> Iterator[Fault]:
     for path in (root / STATES).glob(f"*/{FINISHED}"):
         name = path.read_text(errors="replace")
         stage = (whole_stages(_read(root / "dvc.lock")) or {}).get(name)
-        if stage and not changed_params(root, stage.params):
-            files = {**stage.deps, **stage.outs}
-            if all(md5_of(root / file) == md5 for file, md5 in files.items()):
+        with suppress(UserError):  # params.yaml is wrong, which is for the next run to say
+            files = {**stage.deps, **stage.outs} if stage and not changed_params(root, stage.params) else {}
+            if files and all(md5_of(root / file) == md5 for file, md5 in files.items()):
                 yield f"removed the states of {name}, which is finished", partial(shutil.rmtree, path.parent)
 
 
