@@ -91,15 +91,15 @@ def everything(root: Path) -> list[str]:
 def test_publishing_again_adds_nothing(root: Path) -> None:
     receipt = publish_here(root)
     before = everything(root)
-    for _ in range(2):
+    for _ in range(20):
         assert publish_here(root) == receipt
     assert everything(root) == before
 
 
-def test_three_processes_that_fill_one_empty_store_at_once_add_nothing_twice(project: Path) -> None:
+def test_six_processes_that_fill_one_empty_store_at_once_add_nothing_twice(project: Path) -> None:
     command = [sys.executable, "-m", "timemachine.cli", "publish"]
-    started = [subprocess.Popen(command, cwd=project) for _ in range(3)]
-    assert [process.wait() for process in started] == [0] * 3
+    started = [subprocess.Popen(command, cwd=project) for _ in range(6)]
+    assert [process.wait() for process in started] == [0] * 6
     assert len(runs(project)) == 6
     client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
     assert len(client.search_model_versions("name = 'timemachine-lm'")) == 3

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from timemachine.language.comparison.mixture import (
@@ -16,7 +16,6 @@ def random_nats(seed: int, num_models: int = 3, num_tokens: int = 400) -> np.nda
 
 
 @given(st.integers(0, 99))
-@settings(max_examples=25)
 def test_the_fitted_mixture_is_no_worse_than_any_of_its_models_or_of_1000_other_weights(seed: int) -> None:
     nats = random_nats(seed)
     w = fit_arithmetic(nats)
@@ -55,7 +54,6 @@ def nats_of(log_P: np.ndarray, tokens: np.ndarray) -> float:
 
 
 @given(st.integers(0, 99))
-@settings(max_examples=25)
 def test_a_fitted_geometric_mixture_is_no_worse_than_any_of_200_other_weights_and_a_distribution(
     seed: int,
 ) -> None:

@@ -39,7 +39,7 @@ def test_counts_and_their_order_are_those_of_a_counter(tokens: list[int], n: int
     assert [(tuple(g), c) for g, c in zip(ngrams.tolist(), counts.tolist(), strict=True)] == expected
 
 
-@given(st.lists(st.integers(0, 3), max_size=120), st.integers(1, 3), st.integers(1, 9), st.integers(1, 40))
+@given(st.lists(st.integers(0, 3), max_size=300), st.integers(1, 3), st.integers(1, 9), st.integers(1, 40))
 def test_blocks_and_stretches_of_any_length_make_no_difference(
     tokens: list[int], n: int, block: int, stretch: int
 ) -> None:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from cycle import CORPUS, Cycle
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -45,7 +45,6 @@ def test_only_the_tokens_trained_on_count_as_train() -> None:
 
 
 @given(st.lists(st.integers(2, 3000), min_size=1, max_size=4), st.integers(0, 9))
-@settings(max_examples=20)
 def test_streams_side_by_side_score_what_each_scores_alone_token_by_token(lengths: list[int], seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     model = RNN(4, 3, generator=generator)
