@@ -61,12 +61,13 @@ ui: setup ## Open MLflow's page on http://127.0.0.1:5000
 serve: setup ## Serve the champion by MLflow's model server on http://127.0.0.1:5001
 	timemachine serve
 
-bench: setup ## Measure speed against plain loops, forecasts against statsmodels, and the server under load
+bench: setup ## Measure speed against plain loops, models against compressors and statsmodels, and the server under load
 	python benchmarks/training.py
 	python benchmarks/bptt.py
 	python benchmarks/resume.py
 	python benchmarks/generation.py
 	python benchmarks/ngrams.py
+	python benchmarks/compressors.py
 	python benchmarks/forecasting.py
 	python benchmarks/serving.py
 

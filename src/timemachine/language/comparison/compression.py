@@ -2,7 +2,7 @@
 
 import bz2
 import lzma
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import pyppmd
@@ -17,12 +17,18 @@ COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-def compressed_bits_per_character(corpus: Corpus) -> dict[str, dict[str, float]]:
+def compressed_bits_per_character(
+    corpus: Corpus, compressors: Mapping[str, Callable[[bytes], bytes]] = COMPRESSORS
+) -> dict[str, dict[str, float]]:
     """Return the bits per character that each compressor needs for the held-out parts of a corpus of characters.
 
     A part costs the bits by which a compressed file grows when the part is appended to all the text before it.
     Compressors learn from all the text that they have read, so they are comparable with adaptive models. The
     text is encoded in UTF-8, in which a letter of the corpora is one byte.
+
+    Args:
+        corpus: of characters.
+        compressors: functions from the text to the compressed file, by name.
 
     Returns:
         By compressor, then by part.
@@ -35,5 +41,5 @@ def compressed_bits_per_character(corpus: Corpus) -> dict[str, dict[str, float]]
 
     return {
         name: {part: grown_by(compress, *corpus.split[part]) for part in HELD_OUT}
-        for name, compress in COMPRESSORS.items()
+        for name, compress in compressors.items()
     }
