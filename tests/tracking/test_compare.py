@@ -79,6 +79,14 @@ def test_the_best_value_of_each_metric_is_marked_and_counts_are_not(store: Path)
     assert f"{comparison['metrics.test_perplexity'].min():#.5g}*" in marked[0]
 
 
+def test_the_digits_of_marked_and_other_values_are_aligned(store: Path) -> None:
+    comparison = compare_runs(store, "timemachine", metrics=["test_perplexity", "val_tokens"])
+    lines = as_text(comparison).splitlines()[1:]
+    values = comparison["metrics.test_perplexity"].map("{:#.5g}".format)
+    ends = {line.index(value) + len(value) for line, value in zip(lines, values, strict=True)}
+    assert len(ends) == 1
+
+
 def test_in_a_terminal_no_line_is_too_long_and_every_table_names_the_runs(store: Path) -> None:
     comparison = compare_runs(store, "timemachine")
     tables = as_text(comparison, 80).split("\n\n")

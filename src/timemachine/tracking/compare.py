@@ -32,8 +32,8 @@ DEFAULT_METRICS = {
 _ABOUT = ["name", "run_id", "status", "start_time"]
 _LONGEST_HEADING, _LONGEST_CELL = 14, 16
 _WIDEST = 100_000
-# A no-break space: rich strips other spaces at the end of a cell, which would shift the digits.
-_NO_MARK = "\u00a0"
+# A blank that is not white space: rich strips white space at the end of a cell, which would shift the digits.
+_NO_MARK = "\u2800"
 
 
 def compare_runs(
