@@ -93,20 +93,30 @@ def compare(
     metric: Annotated[
         list[str] | None, Option(help="Metric to show; may be repeated; runs are sorted by the first.")
     ] = None,
+    over_seeds: Annotated[
+        bool, Option("--over-seeds", help="Print mean ± standard deviation over the seeds of each model.")
+    ] = False,
     csv: Annotated[bool, Option("--csv", help="Print CSV with all digits.")] = False,
 ) -> None:
     """Print a table of the models in MLflow, the best first. * marks the best value of each metric.
 
     Of the params only those in which the models differ are shown.
+
+    --over-seeds combines finished runs on the same data that differ only in
+    name and seed into one row. Of runs with the same seed the newest counts.
+    A model with one seed has no standard deviation. At least one model must
+    have two seeds. Names select all rows that contain one of these models.
     """
+    from timemachine.tracking import seeds
     from timemachine.tracking.compare import as_csv, as_text, compare_runs
 
-    comparison = compare_runs(*_experiment(), family=family, names=names or (), metrics=metric or ())
+    read, show = (seeds.compare_seeds, seeds.as_text) if over_seeds else (compare_runs, as_text)
+    comparison = read(*_experiment(), family=family, names=names or (), metrics=metric or ())
     if csv:
-        typer.echo(as_csv(comparison), nl=False)
+        typer.echo(comparison.to_csv(index=False) if over_seeds else as_csv(comparison), nl=False)
     else:
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-        typer.echo(as_text(comparison, width))
+        typer.echo(show(comparison, width))
 
 
 @app.command()

@@ -30,10 +30,11 @@ DEFAULT_METRICS = {
     "ar": ("one_step_rmse", "multistep_rmse", r"k_step_rmse_\d+"),
 }
 _ABOUT = ["name", "run_id", "status", "start_time"]
-_LONGEST_HEADING, _LONGEST_CELL = 14, 16
+LONGEST_CELL = 16
+_LONGEST_HEADING = 14
 _WIDEST = 100_000
 # A blank that is not white space: rich strips white space at the end of a cell, which would shift the digits.
-_NO_MARK = "\u2800"
+PADDING = "\u2800"
 
 
 def compare_runs(
@@ -55,6 +56,23 @@ def compare_runs(
     Raises:
         UserError: there is no such family, model or metric, there are no runs, or the store cannot be read.
     """
+    frame = read_runs(root, experiment, family)
+    if names:
+        check_known("model", names, frame["name"])
+        frame = frame[frame["name"].isin(names)]
+    shown = choose_metrics(frame, family, metrics)
+    params = frame.filter(regex=r"^params\.")
+    frame = frame.assign(unfinished=frame["status"] != "FINISHED")
+    frame = frame.sort_values(["unfinished", *shown[:1], "name", "start_time", "run_id"], ignore_index=True)
+    return frame[[*_ABOUT, *shown, *params.columns[params.nunique(dropna=False) > 1]]]
+
+
+def read_runs(root: Path, experiment: str, family: str) -> pd.DataFrame:
+    """Return all runs of a family with all metrics and params; columns as in `compare_runs`.
+
+    Raises:
+        UserError: there is no such family, there are no runs, or the store cannot be read.
+    """
     if family not in DEFAULT_METRICS:
         raise UserError(f"no family {family!r}; known: {', '.join(DEFAULT_METRICS)}")
     wanted = f"tags.`timemachine.kind` = 'model' and tags.`timemachine.family` = '{family}'"
@@ -65,23 +83,24 @@ def compare_runs(
             f"MLflow at {hide_secrets(store.client.tracking_uri)} has no {family} models in experiment "
             f"{experiment!r}; run `timemachine publish`"
         )
-    frame = pd.DataFrame(map(_row, runs))
-    if names:
-        _check("model", names, frame["name"])
-        frame = frame[frame["name"].isin(names)]
+    return pd.DataFrame(map(_row, runs))
+
+
+def choose_metrics(frame: pd.DataFrame, family: str, metrics: Sequence[str]) -> list[str]:
+    """Return the columns of the metrics to show; empty `metrics`: those of `DEFAULT_METRICS`.
+
+    Raises:
+        UserError: no run has a metric of this name.
+    """
     with_values = frame.filter(regex=r"^metrics\.").dropna(axis="columns", how="all")
     known = [str(column).removeprefix("metrics.") for column in with_values]
     if metrics:
-        _check("metric", metrics, known)
+        check_known("metric", metrics, known)
         shown = list(dict.fromkeys(metrics))
     else:
         known.sort(key=lambda name: (len(name), name))  # 10 comes after 9
         shown = [name for pattern in DEFAULT_METRICS[family] for name in known if re.fullmatch(pattern, name)]
-    shown = [f"metrics.{name}" for name in shown]
-    params = frame.filter(regex=r"^params\.")
-    frame = frame.assign(unfinished=frame["status"] != "FINISHED")
-    frame = frame.sort_values(["unfinished", *shown[:1], "name", "start_time", "run_id"], ignore_index=True)
-    return frame[[*_ABOUT, *shown, *params.columns[params.nunique(dropna=False) > 1]]]
+    return [f"metrics.{name}" for name in shown]
 
 
 def best(table: pd.DataFrame) -> pd.DataFrame:
@@ -120,20 +139,31 @@ def as_text(table: pd.DataFrame, width: int | None = None) -> str:
         cells["date"] = table["start_time"].dt.strftime("%Y-%m-%d")
     if (table["status"] != "FINISHED").any():
         cells["status"] = table["status"].str.lower()
-    runs = list(cells)
+    num_about = len(cells.columns)
     for metric, marks in best(table).items():
         digits = table[metric].map("{:#.5g}".format).where(table[metric].notna(), "-")
-        cells[metric] = digits + marks.map({True: "*", False: _NO_MARK})
+        cells[metric] = digits + marks.map({True: "*", False: PADDING})
+    return text_tables(with_params(cells, table), num_about, width)
+
+
+def with_params(cells: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """Return the cells with a column for each param of the table; long values are cut."""
+    cells = cells.copy()
     for param, values in table.filter(regex=r"^params\.").items():
-        short = values.str.len() <= _LONGEST_CELL
-        cells[param] = values.where(short, values.str[: _LONGEST_CELL // 2] + "…").fillna("-")
-    parts: list[list[str]] = [[]]
-    for column in cells.columns[len(runs) :]:
-        wider = _text_table(cells[[*runs, *parts[-1], column]], width)
+        short = values.str.len() <= LONGEST_CELL
+        cells[param] = values.where(short, values.str[: LONGEST_CELL // 2] + "…").fillna("-")
+    return cells
+
+
+def text_tables(cells: pd.DataFrame, num_about: int, width: int | None) -> str:
+    """Return the cells as text. Columns that do not fit go into further tables, after the first `num_about`."""
+    about, parts = list(cells.columns[:num_about]), [list[str]()]
+    for column in cells.columns[num_about:]:
+        wider = _text_table(cells[[*about, *parts[-1], column]], width)
         if parts[-1] and width is not None and max(map(len, wider.splitlines())) > width:
             parts.append([])
         parts[-1].append(column)
-    return "\n\n".join(_text_table(cells[[*runs, *part]], width) for part in parts)
+    return "\n\n".join(_text_table(cells[[*about, *part]], width) for part in parts)
 
 
 def _text_table(cells: pd.DataFrame, width: int | None) -> str:
@@ -151,7 +181,7 @@ def _text_table(cells: pd.DataFrame, width: int | None) -> str:
     console = Console(file=io.StringIO(), color_system=None, width=_WIDEST)
     with console.capture() as captured:
         console.print(table)
-    return "\n".join(line.replace(_NO_MARK, " ").rstrip() for line in captured.get().splitlines())
+    return "\n".join(line.replace(PADDING, " ").rstrip() for line in captured.get().splitlines())
 
 
 def _row(run: Run) -> dict[str, object]:
@@ -166,7 +196,8 @@ def _row(run: Run) -> dict[str, object]:
     }
 
 
-def _check(what: str, wanted: Sequence[str], known: Sequence[str] | pd.Series) -> None:
+def check_known(what: str, wanted: Sequence[str], known: Sequence[str] | pd.Series) -> None:
+    """Raise a `UserError` that lists the known names if a wanted name is not among them."""
     for name in wanted:
         if name not in set(known):
             raise UserError(f"no {what} {name!r}; known: {', '.join(sorted(set(known)))}")
