@@ -10,7 +10,7 @@ from pathlib import Path
 from timemachine.base.files import write_json
 from timemachine.language.comparison.compression import compressed_bits_per_character
 from timemachine.language.comparison.held_out import mix, read_models
-from timemachine.language.comparison.ranking import over_seeds, rank
+from timemachine.language.comparison.ranking import rank
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
 from timemachine.text.corpus import Corpus
@@ -25,11 +25,9 @@ def run(params: Params, text: Path, scores: Path, report: Path) -> None:
     weights = {}
     for name, mixture in p.mixtures.items():
         models[name], weights[name] = mix(mixture, models, corpus)
-    ranked = rank(models, corpus, p)
     content = {
-        "models": ranked,
+        "models": rank(models, corpus, p),
         "mixtures": {n: dict(zip(m.models, weights[n], strict=True)) for n, m in p.mixtures.items()},
-        "seeds": over_seeds(ranked, recipes, p.mixtures),
         "compressors": compressed_bits_per_character(corpus),
     }
     write_json(report, content)

@@ -3,12 +3,10 @@ import bz2
 import numpy as np
 import pytest
 from cycle import CORPUS, RANDOM
-from tiny import tiny_params
 
 from timemachine.language.comparison.compression import compressed_bits_per_character
-from timemachine.language.comparison.config import CompareModelsParams, MixtureRecipe
-from timemachine.language.comparison.ranking import over_seeds, rank
-from timemachine.language.models.config import RnnRecipe
+from timemachine.language.comparison.config import CompareModelsParams
+from timemachine.language.comparison.ranking import rank
 from timemachine.text.corpus import HELD_OUT
 
 VOCAB_SIZE = 4
@@ -40,23 +38,6 @@ def test_another_model_changes_no_score_and_no_interval() -> None:
     before = rank(models, RANDOM, PARAMS)
     after = rank({"first": worst} | models | {"last": worst}, RANDOM, PARAMS)
     assert {name: after[name] for name in before} == before
-
-
-def test_recipes_that_differ_in_their_seed_alone_are_summed_up() -> None:
-    recipe = RnnRecipe(**tiny_params()["train_rnn"]["gated"])
-    recipes = {"a": recipe, "b": recipe.model_copy(update={"seed": 5}), "c": recipe.model_copy(update={"lr": 0.5})}
-    mixtures = {
-        f"mixed_{name}": MixtureRecipe(mean="geometric", models=[name, "kneser_ney_3"]) for name in ("a", "b", "c")
-    }
-    bits = {"a": 2.0, "b": 2.2, "c": 9.0, "a_dynamic": 1.0, "b_dynamic": 1.2, "mixed_a": 0.5, "mixed_b": 0.7}
-    scores = {name: {part: {"bits_per_character": b} for part in HELD_OUT} for name, b in bits.items()}
-    summary = over_seeds(scores, recipes, mixtures)
-    assert {first: group["models"] for first, group in summary.items()} == {
-        "a": ["a", "b"],
-        "a_dynamic": ["a_dynamic", "b_dynamic"],
-        "mixed_a": ["mixed_a", "mixed_b"],
-    }
-    assert summary["a"]["test"] == pytest.approx({"mean": 2.1, "std": 0.02**0.5})
 
 
 def test_a_compressor_is_charged_for_what_the_part_adds() -> None:

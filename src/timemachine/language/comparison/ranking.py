@@ -1,16 +1,14 @@
-"""The ranking of all language models of a corpus, with confidence intervals, and means over seeds."""
+"""The ranking of all language models of a corpus, with confidence intervals."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from timemachine.language.comparison.config import CompareModelsParams, MixtureRecipe
-from timemachine.language.comparison.held_out import DYNAMIC
-from timemachine.language.models.config import RnnRecipe
+from timemachine.language.comparison.config import CompareModelsParams
 from timemachine.language.scoring.bootstrap import bootstraps_by_part
 from timemachine.language.scoring.score import Readings, score
-from timemachine.text.corpus import HELD_OUT, Corpus
+from timemachine.text.corpus import Corpus
 
 
 def rank(models: Mapping[str, Readings], corpus: Corpus, p: CompareModelsParams) -> dict[str, Any]:
@@ -38,36 +36,3 @@ def rank(models: Mapping[str, Readings], corpus: Corpus, p: CompareModelsParams)
                 if part == "test":
                     row[part]["behind"] = bootstrap.bits(nats - best)
     return rows
-
-
-def over_seeds(
-    scores: Mapping[str, Any], recipes: Mapping[str, RnnRecipe], mixtures: Mapping[str, MixtureRecipe]
-) -> dict[str, Any]:
-    """Return mean and standard deviation of the bits per character of models that differ only in their seed.
-
-    Such models are recipes, the same recipes with dynamic evaluation, and mixtures of such models.
-
-    Args:
-        scores: what `rank` returned.
-        recipes: the recurrent models of the corpus.
-        mixtures: the mixtures of the comparison.
-
-    Returns:
-        By the first name of each group: `models`, the names of the group, and `mean` and `std` by part.
-    """
-    kinds = {name: recipe.model_copy(update={"seed": 0}).model_dump_json() for name, recipe in recipes.items()}
-    kinds |= {name + DYNAMIC: kind + DYNAMIC for name, kind in kinds.items() if name + DYNAMIC in scores}
-    kinds |= {
-        name: f"{mixture.mean} {[kinds.get(model, model) for model in mixture.models]}"
-        for name, mixture in mixtures.items()
-    }
-    groups: dict[str, list[str]] = {}
-    for name, kind in kinds.items():
-        groups.setdefault(kind, []).append(name)
-    content: dict[str, Any] = {}
-    for names in (group for group in groups.values() if len(group) > 1):
-        content[names[0]] = {"models": names}
-        for part in HELD_OUT:
-            bits = [scores[name][part]["bits_per_character"] for name in names]
-            content[names[0]][part] = {"mean": float(np.mean(bits)), "std": float(np.std(bits, ddof=1))}
-    return content
