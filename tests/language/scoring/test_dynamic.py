@@ -16,7 +16,7 @@ def network() -> RNN:
 
 
 def test_without_learning_it_is_the_static_score() -> None:
-    nats, log_P = read_streams(network(), [TOKENS], [60], with_log_P=[0])
+    nats, log_P = read_streams(network(), [TOKENS], [60], with_log_P=True)
     learnt = read_and_learn(network(), TOKENS, num_rms=20, first=60, num_steps=7, lr=1e-12)
     assert learnt == pytest.approx(log_P[0], rel=1e-4)
     assert nats_of(learnt, CORPUS.tokens[60:]) == pytest.approx(nats[0], rel=1e-4)

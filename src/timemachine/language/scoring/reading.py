@@ -1,7 +1,7 @@
 """Predictions of language models: each token is scored once, with the state carried from the text before it."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from timemachine.base.errors import UserError
 from timemachine.language.scoring.score import Readings, check_finite, score
-from timemachine.text.corpus import HELD_OUT, Corpus, Part
+from timemachine.text.corpus import HELD_OUT, Corpus
 from timemachine.training.state import State
 
 _CHUNK_STEPS = 1024
@@ -23,26 +23,27 @@ def read_streams(
     model: nn.Module,
     streams: Sequence[Tensor],
     num_warmup: Sequence[int],
-    with_log_P: Collection[int] = (),
-) -> tuple[list[NDArray[np.float64]], dict[int, NDArray[np.float32]]]:
+    with_log_P: bool = False,
+) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float32]]]:
     """Return the predictions of a model on several streams, as rows of one batch.
+
+    All streams are padded to the longest one, so they should have about the same length.
 
     Args:
         model: maps indices (batch, num_steps) and a state to logits (batch, num_steps, vocab) and a state.
         streams: 1-D indices, at least two each.
         num_warmup: tokens at the start of each stream that are read but not scored; at least 1, because the
             first token has no prediction.
-        with_log_P: indices of the streams whose whole distributions are returned.
+        with_log_P: also return whole distributions.
 
     Returns:
-        −log P of the scored tokens (num_scored,) of each stream, in nats; and log P (num_scored, vocab) of the
-        streams in `with_log_P`, by index.
+        −log P of the scored tokens (num_scored,) of each stream, in nats; and log P (num_scored, vocab) of each
+        stream, or an empty list without `with_log_P`.
 
     Raises:
         UserError: a log P is not finite.
     """
     model.eval()
-    chosen = sorted(with_log_P)
     X = nn.utils.rnn.pad_sequence(list(streams), batch_first=True)  # (batch, longest)
     nats, kept = [], []
     state: State = None
@@ -51,12 +52,14 @@ def read_streams(
         logits, state = model(X[:, begin : begin + labels.shape[1]], state)
         log_P = logits.log_softmax(-1)
         nats.append(-log_P.gather(-1, labels[..., None])[..., 0].double())
-        kept.append(log_P[chosen].float())
+        if with_log_P:
+            kept.append(log_P.float())
     scored = [slice(first - 1, len(stream) - 1) for stream, first in zip(streams, num_warmup, strict=True)]
     found = [row[places].numpy() for row, places in zip(torch.cat(nats, 1), scored, strict=True)]
-    distributions = dict(zip(chosen, torch.cat(kept, 1), strict=True))  # (longest − 1, vocab) each
-    distributions = {i: row[scored[i]].numpy() for i, row in distributions.items()}
-    for predicted in [*found, *distributions.values()]:
+    distributions = []
+    if with_log_P:
+        distributions = [row[places].numpy() for row, places in zip(torch.cat(kept, 1), scored, strict=True)]
+    for predicted in [*found, *distributions]:
         check_finite(predicted)
     return found, distributions
 
@@ -84,22 +87,19 @@ def read_parts(
     if not 0 <= train_range[0] < train_range[1] <= corpus.split["train"][1]:
         raise UserError(f"train_range: {list(train_range)} is not within the train part {corpus.split['train']}")
     tokens = torch.from_numpy(corpus.tokens.astype("int64"))
-    streams: list[Tensor] = []
-    warmups: list[int] = []
-    rows: dict[Part, list[int]] = {part: [] for part in ranges}  # indices of the streams
+    readings: Readings = {}
     for part, (begin, end) in ranges.items():
+        streams, warmups = [], []
         for first, last in pairwise(begin + (end - begin) * i // num_streams for i in range(num_streams + 1)):
             start = max(first - num_warmup, 0)
             first = max(first, start + 1)
             if first < last:
-                rows[part].append(len(streams))
                 streams.append(tokens[start:last])
                 warmups.append(first - start)
-    kept = [i for part in HELD_OUT for i in rows[part]] if corpus.level == "char" else []
-    nats, log_P = read_streams(model, streams, warmups, kept)
-    readings: Readings = {part: np.concatenate([nats[i] for i in rows[part]]) for part in ranges}
-    if kept:
-        readings |= {f"{part}.log_P": np.concatenate([log_P[i] for i in rows[part]]) for part in HELD_OUT}
+        nats, log_P = read_streams(model, streams, warmups, corpus.level == "char" and part in HELD_OUT)
+        readings[part] = np.concatenate(nats)
+        if log_P:
+            readings[f"{part}.log_P"] = np.concatenate(log_P)
     return readings
 
 
