@@ -112,6 +112,17 @@ def test_layers_run_by_our_recurrence_are_torchs(activation: str) -> None:
         torch.testing.assert_close(ours, theirs)
 
 
+def test_indices_are_one_hot_inputs_of_our_recurrence() -> None:
+    layers = nn.RNN(VOCAB_SIZE, NUM_HIDDENS)
+    initialise_(layers, torch.Generator().manual_seed(0))
+    results = []
+    for inputs in (F.one_hot(X.T, VOCAB_SIZE).float(), X.T):
+        H, _ = run_layers(layers, inputs, None)
+        results.append((H, *torch.autograd.grad(H.square().sum(), list(layers.parameters()))))
+    for theirs, ours in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
 def test_a_layer_without_a_known_initialisation_is_an_error_that_names_it() -> None:
     layers = nn.Sequential(nn.Linear(2, 3), nn.Sequential(nn.LayerNorm(3)))
     with pytest.raises(TypeError, match=r"LayerNorm '1\.0'"):

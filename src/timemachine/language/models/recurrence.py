@@ -96,7 +96,8 @@ def run_layers(rnn: nn.RNN, inputs: Tensor, state: State) -> tuple[Tensor, State
 
     Args:
         rnn: the layers.
-        inputs: (num_steps, batch, input_size).
+        inputs: (num_steps, batch, input_size); or the indices of one-hot inputs, (num_steps, batch), with which
+            the product with W_ih is computed as a look-up.
         state: (num_layers, batch, num_hiddens); None for zeros.
 
     Returns:
@@ -104,7 +105,9 @@ def run_layers(rnn: nn.RNN, inputs: Tensor, state: State) -> tuple[Tensor, State
     """
     H, last = inputs, []
     for layer, (W_ih, W_hh, b_ih, b_hh) in enumerate(rnn.all_weights):
-        Z = F.linear(H, W_ih, b_ih + b_hh)
+        b_h = b_ih + b_hh
+        # A look-up is faster in a table whose rows are contiguous.
+        Z = F.linear(H, W_ih, b_h) if H.is_floating_point() else F.embedding(H, W_ih.T.contiguous() + b_h)
         H_0 = Z.new_zeros(Z.shape[1:]) if state is None else state[layer]
         H = Recurrence.apply(Z, H_0, W_hh.T, rnn.nonlinearity)
         last.append(H[-1])

@@ -111,17 +111,33 @@ class RNN(nn.Module):
 
         The state has shape (num_layers × directions, batch, num_hiddens); the state of an LSTM is a pair of these.
         """
-        if self.embedding is None:
-            inputs = F.one_hot(X.T, self.vocab_size).to(self.output.weight.dtype)  # (num_steps, batch, vocab)
-        else:
+        if self.embedding is not None:
             inputs = self.embedding(X.T)
+        elif self._looks_up(X):
+            inputs = X.T
+        else:
+            inputs = F.one_hot(X.T, self.vocab_size).to(self.output.weight.dtype)  # (num_steps, batch, vocab)
         inputs = self.embedding_dropout(inputs)
         H, state = self._recur(inputs, state)
         return self.output(self.dropout(H)).transpose(0, 1), state
 
+    def _looks_up(self, X: Tensor) -> bool:
+        """Return whether a look-up replaces the product with one-hot inputs, and is faster.
+
+        It copies W_ih once, so it pays if there are more tokens than columns of W_ih.
+        """
+        possible = isinstance(self.rnn, nn.RNN) and self._one_way_on_cpu(X)
+        return possible and not self.embedding_dropout.probability and X.numel() > self.vocab_size
+
+    def _one_way_on_cpu(self, inputs: Tensor) -> bool:
+        return not self.rnn.bidirectional and not inputs.is_cuda
+
     def _recur(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-        """Run the recurrent layers over (num_steps, batch, input_size) by the fastest implementation."""
-        one_way_on_cpu = not self.rnn.bidirectional and not inputs.is_cuda
+        """Run the recurrent layers by the fastest implementation.
+
+        Inputs are (num_steps, batch, input_size), or indices (num_steps, batch) if `_looks_up`.
+        """
+        one_way_on_cpu = self._one_way_on_cpu(inputs)
         if isinstance(self.rnn, nn.RNN) and one_way_on_cpu:
             return run_layers(self.rnn, inputs, state)
         if isinstance(self.rnn, nn.LSTM) and one_way_on_cpu and isinstance(state, tuple):
