@@ -126,6 +126,12 @@ def test_a_model_is_scored_as_the_pipeline_scores_it(project: Path, tiny: Params
     assert found["characters_per_s"] > 0
 
 
+def test_one_token_of_warm_up_is_enough(project: Path, tiny: Params) -> None:
+    corpus = held_out_corpus(tiny, project / "data")
+    short = measure(project / "data/models/rnn/gated", corpus, 1, 1)
+    assert short[TEST] == pytest.approx(score(project, corpus)[TEST], rel=0.01)
+
+
 def test_the_baseline_is_the_best_order_of_the_pipelines_report(project: Path, tiny: Params) -> None:
     found = kneser_ney_baseline(held_out_corpus(tiny, project / "data"), 4)
     report = json.loads((project / "data/reports/ngram_models.json").read_text())["whole"]["models"]

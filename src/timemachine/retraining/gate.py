@@ -192,7 +192,7 @@ def _in_vocabulary_of(model: LanguageModel, corpus: Corpus, num_warmup: int) -> 
     """Return the held-out text and the warm-up text before it, in the tokens of a model."""
     vocabulary = model.tokenizer.vocabulary
     first = corpus.split["val"][0]
-    begin = max(first - max(num_warmup, 1), 0)
+    begin = max(first - max(num_warmup, 2), 0)  # the first token of a text is not scored, and no part may be empty
     tokens = np.array(vocabulary[corpus.vocabulary.tokens], dtype=np.uint32)[corpus.tokens[begin:]]
     split: dict[Part, tuple[int, int]] = {"train": (0, first - begin)}
     split |= {part: (corpus.split[part][0] - begin, corpus.split[part][1] - begin) for part in HELD_OUT}
