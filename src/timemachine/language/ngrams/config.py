@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from timemachine.base.config import Count, Name, NonNegative, Section, Seed, Text
+from timemachine.base.config import Count, Distinct, Name, NonNegative, Section, Seed, Text
 
 
 class NgramsParams(Section):
@@ -35,3 +35,24 @@ class NgramModelsParams(Section):
     block_length: Count = 100
     num_samples: Annotated[int, Field(ge=1, le=1_000_000)] = 2000
     seed: Seed = 0
+
+
+class Windows(Section):
+    """Numbers of the last tokens that the caches of a context mixture count, by their contexts."""
+
+    word: Count = 3000
+    letters: Count = 8000
+
+
+class ContextMixingParams(Section):
+    """The context mixture of the corpus `compare_models.corpus`."""
+
+    lr: Annotated[float, Field(gt=0, le=1)] = 0.015
+    num_passes: Annotated[int, Field(ge=1, le=2)] = 2
+    windows: Windows = Windows()
+    max_tokens: Annotated[int, Field(ge=2, le=1_000_000_000)] = 2_000_000
+
+
+# Recurrent models, or the same with `_dynamic`, by the name of the context mixture that they join: the mean of
+# their log P is its further expert.
+Networks = dict[Name, Annotated[list[Text], Distinct, Field(min_length=1)]]

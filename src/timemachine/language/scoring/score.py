@@ -1,12 +1,14 @@
 """Predictions and scores of a language model on a text: nats, bits per character, perplexity."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from timemachine.base.errors import UserError
+from timemachine.base.files import read_arrays
 from timemachine.text.corpus import HELD_OUT, Corpus
 from timemachine.text.perplexity import perplexity
 
@@ -14,6 +16,7 @@ from timemachine.text.perplexity import perplexity
 # nats, (num_tokens,); for some models also `<part>.log_P`, log P of the whole vocabulary at each place,
 # (num_tokens, vocab).
 Readings = dict[str, NDArray[Any]]
+_ROUNDING = 1e-3  # by how much a sum of probabilities that were stored as float32 may differ from 1
 
 
 def check_finite(predicted: NDArray[np.floating]) -> None:
@@ -39,6 +42,24 @@ def held_out_readings(log_P: NDArray[np.floating], corpus: Corpus) -> Readings:
         begin, end = corpus.split[part]
         readings[f"{part}.log_P"] = log_P[begin - first : end - first]
         readings[part] = nats_of(readings[f"{part}.log_P"], corpus.part(part))
+    return readings
+
+
+def read_distributions(path: Path, corpus: Corpus) -> Readings:
+    """Return the readings of a model of characters from a file, as float64.
+
+    Raises:
+        UserError: the file does not exist, is damaged, or is about another corpus or other parts.
+    """
+    readings = {key: array.astype(float) for key, array in read_arrays(path).items()}
+    for part in HELD_OUT:
+        tokens = corpus.part(part)
+        nats, log_P = (readings.get(key, np.empty(0)) for key in (part, f"{part}.log_P"))
+        fits = nats.shape == tokens.shape and log_P.shape == (len(tokens), len(corpus.vocabulary))
+        fits = fits and bool((np.isfinite(log_P) & (log_P < _ROUNDING)).all())
+        fits = fits and np.allclose(np.exp(log_P).sum(1), 1, rtol=0, atol=_ROUNDING)
+        if not fits or not np.allclose(nats, nats_of(log_P, tokens)):
+            raise UserError(f"{path}: not scores of the {part} part of this corpus; recreate it with `dvc repro`")
     return readings
 
 
