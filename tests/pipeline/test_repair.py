@@ -212,6 +212,17 @@ def stages_of(root: Path) -> list[psutil.Process]:
     return [p for p in running if p.info["cwd"] == str(root) and "sleeps.py" in (p.info["cmdline"] or [""])[-1]]
 
 
+def test_machine_code_that_a_power_cut_emptied_is_removed_and_other_stays(root: Path) -> None:
+    folder = root / "src/package/__pycache__"
+    folder.mkdir(parents=True)
+    (folder / "module.f-1.py311.nbi").touch()
+    (folder / "module.f-1.py311.1.nbc").write_bytes(b"whole")
+    assert mended(root) == []
+    after_a_new_boot(root)
+    assert mended(root) == ["machine code: removed the empty module.f-1.py311.nbi"]
+    assert [path.name for path in folder.iterdir()] == ["module.f-1.py311.1.nbc"]
+
+
 def test_nothing_is_changed_while_a_dvc_runs_and_its_stage_ends_once_it_is_gone(sleeping: Path) -> None:
     running = start(sleeping)
     (sleeping / "dvc.lock").write_bytes(b"")

@@ -1,4 +1,4 @@
-"""Find damaged entries in DVC's file cache and run cache."""
+"""Find damaged entries in DVC's file cache and run cache, and in numba's cache."""
 
 import hashlib
 import json
@@ -31,6 +31,13 @@ def run_cache(runs: Path, everything: bool) -> Iterator[Fault]:
             yield f"run cache: removed {folder.name}, which has no whole entry", partial(shutil.rmtree, folder)
         else:
             yield from ((f"run cache: removed the damaged {path.name}", path.unlink) for path in damaged)
+
+
+def machine_code(sources: Path) -> Iterator[Fault]:
+    """Find files of numba's cache of machine code that a power cut has emptied, which numba cannot read."""
+    for path in sorted(sources.rglob("__pycache__/*.nb[ic]")):
+        if not path.stat().st_size:
+            yield f"machine code: removed the empty {path.name}", path.unlink
 
 
 def _is_whole(entry: Path) -> bool:

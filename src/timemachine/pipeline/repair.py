@@ -20,7 +20,7 @@ import psutil
 from timemachine.base.config import parse_yaml
 from timemachine.base.errors import UserError
 from timemachine.base.files import write_bytes
-from timemachine.pipeline.cache import Fault, cache_files, run_cache
+from timemachine.pipeline.cache import Fault, cache_files, machine_code, run_cache
 from timemachine.pipeline.lock import LockedStage, cache_folder, changed_params, md5_of, value_at, whole_stages
 from timemachine.pipeline.paths import STATES
 from timemachine.pipeline.processes import end, orphaned_stages, running_dvc
@@ -72,7 +72,8 @@ def repair(root: Path, say: Callable[[str], object], everything: bool = False) -
             boot.unlink(missing_ok=True)
             _mend(faults, say)
         if everything or _read(boot) != now:
-            _mend(chain(run_cache(cache / "runs", True), cache_files(root, cache / "files/md5")), say)
+            in_cache = run_cache(cache / "runs", True), cache_files(root, cache / "files/md5")
+            _mend(chain(*in_cache, machine_code(root / "src")), say)
             write_bytes(boot, now)
         _mend(_finished_states(root), say)
         return True
