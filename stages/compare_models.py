@@ -1,7 +1,7 @@
 """Mix, rank and compare all language models of a corpus on the held-out text.
 
-Reads `compare_models`, `dynamic_evaluation.models` and `train_rnn` of params.yaml, data/text/<corpus>/ and
-data/scores/; writes data/results/language_models.json.
+Reads `compare_models`, `context_mixing_networks`, `dynamic_evaluation.models` and `train_rnn` of params.yaml,
+data/text/<corpus>/ and data/scores/; writes data/results/language_models.json.
 Run: python stages/compare_models.py
 """
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from timemachine.base.files import write_json
 from timemachine.language.comparison.compression import compressed_bits_per_character
 from timemachine.language.comparison.held_out import mix, read_models
-from timemachine.language.comparison.ranking import rank
+from timemachine.language.comparison.ranking import best_on_validation, rank
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
 from timemachine.text.corpus import Corpus
@@ -20,12 +20,15 @@ def run(params: Params, text: Path, scores: Path, report: Path) -> None:
     """Write the report."""
     p = params.compare_models
     corpus = Corpus.load(text / p.corpus)
-    recipes = {name: recipe for name, recipe in params.train_rnn.items() if recipe.corpus == p.corpus}
-    models = read_models(scores, corpus, p, recipes, params.dynamic_evaluation.models)
+    recipes = [name for name, recipe in params.train_rnn.items() if recipe.corpus == p.corpus]
+    recurrent = [*recipes, *(f"{name}_dynamic" for name in params.dynamic_evaluation.models)]
+    models = read_models(scores, corpus, p, recurrent, params.context_mixing_networks)
     weights = {}
     for name, mixture in p.mixtures.items():
         models[name], weights[name] = mix(mixture, models, corpus)
     content = {
+        "best": best_on_validation(models, list(models)),
+        "best_checkpoint": best_on_validation(models, recipes),
         "models": rank(models, corpus, p),
         "mixtures": {n: dict(zip(m.models, weights[n], strict=True)) for n, m in p.mixtures.items()},
         "compressors": compressed_bits_per_character(corpus),

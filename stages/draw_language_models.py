@@ -15,8 +15,7 @@ from timemachine.plots.language import draw_ranking
 
 def run(params: Params, report: Path, figures: Path) -> None:
     """Write the figure."""
-    content = read_mapping(report)
-    save_figure(draw_ranking(content["models"], content["compressors"]), figures / "ranking.png")
+    save_figure(draw_ranking(read_mapping(report)), figures / "ranking.png")
 
 
 if __name__ == "__main__":

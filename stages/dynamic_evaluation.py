@@ -2,7 +2,7 @@
 
 Reads `dynamic_evaluation`, `compare_models.corpus` and `evaluate_perplexity.num_warmup` of params.yaml,
 data/text/<corpus>/ and data/models/rnn/<name>/; writes the nats and distributions of the held-out tokens to
-data/scores/dynamic/<name>.safetensors.
+data/scores/rnn/<name>_dynamic.safetensors.
 Run: python stages/dynamic_evaluation.py NAME (DVC passes NAME in DVC_STAGE)
 """
 
@@ -30,8 +30,8 @@ def run(params: Params, name: str, text: Path, models: Path, out: Path) -> None:
     tokens = torch.from_numpy(corpus.tokens[begin:].astype("int64"))
     with about(f"dynamic_evaluation of {name}"):
         log_P = read_and_learn(model, tokens, p.num_rms, first - begin, p.num_steps, p.lr)
-    write_arrays(out / f"{name}.safetensors", held_out_readings(log_P, corpus))
+    write_arrays(out / f"{name}_dynamic.safetensors", held_out_readings(log_P, corpus))
 
 
 if __name__ == "__main__":
-    stage.main(run, text="data/text", models="data/models/rnn", out="data/scores/dynamic")
+    stage.main(run, text="data/text", models="data/models/rnn", out="data/scores/rnn")

@@ -28,9 +28,11 @@ def run(params: Params, results: Path, out: Path) -> None:
 
 def _summary(params: Params, reports: dict[str, Any]) -> Iterator[tuple[str, float]]:
     """Yield at most seven numbers, under names of at most ten characters."""
-    models = reports["language_models"]["models"]
-    kneser_ney = [name for name in models if re.fullmatch(r"kneser_ney_\d+", name)]
-    best, rnn, counted = (_best(models, names) for names in (list(models), list(params.train_rnn), kneser_ney))
+    language = reports["language_models"]
+    models = language["models"]
+    best, rnn = (models.get(language[key], {}) for key in ("best", "best_checkpoint"))
+    kneser_ney = [row for name, row in models.items() if re.fullmatch(r"kneser_ney_\d+", name)]
+    counted = min(kneser_ney, key=lambda row: row["val"]["nats"])
     yield "val_bpc", best["val"]["bits_per_character"]
     yield "test_bpc", best["test"]["bits_per_character"]
     if rnn:  # else no recipe is of the corpus that is compared
@@ -41,12 +43,6 @@ def _summary(params: Params, reports: dict[str, Any]) -> Iterator[tuple[str, flo
     yield "rmse_multi", chosen["multistep_rmse"]
     by_level = reports["intervals"]["strategies"][reports["intervals"]["drawn"]]
     yield "coverage", by_level[max(by_level, key=float)]["coverage"]
-
-
-def _best(models: dict[str, Any], names: list[str]) -> dict[str, Any]:
-    """Return the scores of the model that is best on the validation part, {} for none; test chooses nothing."""
-    possible = [models[name] for name in names if name in models and models[name]["val"]["nats"] is not None]
-    return min(possible, key=lambda model: model["val"]["nats"], default={})
 
 
 if __name__ == "__main__":

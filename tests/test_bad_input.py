@@ -58,7 +58,7 @@ def run_stages(folder: Path, *stages: str) -> None:
             run_stage(folder, *stage.split())
     for path in (folder / "data/results").rglob("*.json"):
         json.dumps(json.loads(path.read_text()), allow_nan=False)
-    for path in [*folder.glob("data/scores/rnn/*"), *folder.glob("data/scores/dynamic/*")]:
+    for path in folder.glob("data/scores/rnn/*"):
         assert all(np.isfinite(array).all() for array in read_arrays(path).values()), path
     for path in {*(folder / "data").rglob("*.csv")} - {*(folder / "data/own").glob("*")}:
         assert not {"nan", "inf", "-inf"} & set(path.read_text().replace("\n", ",").split(",")), path

@@ -70,7 +70,9 @@ class TestInOrder:
 
     def test_the_run_is_in_mlflow(self, repository: Changed) -> None:
         receipt = json.loads((repository.folder / "data/published.json").read_text())
-        assert set(receipt["models"]) == {"ar/linear", "ar/mlp", "rnn/carried", "rnn/windowed", "rnn/gated"}
+        mixtures = {"context_mixing/context_mixing", "context_mixing/context_mixing_gated"}
+        recurrent = {"rnn/carried", "rnn/windowed", "rnn/gated"}
+        assert set(receipt["models"]) == {"ar/linear", "ar/mlp"} | recurrent | mixtures
         assert (repository.folder / "mlflow.db").stat().st_size > 0
 
     def test_metrics_and_plots_say_something(self, repository: Changed) -> None:
@@ -91,7 +93,8 @@ class TestInOrder:
             ),
             (
                 "language",
-                "train_rnn.*|evaluate_perplexity.*|dynamic.*|compare_models|learning_.*|ngram.*|bptt|publish",
+                "train_rnn.*|evaluate_perplexity.*|dynamic.*|context_mixing.*|compare_models|learning_.*|ngram.*"
+                "|bptt|publish",
             ),
         ],
     )
@@ -133,7 +136,7 @@ class TestInOrder:
         ran = stages_run(str(failed.value))
         forecasting = ["train_ar@mlp", "evaluate_forecast", "backtest", "draw_forecasts"]
         language = {"train_rnn@mine", "evaluate_perplexity@mine"}
-        of_all = {"compare_models", "draw_language_models", "learning_curves"}
+        of_all = {"context_mixing_networks", "compare_models", "draw_language_models", "learning_curves"}
         assert [stage for stage in ran if stage in forecasting] == forecasting
         assert ran[0] == "check"
         assert ran[-2:] == ["report", "publish"]

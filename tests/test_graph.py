@@ -16,7 +16,9 @@ from timemachine.pipeline.params import Params
 
 STAGES = stages()
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
-WITHOUT_SECTION = {"check", "learning_curves", "report", *(name for name in STAGES if name.startswith("draw_"))}
+WITHOUT_SECTION = {"check", "context_mixing_parts", "learning_curves", "report"} | {
+    name for name in STAGES if name.startswith("draw_")
+}
 
 
 def deps(stage: str) -> set[str]:

@@ -57,7 +57,9 @@ def test_a_ranking_has_the_best_on_top_and_intervals_that_may_be_points() -> Non
     keys = ("bits_per_character", "low", "high")
     models = {name: {"test": dict(zip(keys, values, strict=True))} for name, values in ends.items()}
     impossible = {"test": {"bits_per_character": None}}
-    axes = draw_ranking(models | {"impossible": impossible}, {"bz2": {"test": 2.1}}).axes[0]
+    report = {"models": models | {"impossible": impossible}, "compressors": {"bz2": {"test": 2.1}}}
+    axes = draw_ranking(report | {"best": "best", "best_checkpoint": "worst"}).axes[0]
+    assert axes.get_title() == "best on the validation part: best\nbest with a checkpoint: worst"
     assert [label.get_text() for label in axes.get_yticklabels()] == ["best", "worst"]
     assert axes.yaxis_inverted()
     assert axes.get_legend().get_texts()[0].get_text() == "bz2 2.100"

@@ -53,8 +53,9 @@ def tiny_params() -> dict[str, Any]:
         "prefixes": [{"prefix": "the time", "num_preds": 10}],
     }
     content["dynamic_evaluation"] |= {"models": ["gated"], "num_rms": 100}
+    content["context_mixing"] |= {"windows": {"word": 50, "letters": 100}}
+    content["context_mixing_networks"] = {"context_mixing_gated": ["gated", "gated_dynamic"]}
     content["compare_models"] |= {
-        "adapt_every": 100,
         "mixtures": {
             "arithmetic": {"mean": "arithmetic", "models": ["gated", "kneser_ney_3"]},
             "geometric": {"mean": "geometric", "models": ["gated_dynamic", "kneser_ney_3_adaptive"]},
@@ -107,6 +108,9 @@ ALL_STAGES = [
     ("evaluate_perplexity", "windowed"),
     ("evaluate_perplexity", "gated"),
     ("dynamic_evaluation", "gated"),
+    ("context_mixing",),
+    ("context_mixing_networks",),
+    ("context_mixing_parts",),
     ("compare_models",),
     ("draw_language_models",),
     ("learning_curves",),

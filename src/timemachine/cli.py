@@ -12,7 +12,7 @@ from typer import Argument, Option
 from timemachine.base.config import ComputeParams, read_yaml, validate
 from timemachine.base.errors import UserError, about
 from timemachine.pipeline import params, stage
-from timemachine.pipeline.paths import ALIASES
+from timemachine.pipeline.paths import ALIASES, CONTEXT_MIXING
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -89,7 +89,9 @@ def publish() -> None:
 @app.command()
 def compare(
     names: Annotated[list[str] | None, Argument(help="Names of the models; default: all.")] = None,
-    family: Annotated[str, Option(help="rnn (language models) or ar (forecasting models).")] = "rnn",
+    family: Annotated[
+        str, Option(help="rnn (recurrent language models), context_mixing, or ar (forecasting models).")
+    ] = "rnn",
     metric: Annotated[
         list[str] | None, Option(help="Metric to show; may be repeated; runs are sorted by the first.")
     ] = None,
@@ -131,7 +133,10 @@ def generate(
     ] = None,
     seed: Annotated[int, Option(help="Seed of the random generator.")] = 0,
     model: Annotated[
-        str, Option(help="champion, challenger or previous; the name of a recipe; or a checkpoint folder.")
+        str,
+        Option(
+            help="champion, challenger or previous; the name of a recipe; context_mixing; or a checkpoint folder."
+        ),
     ] = "champion",
 ) -> None:
     """Continue a text with a language model: greedily, or by sampling if one of the sampling options is given."""
@@ -139,6 +144,8 @@ def generate(
         raise UserError(f"--num-preds: {num_preds} is not from 1 to {_MAX_NUM_PREDS}")
     if not 0 <= seed < 2**63:
         raise UserError(f"--seed: {seed} is not from 0 to 2^63 - 1")
+    from torch import nn
+
     from timemachine.language.generation.continuation import clean_prefix, sampling_of
     from timemachine.language.generation.decoding import continue_texts
     from timemachine.language.models.trained import LanguageModel
@@ -148,13 +155,21 @@ def generate(
     sampling = sampling_of(temperature, alpha, top_k, top_p)
     root = stage.repository_root()
     _use_threads_of(root)
-    if model not in ALIASES:
-        trained = LanguageModel.load(find_checkpoint(root / "data/models/rnn", model))
-    else:
-        from timemachine.tracking.server import load_alias
+    module: nn.Module
+    if model == CONTEXT_MIXING:
+        from timemachine.language.ngrams.writer import count_corpus
 
-        trained = load_alias(*_experiment(), model)
-    typer.echo(continue_texts(trained.module, trained.tokenizer, [cleaned], [num_preds], sampling, seed)[0])
+        p = params.load(root / "params.yaml")
+        module, tokenizer = count_corpus(root / "data/text" / p.compare_models.corpus, p.context_mixing)
+    else:
+        if model in ALIASES:
+            from timemachine.tracking.server import load_alias
+
+            trained = load_alias(*_experiment(), model)
+        else:
+            trained = LanguageModel.load(find_checkpoint(root / "data/models/rnn", model))
+        module, tokenizer = trained.module, trained.tokenizer
+    typer.echo(continue_texts(module, tokenizer, [cleaned], [num_preds], sampling, seed)[0])
 
 
 @app.command()

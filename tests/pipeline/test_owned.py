@@ -17,7 +17,7 @@ def outputs(autoregressive: str, recurrent: str) -> list[str]:
         *(f"models/ar/{autoregressive}/{file}" for file in CHECKPOINT),
         *(f"models/rnn/{recurrent}/{file}" for file in LANGUAGE_MODEL),
         f"scores/rnn/{recurrent}.safetensors",
-        f"scores/dynamic/{recurrent}.safetensors",
+        f"scores/rnn/{recurrent}_dynamic.safetensors",
         f"generated/{recurrent}.txt",
         f"results/perplexity/{recurrent}.json",
         f"reports/figures/training/{recurrent}.png",
@@ -57,14 +57,14 @@ def test_a_removed_entry_leaves_no_trace_and_all_other_files_stay(
     make(
         data, [*KEPT, *old, "models/rnn/carried/config.json", "models/ar/ancient/.config.json.99999999.x.tmp.json"]
     )
-    (data / "scores/dynamic/carried.safetensors").write_text("its entry of dynamic_evaluation.models is gone")
+    (data / "scores/rnn/carried_dynamic.safetensors").write_text("its entry of dynamic_evaluation.models is gone")
     removed = remove_unowned(PARAMS, data)
     assert files(data) == {*KEPT, "models/rnn/carried/config.json"}
     assert not (data / "models/ar/ancient").exists()
     assert {str(path.relative_to(data)) for path in removed} == {
         *old,
         "models/ar/ancient",
-        "scores/dynamic/carried.safetensors",
+        "scores/rnn/carried_dynamic.safetensors",
     }
     assert remove_unowned(PARAMS, data) == []
 

@@ -52,6 +52,14 @@ BAD = {
         changed("dynamic_evaluation", "models", to=["carried"]),
         ["dynamic_evaluation.models", "'carried'", "'whole'", "gated, windowed"],
     ),
+    "a context mixture with an unknown network": (
+        changed("context_mixing_networks", "context_mixing_gated", to=["gated", "carried"]),
+        ["context_mixing_networks.context_mixing_gated", "'carried'", "gated, gated_dynamic, windowed"],
+    ),
+    "a context mixture under another model's name": (
+        changed("context_mixing_networks", to={"gated": ["gated"]}),
+        ["context_mixing_networks.gated", "must begin with 'context_mixing_'"],
+    ),
     "a comparison without n-gram models": (
         changed("compare_models", "corpus", to="lines"),
         ["compare_models.corpus", "'lines'", "whole, words"],
@@ -175,7 +183,7 @@ BAD = {
 
 
 def test_the_shipped_parameters_are_valid() -> None:
-    assert len(params.load(ROOT / "params.yaml").train_rnn) == 8
+    assert len(params.load(ROOT / "params.yaml").train_rnn) == 6
 
 
 def test_every_forecaster_that_needs_no_training_may_have_intervals(tmp_path: Path) -> None:

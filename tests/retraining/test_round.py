@@ -51,6 +51,7 @@ class Rounds(Repository):
         content["ngram_models"]["corpora"]["whole"] = 2
         content["bptt"]["corpus"] = "whole"
         content["dynamic_evaluation"]["models"] = []
+        content["context_mixing_networks"] = {}
         content["compare_models"]["mixtures"] = {}
 
     def retrain(self) -> int:

@@ -109,7 +109,7 @@ def test_ngram_models_have_a_score_and_the_nats_of_every_held_out_token(finished
 def test_every_language_model_of_the_corpus_is_ranked_on_the_same_tokens(finished: Path) -> None:
     report = read(finished, "language_models")
     expected = {"uniform", "windowed", "gated", "gated_dynamic", "arithmetic", "geometric"}
-    expected |= {"additive_3", "kneser_ney_4", "kneser_ney_3_adaptive"}
+    expected |= {"additive_3", "kneser_ney_4", "kneser_ney_3_adaptive", "context_mixing", "context_mixing_gated"}
     assert expected <= set(report["models"])
     assert len({row["test"]["tokens"] for row in report["models"].values()}) == 1
     bits = [row["test"]["bits_per_character"] for row in report["models"].values() if "low" in row["test"]]

@@ -15,6 +15,7 @@ from mlflow import MlflowClient
 from timemachine.pipeline import params
 from timemachine.tracking.compare import as_csv, as_text, best, compare_runs
 from timemachine.tracking.publish import publish_state
+from timemachine.tracking.seeds import compare_seeds
 
 pytestmark = pytest.mark.slow
 
@@ -115,6 +116,15 @@ def test_forecasts_are_ranked_by_their_one_step_error(store: Path) -> None:
     assert comparison["metrics.one_step_rmse"].is_monotonic_increasing
 
 
+def test_context_mixtures_are_a_family_without_seeds(store: Path) -> None:
+    assert set(compare_runs(store, "timemachine", family="context_mixing")["name"]) == {
+        "context_mixing",
+        "context_mixing_gated",
+    }
+    with pytest.raises(ValueError, match=r"^context_mixing models have no seed$"):
+        compare_seeds(store, "timemachine", family="context_mixing")
+
+
 def test_runs_of_one_name_are_told_apart_by_id_and_date(copy: tuple[Path, MlflowClient, str]) -> None:
     root, client, experiment_id = copy
     assert "run_id" not in as_text(compare_runs(root, "timemachine"))
@@ -141,7 +151,7 @@ def test_a_run_that_is_not_finished_comes_last_and_is_never_the_best(
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"family": "cnn"}, r"no family 'cnn'; known: rnn, ar"),
+        ({"family": "cnn"}, r"no family 'cnn'; known: rnn, context_mixing, ar"),
         ({"names": ["lstn"]}, r"no model 'lstn'; known: carried, gated, windowed"),
         ({"metrics": ["bleu"]}, r"no metric 'bleu'; known: .*test_perplexity.*, training/perplexity"),
     ],

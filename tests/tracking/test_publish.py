@@ -24,6 +24,10 @@ from timemachine.tracking.publish import publish_state
 pytestmark = pytest.mark.slow
 
 
+MODELS = {"linear", "mlp", "carried", "windowed", "gated", "context_mixing", "context_mixing_gated"}
+NUM_RUNS = len(MODELS) + 1
+
+
 def publish_here(root: Path) -> dict[str, Any]:
     return publish_state(params.load(root / "params.yaml"), root, root / "data")
 
@@ -42,7 +46,7 @@ def runs(root: Path) -> dict[str, Run]:
 def test_a_state_is_one_parent_run_and_one_run_for_each_model(root: Path) -> None:
     publish_here(root)
     found = runs(root)
-    assert set(found) == {"pipeline", "linear", "mlp", "carried", "windowed", "gated"}
+    assert set(found) == {"pipeline", *MODELS}
     parent = found.pop("pipeline")
     assert {run.data.tags["mlflow.parentRunId"] for run in found.values()} == {parent.info.run_id}
     assert {run.info.status for run in found.values()} == {"FINISHED"}
@@ -96,11 +100,27 @@ def test_publishing_again_adds_nothing(root: Path) -> None:
     assert everything(root) == before
 
 
+def test_a_context_mixture_has_its_knobs_scores_parts_and_nats_and_says_that_it_has_no_checkpoint(
+    root: Path,
+) -> None:
+    publish_here(root)
+    run = runs(root)["context_mixing"]
+    report = json.loads((root / "data/reports/language_models.json").read_text())["models"]["context_mixing"]
+    assert (run.data.params["lr"], run.data.params["networks"]) == ("0.015", "none")
+    assert run.data.metrics["val_bits_per_character"] == report["val"]["bits_per_character"]
+    assert run.data.metrics["left_out/words"] > -1
+    assert "no checkpoint" in run.data.tags["mlflow.note.content"]
+    client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+    assert [file.path for file in client.list_artifacts(run.info.run_id, "scores")] == [
+        "scores/context_mixing.safetensors"
+    ]
+
+
 def test_six_processes_that_fill_one_empty_store_at_once_add_nothing_twice(project: Path) -> None:
     command = [sys.executable, "-m", "timemachine.cli", "publish"]
     started = [subprocess.Popen(command, cwd=project) for _ in range(6)]
     assert [process.wait() for process in started] == [0] * 6
-    assert len(runs(project)) == 6
+    assert len(runs(project)) == NUM_RUNS
     client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
     assert len(client.search_model_versions("name = 'timemachine-lm'")) == 3
 
@@ -134,7 +154,7 @@ def test_what_a_training_told_that_ended_otherwise_makes_way(root: Path) -> None
     lines[1]["metrics"]["training/nats"] += 1.0
     spool.write_text("".join(json.dumps(line) + "\n" for line in lines))
     publish_here(root)
-    assert len(runs(root)) == 6
+    assert len(runs(root)) == NUM_RUNS
     assert "timemachine.host" not in runs(root)["carried"].data.tags
 
 
@@ -144,7 +164,7 @@ def test_a_damaged_spool_does_not_stop_publishing(root: Path) -> None:
         spool.write_text(content)
         spool.with_suffix(".lock").touch()
     publish_here(root)
-    assert len(runs(root)) == 6
+    assert len(runs(root)) == NUM_RUNS
     assert not list((root / SPOOLS).iterdir())
 
 
@@ -178,7 +198,7 @@ def test_a_model_that_two_states_share_has_one_run_and_both_parents_point_to_it(
     assert first["state"] != second["state"]
     client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
     found = client.search_runs([client.get_experiment_by_name("timemachine").experiment_id])
-    assert len(found) == 7
+    assert len(found) == NUM_RUNS + 1
     parents = [run for run in found if run.data.tags["timemachine.kind"] == "pipeline"]
     assert len({run.data.tags["timemachine.run.rnn/carried"] for run in parents}) == 1
     assert len({run.data.tags["mlflow.note.content"] for run in parents}) == 1
@@ -201,7 +221,7 @@ def test_of_runs_that_two_machines_made_at_once_the_oldest_stays(root: Path) -> 
     key = {"timemachine.key": first.data.tags["timemachine.key"]}
     client.create_run(first.info.experiment_id, first.info.start_time + 5, key, "carried")
     publish_here(root)
-    assert len(client.search_runs([first.info.experiment_id])) == 6
+    assert len(client.search_runs([first.info.experiment_id])) == NUM_RUNS
     assert runs(root)["carried"].info.run_id == first.info.run_id
 
 
@@ -218,7 +238,7 @@ def test_a_publication_that_another_machine_gets_in_the_way_of_tries_again(
 
     monkeypatch.setattr(MlflowClient, "log_batch", at_first_refused)
     publish_here(root)
-    assert len(runs(root)) == 6
+    assert len(runs(root)) == NUM_RUNS
     assert {run.info.status for run in runs(root).values()} == {"FINISHED"}
 
 
@@ -227,12 +247,12 @@ def test_mlflow_can_be_filled_again_from_the_files(root: Path, empty_store: Path
     shutil.copy(empty_store, root / "mlflow.db")
     shutil.rmtree(root / "mlartifacts")
     assert publish_here(root) == before
-    assert len(runs(root)) == 6
+    assert len(runs(root)) == NUM_RUNS
 
 
 def test_the_store_is_in_the_root_whatever_the_working_directory(root: Path, tmp_path: Path) -> None:
     run_stage(root, "publish")
-    assert len(runs(root)) == 6
+    assert len(runs(root)) == NUM_RUNS
     assert sorted((root / "mlartifacts").iterdir())
     assert "run_id" not in (root / "data/published.json").read_text()
 
@@ -243,7 +263,7 @@ def test_another_store_can_be_named(root: Path, empty_store: Path, monkeypatch: 
     shutil.copy(empty_store, other / "mlflow.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{other / 'mlflow.db'}")
     publish_here(root)
-    assert len(runs(other)) == 6
+    assert len(runs(other)) == NUM_RUNS
 
 
 @pytest.mark.parametrize("user", ["", "ann:secret@", "ann:secret/secret@", "ann:secret@secret@"])

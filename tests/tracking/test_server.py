@@ -79,11 +79,12 @@ class TestWithTheRightPassword:
         monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", USER)
         monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORD)
         run_stage(project, "publish")
-        assert names(server) == ["carried", "gated", "linear", "mlp", "pipeline", "windowed"]
+        mixtures = ["context_mixing", "context_mixing_gated"]
+        assert names(server) == ["carried", *mixtures, "gated", "linear", "mlp", "pipeline", "windowed"]
         checkpoint = project / "data/models/rnn/gated/model.safetensors"
         stored = [path.read_bytes() for path in server.artifacts.rglob("checkpoint/model.safetensors")]
         assert checkpoint.read_bytes() in stored
-        assert len(json.loads((project / "data/published.json").read_text())["models"]) == 5
+        assert len(json.loads((project / "data/published.json").read_text())["models"]) == 7
 
     def test_a_password_in_the_address_works_and_is_neither_printed_nor_stored(
         self, project: Path, server: Server, monkeypatch: pytest.MonkeyPatch

@@ -28,8 +28,10 @@ def remove_unowned(params: Params, data: Path) -> list[Path]:
     owned: list[tuple[str, Collection[str]]] = [
         *((f"models/ar/*/{file}", autoregressive) for file in CHECKPOINT),
         *((f"models/rnn/*/{file}", recurrent) for file in LANGUAGE_MODEL),
-        ("scores/rnn/*.safetensors", recurrent),
-        ("scores/dynamic/*.safetensors", params.dynamic_evaluation.models),
+        (
+            "scores/rnn/*.safetensors",
+            [*recurrent, *(f"{name}_dynamic" for name in params.dynamic_evaluation.models)],
+        ),
         ("generated/*.txt", recurrent),
         ("results/perplexity/*.json", recurrent),
         ("reports/figures/training/*.png", recurrent),

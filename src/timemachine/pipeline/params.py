@@ -22,13 +22,15 @@ from timemachine.forecasting.strategies.config import BacktestParams, ChooseTauP
 from timemachine.gradients.config import BpttParams
 from timemachine.language.comparison.config import CompareModelsParams
 from timemachine.language.models.config import RnnRecipe
-from timemachine.language.ngrams.config import NgramModelsParams, NgramsParams
+from timemachine.language.ngrams.config import ContextMixingParams, Networks, NgramModelsParams, NgramsParams
 from timemachine.language.scoring.config import DynamicEvaluationParams, EvaluatePerplexityParams
 from timemachine.text.config import DownloadParams, PreprocessParams
 
 # Names of models that no recipe trains.
-_TAKEN_NAMES = re.compile(r"^uniform|^maximum_likelihood_|^additive_|^kneser_ney_|_dynamic$|_adaptive$")
-_KNESER_NEY_NAME = re.compile(r"^kneser_ney_[1-9][0-9]?(_adaptive)?$")
+_TAKEN_NAMES = re.compile(
+    r"^uniform|^maximum_likelihood_|^additive_|^kneser_ney_|^context_mixing|_dynamic$|_adaptive$"
+)
+_KNESER_NEY_NAME = re.compile(r"^kneser_ney_([1-9][0-9]?|[1-9]_adaptive)$")
 
 
 class PublishParams(Section):
@@ -77,6 +79,8 @@ class Params(Section):
     evaluate_perplexity: EvaluatePerplexityParams
     bptt: BpttParams
     dynamic_evaluation: DynamicEvaluationParams
+    context_mixing: ContextMixingParams = ContextMixingParams()
+    context_mixing_networks: Networks = Field(default={})
     compare_models: CompareModelsParams
     publish: PublishParams
     retraining: RetrainingParams
@@ -125,7 +129,11 @@ class Params(Section):
         )
         _require("dynamic_evaluation.models", adapted, known, f"recipe of the corpus {compared!r}")
         known = sorted([*known, *(f"{name}_dynamic" for name in adapted)])
-        known += ["kneser_ney_<order>", "kneser_ney_<order>_adaptive"]
+        for name, networks in self.context_mixing_networks.items():
+            if not name.startswith("context_mixing_"):
+                raise ValueError(f"context_mixing_networks.{name}: a name must begin with 'context_mixing_'")
+            _require(f"context_mixing_networks.{name}", networks, known, f"model of the corpus {compared!r}")
+        known += ["kneser_ney_<order>", "kneser_ney_<order up to 9>_adaptive"]
         for name, mixture in mixtures.items():
             trained = [model for model in mixture.models if not _KNESER_NEY_NAME.fullmatch(model)]
             _require(f"compare_models.mixtures.{name}", trained, known, f"model of the corpus {compared!r}")

@@ -10,6 +10,9 @@ STATES = Path(".timemachine/resume")
 # Aliases of versions of the registered model. They have priority over recipes of the same name.
 ALIASES = ("champion", "challenger", "previous")
 
+# The language model that is counted and not trained: it has no checkpoint.
+CONTEXT_MIXING = "context_mixing"
+
 # Files of a checkpoint folder, of any model and of a language model.
 CHECKPOINT = ("model.safetensors", "config.json", "history.csv", "environment.json")
 LANGUAGE_MODEL = (*CHECKPOINT, "vocabulary.json")
@@ -40,4 +43,4 @@ def find_checkpoint(models: Path, name: str) -> Path:
         if (folder / "config.json").is_file():
             return folder
     known = f"{models} has {', '.join(recipes)}" if recipes else f"{models} has none yet; run `dvc repro`"
-    raise UserError(f"{name!r} is neither a trained recipe nor a checkpoint folder; {known}")
+    raise UserError(f"{name!r} is neither {CONTEXT_MIXING}, a trained recipe nor a checkpoint folder; {known}")

@@ -37,15 +37,13 @@ def draw_by_order(report: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def draw_ranking(models: Mapping[str, Any], compressors: Mapping[str, Mapping[str, float]]) -> Figure:
+def draw_ranking(report: Mapping[str, Any]) -> Figure:
     """Draw the test bits per character of models and their intervals, best on top, and compressors as lines.
 
     Args:
-        models: scores by name and part, best first, as in `language_models.json`. A model without an interval is
-            left out.
-        compressors: bits per character by name and part.
+        report: `language_models.json`. A model without an interval is left out.
     """
-    rows = {name: row["test"] for name, row in models.items() if "low" in row["test"]}
+    rows = {name: row["test"] for name, row in report["models"].items() if "low" in row["test"]}
     figure = new_figure(7, 1 + 0.22 * len(rows), layout="constrained")
     axes = figure.subplots()
     values, lows, highs = (
@@ -57,7 +55,7 @@ def draw_ranking(models: Mapping[str, Any], compressors: Mapping[str, Mapping[st
     axes.errorbar(values, places, xerr=errors, fmt="o", ms=4, lw=1.2, capsize=2)
     for place, value, high in zip(places, values, highs, strict=True):
         axes.annotate(f"{value:.3f}", (high, place), (5, 0), textcoords="offset points", va="center", fontsize=7)
-    for i, (name, bits) in enumerate(compressors.items(), 1):
+    for i, (name, bits) in enumerate(report["compressors"].items(), 1):
         axes.axvline(bits["test"], color=f"C{i}", ls="--", lw=1, label=f"{name} {bits['test']:.3f}")
     axes.set(
         xlabel="test bits per character",
@@ -68,6 +66,8 @@ def draw_ranking(models: Mapping[str, Any], compressors: Mapping[str, Mapping[st
     axes.set_yticks(places, list(rows), fontsize=8)
     label_logarithmic(axes.xaxis, subs=(1, 1.5, 2, 3, 4, 5, 7))
     axes.legend(loc="lower left")
+    lines = "best on the validation part: {best}\nbest with a checkpoint: {best_checkpoint}"
+    axes.set_title(lines.format(**report), fontsize=9)
     return figure
 
 

@@ -27,6 +27,12 @@ DEFAULT_METRICS = {
         "test_perplexity",
         "training/perplexity",
     ),
+    "context_mixing": (
+        "val_bits_per_character",
+        "test_bits_per_character",
+        "val_perplexity",
+        "test_perplexity",
+    ),
     "ar": ("one_step_rmse", "multistep_rmse", r"k_step_rmse_\d+"),
 }
 _ABOUT = ["name", "run_id", "status", "start_time"]
@@ -49,7 +55,7 @@ def compare_runs(
     Args:
         root: the repository root, which contains the default store.
         experiment: name of the MLflow experiment.
-        family: `rnn` or `ar`.
+        family: `rnn`, `context_mixing` or `ar`.
         names: the models to show; empty: all.
         metrics: the metrics to show; empty: those of `DEFAULT_METRICS` that the runs have.
 

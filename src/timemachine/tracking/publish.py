@@ -20,7 +20,7 @@ from timemachine.base.errors import UserError
 from timemachine.base.files import read_mapping, sha256_of
 from timemachine.language.training.history import read_history
 from timemachine.pipeline.params import Params
-from timemachine.pipeline.paths import CHECKPOINT, LANGUAGE_MODEL
+from timemachine.pipeline.paths import CHECKPOINT, CONTEXT_MIXING, LANGUAGE_MODEL
 from timemachine.tracking import registry
 from timemachine.tracking.environment import git_tags
 from timemachine.tracking.live import training_key
@@ -29,6 +29,8 @@ from timemachine.tracking.runs import TRAINING, RunContent, adopt_live_run, fill
 from timemachine.tracking.sender import send_waiting
 from timemachine.tracking.store import ConflictError, Store, open_store
 
+_NO_CHECKPOINT = "There is no checkpoint: the model counts the text anew in seconds."
+_WRITES = " `timemachine generate PREFIX --model context_mixing` writes with it."
 # Machines that publish the same state at the same time may conflict once or twice.
 _TRIES = 4
 
@@ -45,7 +47,7 @@ def publish_state(params: Params, root: Path, data: Path) -> dict[str, Any]:
         UserError: a file is absent, damaged or made with other params, or the store cannot be reached.
     """
     try:
-        models = list(_model_runs(params, data))
+        models = [*_model_runs(params, data), *_mixing_runs(params, data)]
         state = _state_run(params, data, models)
         for _, path in (artifact for model in models for artifact in model.artifacts):
             path.stat()
@@ -104,7 +106,9 @@ def _name_challenger(
         model.path: value
         for model in models
         for name, value, _ in model.metrics
-        if name == "val_bits_per_character" and model.params.get("corpus") == params.compare_models.corpus
+        if model.path in versions
+        and name == "val_bits_per_character"
+        and model.params["corpus"] == params.compare_models.corpus
     }
     if not val_bits:
         return
@@ -164,6 +168,43 @@ def _model_runs(params: Params, data: Path) -> Iterator[RunContent]:
                     **{f"timemachine.{key}": str(value) for key, value in machine.items()},
                 },
             )
+
+
+def _mixing_runs(params: Params, data: Path) -> Iterator[RunContent]:
+    """Yield the content of the run of each context mixture: knobs, scores, nats and distributions of each token.
+
+    Raises:
+        UserError: a mixture is not in the report.
+    """
+    p = params.context_mixing
+    scores = read_mapping(data / "reports/language_models.json").get("models", {})
+    left_out = read_mapping(data / "reports/context_mixing.json").get("left_out", {})
+    for name, networks in {CONTEXT_MIXING: [], **params.context_mixing_networks}.items():
+        if name not in scores:
+            raise UserError(f"{data / 'reports/language_models.json'} has no {name}; run `dvc repro` first")
+        report, folder, stage = data / "reports/context_mixing.json", data / "scores", CONTEXT_MIXING
+        if networks:
+            folder, stage = folder / CONTEXT_MIXING, f"{CONTEXT_MIXING}_networks"
+        path = folder / f"{name}.safetensors"
+        metrics = dict(_flatten(scores[name], "_"))
+        if not networks:
+            metrics |= {f"left_out/{part}": row["more"] for part, row in left_out.items()}
+        knobs = _flatten(p.model_dump()) | {"networks": " ".join(networks) or "none"}
+        yield RunContent(
+            path=f"{CONTEXT_MIXING}/{name}",
+            name=name,
+            key=_key_of([name, knobs, metrics, sha256_of(path)]),
+            params={"family": CONTEXT_MIXING, "corpus": params.compare_models.corpus, **knobs},
+            metrics=list(_scalars(metrics)),
+            artifacts=[("scores", path), *([] if networks else [("reports", report)])],
+            tags={
+                "timemachine.kind": "model",
+                "timemachine.family": CONTEXT_MIXING,
+                "DVC_STAGE": stage,
+                "mlflow.source.name": stage,
+                "mlflow.note.content": _NO_CHECKPOINT + ("" if networks else _WRITES),
+            },
+        )
 
 
 def _state_run(params: Params, data: Path, models: Sequence[RunContent]) -> RunContent:

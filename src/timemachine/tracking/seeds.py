@@ -37,7 +37,7 @@ def compare_seeds(
     Args:
         root: the repository root, which contains the default store.
         experiment: name of the MLflow experiment.
-        family: `rnn` or `ar`.
+        family: a family of models with seeds, `rnn` or `ar`.
         names: show the groups that contain a run of one of these names; empty: all.
         metrics: the metrics to show; empty: those of `DEFAULT_METRICS` that the runs have.
 
@@ -48,6 +48,8 @@ def compare_seeds(
     frame = frame[frame["status"] == "FINISHED"]
     if frame.empty:
         raise UserError(f"no {family} model is finished")
+    if "params.seed" not in frame:
+        raise UserError(f"{family} models have no seed")
     knobs = [name for name in map(str, frame.filter(regex=r"^params\.")) if name not in _NOT_KNOBS]
     frame = frame.assign(group=frame.groupby(knobs, dropna=False).ngroup())
     if names:

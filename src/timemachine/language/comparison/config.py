@@ -18,7 +18,6 @@ class CompareModelsParams(Section):
     """Which language models are mixed, and the bootstrap of the confidence intervals of the ranking."""
 
     corpus: Name
-    adapt_every: Count = 1000
     mixtures: dict[Name, MixtureRecipe]
     block_length: Count = 100
     num_samples: Annotated[int, Field(ge=1, le=1_000_000)] = 2000

@@ -11,16 +11,17 @@ from timemachine.base.files import read_arrays
 from timemachine.language.comparison import mixture
 from timemachine.language.comparison.config import CompareModelsParams, MixtureRecipe
 from timemachine.language.ngrams.kneser_ney import KneserNey
-from timemachine.language.scoring.score import Readings, held_out_readings, nats_of
+from timemachine.language.ngrams.reading import read_adaptive_kneser_ney
+from timemachine.language.scoring.score import Readings, held_out_readings, nats_of, read_distributions
 from timemachine.text.corpus import HELD_OUT, Corpus
 
-KNESER_NEY, ADAPTIVE, DYNAMIC = "kneser_ney_", "_adaptive", "_dynamic"
+KNESER_NEY, ADAPTIVE, CONTEXT_MIXING = "kneser_ney_", "_adaptive", "context_mixing"
 
 
 def read_models(
-    scores: Path, corpus: Corpus, p: CompareModelsParams, recipes: Iterable[str], dynamic: Iterable[str]
+    scores: Path, corpus: Corpus, p: CompareModelsParams, recurrent: Iterable[str], mixed: Iterable[str]
 ) -> dict[str, Readings]:
-    """Return the predictions of all models of a corpus, by name: uniform, n-gram, recurrent, dynamic evaluation.
+    """Return the predictions of all models of a corpus, by name.
 
     Uniform and n-gram models have nats only.
 
@@ -29,52 +30,49 @@ def read_models(
         corpus: the corpus `p.corpus`.
         p: section `compare_models`. Kneser–Ney models in its mixtures are counted again, because their whole
             distributions are not stored.
-        recipes: names of the recurrent models of the corpus.
-        dynamic: names of those that are also scored by dynamic evaluation.
+        recurrent: names of the recurrent models, those of dynamic evaluation too.
+        mixed: names of the context mixtures with recurrent models.
 
     Raises:
-        UserError: a file is absent or damaged, or the train part is too short for a Kneser–Ney model.
+        UserError: a file is absent, damaged or about another corpus, or the train part is too short for a
+            Kneser–Ney model.
     """
     nats = math.log(len(corpus.vocabulary))
     models: dict[str, Readings] = {"uniform": {part: np.full(len(corpus.part(part)), nats) for part in HELD_OUT}}
     arrays = read_arrays(scores / "ngram" / f"{p.corpus}.safetensors")
     for name in dict.fromkeys(key.rpartition(".")[0] for key in arrays):
         models[name] = {part: arrays[f"{name}.{part}"] for part in HELD_OUT}
-    paths = {name: scores / "rnn" / f"{name}.safetensors" for name in recipes}
-    paths |= {name + DYNAMIC: scores / "dynamic" / f"{name}.safetensors" for name in dynamic}
-    for name, path in paths.items():
-        models[name] = {key: array.astype(float) for key, array in read_arrays(path).items()}
+    paths = {name: scores / "rnn" / f"{name}.safetensors" for name in recurrent}
+    paths |= {CONTEXT_MIXING: scores / f"{CONTEXT_MIXING}.safetensors"}
+    paths |= {name: scores / CONTEXT_MIXING / f"{name}.safetensors" for name in mixed}
+    models |= {name: read_distributions(path, corpus) for name, path in paths.items()}
     for name in dict.fromkeys(name for recipe in p.mixtures.values() for name in recipe.models):
         if name.startswith(KNESER_NEY):
-            models[name] = count_kneser_ney(corpus, name, p.adapt_every)
+            models[name] = count_kneser_ney(corpus, name)
     return models
 
 
-def count_kneser_ney(corpus: Corpus, name: str, every: int) -> Readings:
+def count_kneser_ney(corpus: Corpus, name: str) -> Readings:
     """Return the predictions of a Kneser–Ney model on the held-out parts.
 
     Args:
         corpus: the model is counted on its train part.
-        name: `kneser_ney_<order>`. With `_adaptive` appended, the model is counted again after every `every`
-            scored tokens, on all the text before.
-        every: tokens between two counts of an adaptive model.
+        name: `kneser_ney_<order>`. With `_adaptive` appended, each token is counted after it is scored.
 
     Raises:
         UserError: the train part is shorter than the context.
     """
     order = int(name.removeprefix(KNESER_NEY).removesuffix(ADAPTIVE))
-    tokens, vocab_size = corpus.tokens.astype(np.int64), len(corpus.vocabulary)
     first, last = corpus.split["val"][0], corpus.split["test"][1]
     if first < order:
         raise UserError(f"{name}: the train part has {first} tokens; its context alone is {order - 1}")
+    if name.endswith(ADAPTIVE):
+        return read_adaptive_kneser_ney(corpus, order)
+    tokens = corpus.tokens.astype(np.int64)
     contexts = np.lib.stride_tricks.sliding_window_view(tokens, order - 1)
     before = contexts[first - order + 1 : last - order + 1]  # (last − first, order − 1)
-    steps = range(first, last, every) if name.endswith(ADAPTIVE) else [first]
-    P = [
-        KneserNey(tokens[:begin], vocab_size, order).distributions(before[begin - first : end - first])
-        for begin, end in zip(steps, [*steps[1:], last], strict=True)
-    ]
-    return held_out_readings(np.log(np.concatenate(P)), corpus)
+    P = KneserNey(tokens[:first], len(corpus.vocabulary), order).distributions(before)
+    return held_out_readings(np.log(P), corpus)
 
 
 def mix(recipe: MixtureRecipe, models: Mapping[str, Readings], corpus: Corpus) -> tuple[Readings, list[float]]:

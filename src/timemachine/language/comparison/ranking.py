@@ -1,6 +1,6 @@
 """The ranking of all language models of a corpus, with confidence intervals."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,3 +36,11 @@ def rank(models: Mapping[str, Readings], corpus: Corpus, p: CompareModelsParams)
                 if part == "test":
                     row[part]["behind"] = bootstrap.bits(nats - best)
     return rows
+
+
+def best_on_validation(models: Mapping[str, Readings], names: Sequence[str]) -> str | None:
+    """Return which of the names has the best score on the validation part; None if there are no names.
+
+    The test part chooses nothing.
+    """
+    return min(names, key=lambda name: models[name]["val"].sum(), default=None)

@@ -1,0 +1,26 @@
+"""Measure what each part of the context mixture brings: leave one out and score the validation part.
+
+Reads `context_mixing` and `compare_models.corpus` of params.yaml and data/text/<corpus>/; writes
+data/results/context_mixing.json.
+Run: python stages/context_mixing_parts.py
+"""
+
+from pathlib import Path
+
+from timemachine.base.errors import about
+from timemachine.base.files import write_json
+from timemachine.language.ngrams.reading import leave_parts_out
+from timemachine.pipeline import stage
+from timemachine.pipeline.params import Params
+from timemachine.text.corpus import Corpus
+
+
+def run(params: Params, text: Path, report: Path) -> None:
+    """Write the report."""
+    corpus = Corpus.load(text / params.compare_models.corpus)
+    with about("context_mixing"):
+        write_json(report, {"left_out": leave_parts_out(corpus, params.context_mixing)})
+
+
+if __name__ == "__main__":
+    stage.main(run, text="data/text", report="data/results/context_mixing.json")
