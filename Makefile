@@ -67,6 +67,7 @@ bench: setup ## Measure speed against plain loops, models against compressors an
 	python benchmarks/resume.py
 	python benchmarks/generation.py
 	python benchmarks/ngrams.py
+	python benchmarks/context_mixing.py
 	python benchmarks/compressors.py
 	python benchmarks/forecasting.py
 	python benchmarks/serving.py
