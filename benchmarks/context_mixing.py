@@ -20,6 +20,7 @@ from pathlib import Path
 
 from timemachine.language.ngrams.config import ContextMixingParams
 from timemachine.language.ngrams.reading import read_context_mixing
+from timemachine.pipeline import stage
 from timemachine.text.clean import decode
 from timemachine.text.config import CorpusRecipe
 from timemachine.text.corpus import Corpus
@@ -72,7 +73,7 @@ def main() -> None:
         def run(task: str) -> dict[str, float]:
             command = [sys.executable, __file__, str(folder), "--task", task]
             environment = os.environ | THREADS | {"NUMBA_CACHE_DIR": cache}
-            done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+            done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
             found: dict[str, float] = json.loads(done.stdout)
             return found
 
@@ -86,4 +87,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with stage.one_line_errors("context_mixing"):
+        main()

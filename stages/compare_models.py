@@ -29,6 +29,7 @@ def run(params: Params, text: Path, scores: Path, report: Path) -> None:
     content = {
         "best": best_on_validation(models, list(models)),
         "best_checkpoint": best_on_validation(models, recipes),
+        "networks": params.context_mixing_networks,
         "models": rank(models, corpus, p),
         "mixtures": {n: dict(zip(m.models, weights[n], strict=True)) for n, m in p.mixtures.items()},
         "compressors": compressed_bits_per_character(corpus),

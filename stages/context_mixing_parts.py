@@ -17,9 +17,9 @@ from timemachine.text.corpus import Corpus
 
 def run(params: Params, text: Path, report: Path) -> None:
     """Write the report."""
-    corpus = Corpus.load(text / params.compare_models.corpus)
+    corpus, p = Corpus.load(text / params.compare_models.corpus), params.context_mixing
     with about("context_mixing"):
-        write_json(report, {"left_out": leave_parts_out(corpus, params.context_mixing)})
+        write_json(report, {"params": p.model_dump(), "left_out": leave_parts_out(corpus, p)})
 
 
 if __name__ == "__main__":

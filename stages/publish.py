@@ -1,7 +1,7 @@
 """Publish the state of the pipeline to MLflow.
 
-Reads params.yaml, data/models/, data/generated/ and data/reports/; writes runs to MLflow, and their keys to
-data/published.json.
+Reads params.yaml, data/models/, data/generated/, data/reports/ and the scores of context mixtures in data/scores/;
+writes runs to MLflow, and their keys to data/published.json.
 Run: python stages/publish.py
 """
 

@@ -58,6 +58,7 @@ def test_a_removed_entry_leaves_no_trace_and_all_other_files_stay(
         data, [*KEPT, *old, "models/rnn/carried/config.json", "models/ar/ancient/.config.json.99999999.x.tmp.json"]
     )
     (data / "scores/rnn/carried_dynamic.safetensors").write_text("its entry of dynamic_evaluation.models is gone")
+    make(data, ["scores/dynamic/gated.safetensors"])  # where an earlier version wrote
     removed = remove_unowned(PARAMS, data)
     assert files(data) == {*KEPT, "models/rnn/carried/config.json"}
     assert not (data / "models/ar/ancient").exists()
@@ -65,6 +66,7 @@ def test_a_removed_entry_leaves_no_trace_and_all_other_files_stay(
         *old,
         "models/ar/ancient",
         "scores/rnn/carried_dynamic.safetensors",
+        "scores/dynamic/gated.safetensors",
     }
     assert remove_unowned(PARAMS, data) == []
 

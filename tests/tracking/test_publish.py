@@ -17,6 +17,7 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from tiny import run_stage
 
+from timemachine.base.errors import UserError
 from timemachine.pipeline import params
 from timemachine.tracking.live import SPOOLS
 from timemachine.tracking.publish import publish_state
@@ -114,6 +115,15 @@ def test_a_context_mixture_has_its_knobs_scores_parts_and_nats_and_says_that_it_
     assert [file.path for file in client.list_artifacts(run.info.run_id, "scores")] == [
         "scores/context_mixing.safetensors"
     ]
+
+
+@pytest.mark.parametrize(("knob", "other"), [("lr: 0.015", "lr: 0.02"), ("- gated_dynamic", "- windowed")])
+def test_context_mixtures_of_other_params_are_not_published(root: Path, knob: str, other: str) -> None:
+    text = (root / "params.yaml").read_text()
+    at = text.index(knob, text.index("context_mixing:"))
+    (root / "params.yaml").write_text(text[:at] + other + text[at + len(knob) :])
+    with pytest.raises(UserError, match=r"not made with the present params\.yaml"):
+        publish_here(root)
 
 
 def test_six_processes_that_fill_one_empty_store_at_once_add_nothing_twice(project: Path) -> None:

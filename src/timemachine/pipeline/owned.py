@@ -32,6 +32,7 @@ def remove_unowned(params: Params, data: Path) -> list[Path]:
             "scores/rnn/*.safetensors",
             [*recurrent, *(f"{name}_dynamic" for name in params.dynamic_evaluation.models)],
         ),
+        ("scores/dynamic/*.safetensors", ()),  # an earlier version wrote there
         ("generated/*.txt", recurrent),
         ("results/perplexity/*.json", recurrent),
         ("reports/figures/training/*.png", recurrent),

@@ -66,8 +66,8 @@ def draw_ranking(report: Mapping[str, Any]) -> Figure:
     axes.set_yticks(places, list(rows), fontsize=8)
     label_logarithmic(axes.xaxis, subs=(1, 1.5, 2, 3, 4, 5, 7))
     axes.legend(loc="lower left")
-    lines = "best on the validation part: {best}\nbest with a checkpoint: {best_checkpoint}"
-    axes.set_title(lines.format(**report), fontsize=9)
+    served = report["best_checkpoint"] or "none"
+    axes.set_title(f"best on the validation part: {report['best']}\nbest with a checkpoint: {served}", fontsize=9)
     return figure
 
 

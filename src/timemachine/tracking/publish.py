@@ -41,7 +41,7 @@ def publish_state(params: Params, root: Path, data: Path) -> dict[str, Any]:
     Args:
         params: all parameters.
         root: the repository root, which contains the default store.
-        data: the folder `data` with `models`, `generated` and `reports`.
+        data: the folder `data` with `models`, `generated`, `scores` and `reports`.
 
     Raises:
         UserError: a file is absent, damaged or made with other params, or the store cannot be reached.
@@ -174,21 +174,20 @@ def _mixing_runs(params: Params, data: Path) -> Iterator[RunContent]:
     """Yield the content of the run of each context mixture: knobs, scores, nats and distributions of each token.
 
     Raises:
-        UserError: a mixture is not in the report.
+        UserError: the reports were made with other params.
     """
     p = params.context_mixing
-    scores = read_mapping(data / "reports/language_models.json").get("models", {})
-    left_out = read_mapping(data / "reports/context_mixing.json").get("left_out", {})
+    ranking, parts = (read_mapping(data / f"reports/{name}.json") for name in ("language_models", CONTEXT_MIXING))
+    if (parts.get("params"), ranking.get("networks")) != (p.model_dump(), params.context_mixing_networks):
+        raise UserError(f"{data / 'reports'}: not made with the present params.yaml; run `dvc repro` first")
     for name, networks in {CONTEXT_MIXING: [], **params.context_mixing_networks}.items():
-        if name not in scores:
-            raise UserError(f"{data / 'reports/language_models.json'} has no {name}; run `dvc repro` first")
         report, folder, stage = data / "reports/context_mixing.json", data / "scores", CONTEXT_MIXING
         if networks:
             folder, stage = folder / CONTEXT_MIXING, f"{CONTEXT_MIXING}_networks"
         path = folder / f"{name}.safetensors"
-        metrics = dict(_flatten(scores[name], "_"))
+        metrics = dict(_flatten(ranking["models"][name], "_"))
         if not networks:
-            metrics |= {f"left_out/{part}": row["more"] for part, row in left_out.items()}
+            metrics |= {f"left_out/{part}": row["more"] for part, row in parts["left_out"].items()}
         knobs = _flatten(p.model_dump()) | {"networks": " ".join(networks) or "none"}
         yield RunContent(
             path=f"{CONTEXT_MIXING}/{name}",

@@ -34,8 +34,8 @@ def read_models(
         mixed: names of the context mixtures with recurrent models.
 
     Raises:
-        UserError: a file is absent, damaged or about another corpus, or the train part is too short for a
-            Kneser–Ney model.
+        UserError: a file is absent or damaged, one with distributions is about another corpus, or the train part
+            is too short for a Kneser–Ney model.
     """
     nats = math.log(len(corpus.vocabulary))
     models: dict[str, Readings] = {"uniform": {part: np.full(len(corpus.part(part)), nats) for part in HELD_OUT}}
