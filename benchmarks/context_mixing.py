@@ -36,9 +36,8 @@ def one_process(folder: Path, task: str) -> dict[str, float]:
         readings = read_context_mixing(Corpus.load(folder), ContextMixingParams())
         found = {part: float(readings[part].mean()) / math.log(2) for part in ("val", "test")}
     else:
-        from timemachine.language.generation.decoding import (
-            continue_texts,
-        )  # imports torch, which reading need not
+        # Imported here: reading needs no torch.
+        from timemachine.language.generation.decoding import continue_texts
         from timemachine.language.ngrams.writer import count_corpus
 
         model, tokenizer = count_corpus(folder, ContextMixingParams())

@@ -21,7 +21,7 @@ def run(params: Params, text: Path, scores: Path, report: Path) -> None:
     p = params.compare_models
     corpus = Corpus.load(text / p.corpus)
     recipes = [name for name, recipe in params.train_rnn.items() if recipe.corpus == p.corpus]
-    recurrent = [*recipes, *(f"{name}_dynamic" for name in params.dynamic_evaluation.models)]
+    recurrent = [*recipes, *params.dynamic_names]
     models = read_models(scores, corpus, p, recurrent, params.context_mixing_networks)
     weights = {}
     for name, mixture in p.mixtures.items():

@@ -11,8 +11,9 @@ from typer import Argument, Option
 
 from timemachine.base.config import ComputeParams, read_yaml, validate
 from timemachine.base.errors import UserError, about
+from timemachine.language.comparison.config import CONTEXT_MIXING
 from timemachine.pipeline import params, stage
-from timemachine.pipeline.paths import ALIASES, CONTEXT_MIXING
+from timemachine.pipeline.paths import ALIASES
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 

@@ -30,7 +30,7 @@ def remove_unowned(params: Params, data: Path) -> list[Path]:
         *((f"models/rnn/*/{file}", recurrent) for file in LANGUAGE_MODEL),
         (
             "scores/rnn/*.safetensors",
-            [*recurrent, *(f"{name}_dynamic" for name in params.dynamic_evaluation.models)],
+            [*recurrent, *params.dynamic_names],
         ),
         ("scores/dynamic/*.safetensors", ()),  # an earlier version wrote there
         ("generated/*.txt", recurrent),

@@ -85,6 +85,11 @@ class Params(Section):
     publish: PublishParams
     retraining: RetrainingParams
 
+    @property
+    def dynamic_names(self) -> list[str]:
+        """Names of the recurrent models that dynamic evaluation scores."""
+        return [f"{name}_dynamic" for name in self.dynamic_evaluation.models]
+
     def check_length(self, num_points: int) -> None:
         """Check that a series is long enough for every forecast.
 
@@ -128,7 +133,7 @@ class Params(Section):
             self.dynamic_evaluation.models,
         )
         _require("dynamic_evaluation.models", adapted, known, f"recipe of the corpus {compared!r}")
-        known = sorted([*known, *(f"{name}_dynamic" for name in adapted)])
+        known = sorted([*known, *self.dynamic_names])
         for name, networks in self.context_mixing_networks.items():
             if not name.startswith("context_mixing_"):
                 raise ValueError(f"context_mixing_networks.{name}: a name must begin with 'context_mixing_'")

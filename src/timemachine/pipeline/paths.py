@@ -3,15 +3,13 @@
 from pathlib import Path
 
 from timemachine.base.errors import UserError
+from timemachine.language.comparison.config import CONTEXT_MIXING
 
 # The states of trainings, a folder each.
 STATES = Path(".timemachine/resume")
 
 # Aliases of versions of the registered model. They have priority over recipes of the same name.
 ALIASES = ("champion", "challenger", "previous")
-
-# The language model that is counted and not trained: it has no checkpoint.
-CONTEXT_MIXING = "context_mixing"
 
 # Files of a checkpoint folder, of any model and of a language model.
 CHECKPOINT = ("model.safetensors", "config.json", "history.csv", "environment.json")

@@ -18,9 +18,10 @@ from mlflow.entities import RunTag
 
 from timemachine.base.errors import UserError
 from timemachine.base.files import read_mapping, sha256_of
+from timemachine.language.comparison.config import CONTEXT_MIXING
 from timemachine.language.training.history import read_history
 from timemachine.pipeline.params import Params
-from timemachine.pipeline.paths import CHECKPOINT, CONTEXT_MIXING, LANGUAGE_MODEL
+from timemachine.pipeline.paths import CHECKPOINT, LANGUAGE_MODEL
 from timemachine.tracking import registry
 from timemachine.tracking.environment import git_tags
 from timemachine.tracking.live import training_key
@@ -185,7 +186,7 @@ def _mixing_runs(params: Params, data: Path) -> Iterator[RunContent]:
         if networks:
             folder, stage = folder / CONTEXT_MIXING, f"{CONTEXT_MIXING}_networks"
         path = folder / f"{name}.safetensors"
-        metrics = dict(_flatten(ranking["models"][name], "_"))
+        metrics = _flatten(ranking["models"][name], "_")
         if not networks:
             metrics |= {f"left_out/{part}": row["more"] for part, row in parts["left_out"].items()}
         knobs = _flatten(p.model_dump()) | {"networks": " ".join(networks) or "none"}

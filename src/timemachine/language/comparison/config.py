@@ -6,6 +6,9 @@ from pydantic import Field
 
 from timemachine.base.config import Count, Distinct, Name, Section, Seed, Text
 
+# The language model that is counted and not trained: it has no checkpoint.
+CONTEXT_MIXING = "context_mixing"
+
 
 class MixtureRecipe(Section):
     """A mixture of language models."""

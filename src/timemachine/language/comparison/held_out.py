@@ -9,13 +9,13 @@ import numpy as np
 from timemachine.base.errors import UserError
 from timemachine.base.files import read_arrays
 from timemachine.language.comparison import mixture
-from timemachine.language.comparison.config import CompareModelsParams, MixtureRecipe
+from timemachine.language.comparison.config import CONTEXT_MIXING, CompareModelsParams, MixtureRecipe
 from timemachine.language.ngrams.kneser_ney import KneserNey
 from timemachine.language.ngrams.reading import read_adaptive_kneser_ney
 from timemachine.language.scoring.score import Readings, held_out_readings, nats_of, read_distributions
 from timemachine.text.corpus import HELD_OUT, Corpus
 
-KNESER_NEY, ADAPTIVE, CONTEXT_MIXING = "kneser_ney_", "_adaptive", "context_mixing"
+KNESER_NEY, ADAPTIVE = "kneser_ney_", "_adaptive"
 
 
 def read_models(
