@@ -25,7 +25,7 @@ from timemachine.tracking.store import Store
 pytestmark = pytest.mark.slow
 
 # Of the others a finished pipeline's files are taken.
-STAGES = ("preprocess", "train_rnn", "evaluate_perplexity", "report", "publish")
+STAGES = ("preprocess", "train_rnn", "evaluate_perplexity", "compare_models", "report", "publish")
 
 
 class Rounds(Repository):
