@@ -9,8 +9,9 @@ for _name in [name for name in os.environ if name.startswith(_CHANGE_RESULTS)]:
     del os.environ[_name]
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -24,6 +25,9 @@ from two_stages import GRAPH, SCRIPT, commit
 
 from timemachine.pipeline import dvc, params
 from timemachine.text.fetch import fetch
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 torch.set_num_threads(1)  # tests run side by side
 threadpool_limits(1)
@@ -121,6 +125,31 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 pass
 
     return once(tmp_path_factory, "store", make) / "mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator["Browser"]:
+    """Debian's Chromium without a window; tests that need it are skipped where there is none."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    found = shutil.which("chromium")
+    if found is None:
+        pytest.skip("no chromium on this machine")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium: "Browser") -> Iterator["Page"]:
+    """A page of 1280 × 800 pixels. The test fails if the page logs an error or raises an exception."""
+    page = chromium.new_page(viewport={"width": 1280, "height": 800})
+    errors: list[str] = []
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield page
+    page.close()
+    assert errors == []
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from timemachine.base import compute
 from timemachine.base.errors import UserError
 from timemachine.pipeline import params
+from timemachine.pipeline.times import recorded
 
 # Set in a process that started again. An imported library may set such variables itself.
 _RESTARTED = "TIMEMACHINE_RESTARTED"
@@ -136,7 +137,17 @@ def main(run: Callable[..., None], **paths: str) -> None:
             raise UserError(f"usage: python {script} {' '.join(names).upper()}".rstrip())
         checked = params.load()
         compute.set_up(checked.compute)
-        run(checked, *arguments, **{key: Path(path) for key, path in paths.items()})
+        with _timed():
+            run(checked, *arguments, **{key: Path(path) for key, path in paths.items()})
+
+
+def _timed() -> AbstractContextManager[None]:
+    """Record when this stage ran, if DVC runs it."""
+    if (name := os.environ.get("DVC_STAGE")) is None:
+        return nullcontext()
+    import psutil
+
+    return recorded(Path(), name, psutil.Process().create_time())
 
 
 def entry(section: dict[str, Any], name: str, key: str) -> Any:
