@@ -8,7 +8,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := true
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup repro test test-fast test-faults verify check format ui serve bench profile exercises lock audit clean
+.PHONY: help setup repro docs test test-fast test-faults verify check format ui serve bench profile exercises lock audit clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 13
@@ -28,6 +28,9 @@ $(VENV)/.installed: requirements.txt pyproject.toml
 
 repro: setup ## Repair what a killed run has left, run what is not up to date, and publish to MLflow
 	timemachine repro
+
+docs: ## Fill in the numbers of README.md and docs/ that come from data/reports/
+	$(PYTHON) docs/fill.py
 
 test: setup ## Run the tests
 	pytest -n 2 --dist loadfile --no-loadscope-reorder

@@ -5,8 +5,8 @@ keeps its decimals, and its sign if it has one; ``%`` after the keys multiplies 
 such a comment: Markdown would take the line for HTML.
 
 A comment on a line of its own fills the table below it. Braces have a name for each of the last columns, and ``*``
-is the name in the first cell of a row: ``<!--=forecast/*/{one_step_rmse, multistep_rmse}-->``. Cells without a digit
-stay as they are.
+is the name in the first cell of a row: ``<!--=forecast/*/{one_step_rmse, multistep_rmse}-->``. Cells without a
+digit stay as they are.
 Run: python docs/fill.py
 """
 
