@@ -78,7 +78,7 @@ def test_no_comment_hides_the_line_that_it_begins(page: Path) -> None:
 def test_the_readme_is_short() -> None:
     text = (ROOT / "README.md").read_text()
     assert len(text.splitlines()) <= 200
-    assert len(text.encode()) <= 12_000
+    assert len(text.encode()) <= 12_000  # bytes
 
 
 def test_the_readme_names_every_page() -> None:
@@ -138,9 +138,11 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if (ROOT / name).is_file():  # else removed, and not committed yet
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
+    params = folder / "params.yaml"  # two threads of BLAS wait for each other where two tests run side by side
+    params.write_text(params.read_text().replace("num_threads: 2", "num_threads: 1"))
     git(folder, "init", "--quiet")
     git(folder, "add", ".")
-    git(folder, "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "--quiet", "--message", "all")
+    git(folder, "commit", "--quiet", "--message", "all")
     run(folder, "python stages/series.py")
     return folder
 
