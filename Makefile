@@ -44,10 +44,12 @@ test-faults: setup ## Kill the pipeline a hundred times, repair it, and check th
 verify: setup ## Run the whole pipeline again in a clean copy, and compare every output with dvc.lock
 	timemachine verify
 
-check: setup ## Check format, lint and types
+check: setup ## Check format, lint, types, and that no file in git has more than a megabyte
 	ruff format --check
 	ruff check
 	mypy
+	@large=$$(git ls-files -z | xargs -0 -r sh -c 'find "$$@" -size +1000k' find); \
+	test -z "$$large" || { echo "check: too large for git, let DVC keep it: $$large" >&2; exit 1; }
 
 format: setup ## Format the code and apply the fixes of the linter
 	ruff format

@@ -1,4 +1,4 @@
-"""What lies in `deploy/`, against the commands, flags and exit codes that it counts on."""
+"""What lies in `deploy/`, and the workflow of retraining, against the commands, flags and exit codes that it counts on."""
 
 import configparser
 import os
@@ -20,6 +20,7 @@ from timemachine import cli
 pytestmark = pytest.mark.slow
 
 DEPLOY = ROOT / "deploy"
+WORKFLOW = ROOT / ".github/workflows/retrain.yml"
 UNITS = sorted(path for path in DEPLOY.iterdir() if path.suffix in (".service", ".timer"))
 PROMOTED, FAILED, NOTHING_NEW, REJECTED, BUSY = 0, 1, 10, 11, 12
 
@@ -34,7 +35,7 @@ def unit(name: str) -> configparser.ConfigParser:
 
 def workflow() -> dict[str, Any]:
     # YAML 1.1 reads the key `on` as true.
-    return {str(key): value for key, value in yaml.safe_load((DEPLOY / "github-actions.yml").read_text()).items()}
+    return {str(key): value for key, value in yaml.safe_load(WORKFLOW.read_text()).items()}
 
 
 def steps() -> list[dict[str, Any]]:
@@ -59,7 +60,7 @@ def stub(path: Path, script: str) -> None:
 
 def test_commands_and_targets_named_there_exist_with_their_options() -> None:
     commands = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
-    files = [path for path in DEPLOY.iterdir() if path.suffix != ".example"]
+    files = [WORKFLOW, *(path for path in DEPLOY.iterdir() if path.suffix != ".example")]
     text = "\n".join(path.read_text() for path in files)
     called = re.findall(r"(?:bin/|^\s+|`)timemachine ([a-z]+)((?: --?[a-z-]+)*)", text, re.MULTILINE)
     assert {"retrain", "serve", "publish", "rollback"} == {name for name, _ in called}
@@ -216,6 +217,7 @@ def test_the_workflow_is_stopped_if_it_hangs_and_never_runs_twice_at_once() -> N
     assert content["concurrency"] == {"group": "retrain", "cancel-in-progress": False}
     assert content["permissions"] == {"contents": "read"}
     assert "workflow_dispatch" in content["True"]
+    assert "vars.RETRAIN_NIGHTLY == 'true'" in content["jobs"]["retrain"]["if"]
     (round_,) = (step for step in steps() if step.get("id") == "round")
     assert round_["timeout-minutes"] < content["jobs"]["retrain"]["timeout-minutes"] <= 360
 
