@@ -148,8 +148,10 @@ def _file(name: str, media_type: str) -> Any:
     """Return the endpoint of a file of the page, with the limits of a request filled in."""
     content = (_PAGE / name).read_text(encoding="utf-8")
     if name in ("docs.html", "openapi.json"):
-        limits = {key.lower(): value for key, value in vars(serving).items() if key.startswith("MAX_")}
-        content = string.Template(content).substitute(limits, max_body_bytes=MAX_BODY_BYTES)
+        numbers = vars(serving) | {"MAX_BODY_BYTES": MAX_BODY_BYTES}
+        style = "," if name == "docs.html" else ""
+        limits = {key.lower(): f"{value:{style}}" for key, value in numbers.items() if key.startswith("MAX_")}
+        content = string.Template(content).substitute(limits)
 
     async def endpoint(request: Request) -> Response:
         return Response(content, media_type=media_type)

@@ -28,7 +28,7 @@ class Metrics:
     """Counters of one server.
 
     Args:
-        served: what is served, the labels of `timemachine_model_info`.
+        served: what is served; its texts are the labels of `timemachine_model_info`.
     """
 
     def __init__(self, served: Mapping[str, Any]) -> None:
@@ -36,7 +36,13 @@ class Metrics:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         info = Info("timemachine_model", "The served version.", registry=self._registry)
-        info.info({key: str(value) for key, value in served.items()})
+        info.info({key: value for key, value in served.items() if isinstance(value, str)})
+        scores = Gauge(
+            "timemachine_model_score", "A score of the served version.", ["name"], registry=self._registry
+        )
+        for name, value in served.items():
+            if isinstance(value, float):
+                scores.labels(name).set(value)
         self._requests = Counter(
             "timemachine_requests", "Answered requests.", ["path", "status"], registry=self._registry
         )

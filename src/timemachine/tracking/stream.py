@@ -59,5 +59,10 @@ def write(model: LanguageModel, prefix: str, num_preds: int, sampling: Sampling,
             P = logits[0, -1].softmax(-1)  # (vocab,)
             values, tokens = P.topk(min(NUM_LIKELY, len(P)))
             probability, unread = float(P[chosen]), chosen[:, None]
-        likely = list(zip(tokenizer.vocabulary.to_tokens(tokens.tolist()), values.tolist(), strict=True))
-        yield Written(separator + tokenizer.decode(chosen.tolist()), probability, likely)
+        likely = zip(tokenizer.vocabulary.to_tokens(tokens.tolist()), map(_short, values.tolist()), strict=True)
+        yield Written(separator + tokenizer.decode(chosen.tolist()), _short(probability), list(likely))
+
+
+def _short(probability: float) -> float:
+    """Return a float32 without digits that it does not have."""
+    return float(f"{probability:.6g}")

@@ -39,7 +39,7 @@ const level = (probability) => Math.max(0, Math.min(6, Math.floor(bits(probabili
 
 function percent(probability) {
   if (probability > 0.9995) return "100 %";
-  if (probability < 0.0001) return "under 0.01 %";
+  if (probability < 0.0001) return "< 0.01 %";
   return `${(100 * probability).toPrecision(probability < 0.1 ? 2 : 3)} %`;
 }
 
@@ -131,6 +131,7 @@ async function write() {
   showStatus("writing: ");
   at("answer").setAttribute("aria-busy", "true");
   at("stop").disabled = false;
+  if (matchMedia("(max-width: 60rem)").matches) at("answer_title").scrollIntoView();
   let ended = false;
   let how = "";
   try {
@@ -156,6 +157,8 @@ async function write() {
   at("answer").removeAttribute("aria-busy");
   if (tokens.length || how) showStatus(how);
   else at("status").textContent = "";
+  // As an example, the character that surprised the model most.
+  if (selected < 0) select(tokens.reduce((least, token, i) => (token.probability < tokens[least].probability ? i : least), 0));
   showRows();
 }
 
@@ -173,7 +176,7 @@ async function showServed() {
   if (served.since) {
     const date = new Date(served.since);
     const day = date.toLocaleDateString("en-GB", { day: "numeric", month: "long", year: "numeric" });
-    tiles.push(tile(`${served.alias} since`, day, date.toLocaleTimeString("en-GB", { timeStyle: "short" })));
+    tiles.push(tile(`${served.alias} since`, day, date.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", timeZoneName: "short" })));
   }
   at("served").replaceChildren(...tiles);
 }
