@@ -33,7 +33,8 @@ def test_a_package_holds_the_checkpoint_and_the_code_and_no_pickle(
         assert (tmp_path / "out/data/checkpoint" / name).read_bytes() == (checkpoint / name).read_bytes()
     assert {"MLmodel", "requirements.txt", "code/timemachine/tracking/serving.py"} <= files
     suffixes = {Path(file).suffix for file in files}
-    assert suffixes == {"", ".txt", ".yaml", ".json", ".csv", ".safetensors", ".py"}
+    page = {".html", ".css", ".js", ".svg"}
+    assert suffixes == {"", ".txt", ".yaml", ".json", ".csv", ".safetensors", ".py", *page}
     assert "pickle" not in (tmp_path / "out/MLmodel").read_text()
     assert capfd.readouterr() == ("", "")
 

@@ -1,6 +1,9 @@
 """One real model server, which has to survive every bad request."""
 
 import json
+import math
+import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -9,20 +12,25 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
 import requests
+import torch
 from mlflow.exceptions import MlflowException
+from prometheus_client.parser import text_string_to_metric_families
 from registered import registered
 
-from timemachine.language.generation.continuation import sampling_of
+from timemachine.language.generation.continuation import clean_prefix, sampling_of
 from timemachine.language.generation.decoding import continue_texts
 from timemachine.language.models.trained import LanguageModel
 from timemachine.tracking import registry, serving
 from timemachine.tracking.server import serve_version
 from timemachine.tracking.store import open_store
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.slow
 
@@ -37,6 +45,7 @@ def served(finished: Path, empty_store: Path, tmp_path_factory: pytest.TempPathF
     with open_store(root, "timemachine") as store:
         champion = registered(store, root / "data/models/rnn/gated", root / "packaged")
         registry.move_alias(store, "champion", champion, reason="the first")
+        store.client.log_metric(champion.run_id, "val_bits_per_character", 2.5)
     # As if the library had changed since.
     code = root / "mlartifacts" / champion.run_id / "artifacts/model/code/timemachine/tracking/serving.py"
     code.write_text(code.read_text().replace("MAX_ROWS = 64", "MAX_ROWS = 32"))
@@ -80,9 +89,21 @@ def ask(url: str, *rows: dict[str, Any], **params: Any) -> list[str]:
     return [row["text"] for row in answer.json()["predictions"]]
 
 
+def page_of(url: str) -> str:
+    return url.removesuffix("invocations")
+
+
+def figures(url: str) -> dict[tuple[str, ...], float]:
+    """The metrics of the server, by name and labels."""
+    text = requests.get(f"{page_of(url)}metrics", timeout=30).text
+    families = text_string_to_metric_families(text)
+    return {(s.name, *s.labels.values()): s.value for family in families for s in family.samples}
+
+
 def test_it_says_what_it_serves_and_keeps_to_this_machine(url: str, served: Path) -> None:
     log = (served / "server.log").read_text()
     assert log.startswith("serving champion: version 1 of timemachine-lm (gated, run ")
+    assert f"page: {page_of(url)} and {page_of(url)}docs\n" in log
     assert f"curl {url} " in log
     assert "Uvicorn running on http://127.0.0.1:" in log
     assert "Warning" not in log
@@ -266,6 +287,167 @@ def test_many_at_once_get_the_same_answer(url: str) -> None:
     assert len(set(answers)) == 1
 
 
+def bits(model: LanguageModel, prefix: str, tokens: list[str]) -> list[float]:
+    """The bits that a model charges for each token after a prefix."""
+    vocabulary = model.tokenizer.vocabulary
+    indices = torch.tensor([[*model.tokenizer.encode(clean_prefix(prefix)), *vocabulary[tokens]]])
+    with torch.inference_mode():
+        log_p = model.module.eval()(indices, None)[0][0].log_softmax(-1)  # (num_tokens, vocab)
+    begin = indices.shape[1] - len(tokens)
+    return [-float(log_p[at - 1, indices[0, at]]) / math.log(2) for at in range(begin, indices.shape[1])]
+
+
+def test_a_stream_is_the_answer_character_by_character_with_the_models_probabilities(
+    url: str, model: LanguageModel
+) -> None:
+    body = {"dataframe_records": [ROW | {"num_preds": 30}], "params": {"top_k": 3, "seed": 4}}
+    answer = requests.post(f"{page_of(url)}stream", json=body, timeout=30)
+    first, *tokens, last = map(json.loads, answer.text.splitlines())
+    assert (first, last) == ({"prefix": "time"}, {"end": True})
+    text = "time" + "".join(token["text"] for token in tokens)
+    assert [text] == ask(url, ROW | {"num_preds": 30}, top_k=3, seed=4)
+    charged = [-math.log2(token["probability"]) for token in tokens]
+    assert charged == pytest.approx(bits(model, "time", [token["text"] for token in tokens]), abs=1e-4)
+    for token in tokens:
+        assert [token["text"], token["probability"]] in token["likely"][:3]
+        assert sorted(token["likely"], key=lambda pair: -pair[1]) == token["likely"]
+    refused = requests.post(f"{page_of(url)}stream", json={"dataframe_records": [ROW, ROW]}, timeout=30)
+    assert (refused.status_code, refused.json()["message"]) == (
+        400,
+        "a request to /stream has 1 row, not 2; use /invocations",
+    )
+
+
+def test_nothing_is_written_for_a_client_that_has_left(url: str) -> None:
+    before = figures(url)["timemachine_characters_total",]
+    body = records(ROW | {"num_preds": 1000}).encode()
+    host, port = page_of(url).removeprefix("http://").rstrip("/").split(":")
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)  # what is not read does not fit
+        client.connect((host, int(port)))
+        head = f"POST /stream HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+        client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        assert client.recv(100).startswith(b"HTTP/1.1 200")
+    deadline = time.monotonic() + 30
+    while ("timemachine_errors_total", "left", "/stream") not in (now := figures(url)):
+        assert time.monotonic() < deadline
+    assert 0 < now["timemachine_characters_total",] - before < 1000
+
+
+def test_the_metrics_count_what_was_answered_and_refused(url: str) -> None:
+    before = figures(url)
+    ask(url, ROW, ROW)
+    requests.post(url, json={}, timeout=30)
+    requests.get(f"{page_of(url)}nothing", timeout=30)
+    now = figures(url)
+    risen = {key: now[key] - before.get(key, 0) for key in now}
+    assert risen["timemachine_characters_total",] == 2 * ROW["num_preds"]
+    assert risen["timemachine_requests_total", "/invocations", "200"] == 1
+    assert risen["timemachine_requests_total", "/invocations", "400"] == 1
+    assert risen["timemachine_errors_total", "refused", "/invocations"] == 1
+    assert risen["timemachine_requests_total", "other", "404"] == 1
+    assert risen["timemachine_request_seconds_count", "/invocations"] == 2
+    assert now["timemachine_requests_in_flight",] == 1  # the request for them
+    assert now["timemachine_model_score", "val_bits_per_character"] == 2.5
+
+
+def test_health_says_what_is_served(url: str, served: Path) -> None:
+    answer = requests.get(f"{page_of(url)}health", timeout=30)
+    content = answer.json()
+    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", content.pop("since"))
+    (run,) = (path.name for path in (served / "packaged").iterdir())
+    assert content == {
+        "status": "ok",
+        "model": "timemachine-lm",
+        "alias": "champion",
+        "version": "1",
+        "name": "gated",
+        "run_id": run,
+        "val_bits_per_character": 2.5,
+        "test_bits_per_character": None,
+    }
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    for path in ("", "docs", "favicon.ico", "ping"):
+        assert requests.head(page_of(url) + path, timeout=30).status_code == 200, path
+
+
+def test_the_documentation_has_the_limits_of_the_served_code(url: str, page: "Page") -> None:
+    page.goto(f"{page_of(url)}docs")
+    text = page.locator("main").inner_text()
+    assert "Limits: 32 rows" in text
+    assert f"from 1 to {serving.MAX_NUM_PREDS:,}" in text
+    content = requests.get(f"{page_of(url)}openapi.json", timeout=30).json()
+    (media,) = content["components"]["requestBodies"]["Texts"]["content"].values()
+    rows, params = media["schema"]["properties"].values()
+    assert rows["maxItems"] == 32
+    row = rows["items"]["properties"]
+    assert set(row) == set(serving.Row.model_fields)
+    assert row["prefix"]["maxLength"] == serving.MAX_PREFIX_CHARACTERS
+    assert row["num_preds"]["maximum"] == serving.MAX_NUM_PREDS
+    assert set(params["properties"]) == set(serving.Options.model_fields)
+    assert ask(url, *media["example"]["dataframe_records"], **media["example"]["params"])
+
+
+def test_the_page_shows_a_real_answer_with_the_models_probabilities(
+    url: str, page: "Page", model: LanguageModel
+) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(page_of(url))
+    page.get_by_text("2.500").wait_for()
+    assert re.search(r"champion\s+gated\s+version 1 of timemachine-lm", page.locator("#served").inner_text(), re.I)
+    typed = {"Text to continue": "it's <script>alert(1)</script>", "Length": "40", "Temperature": "1.2"}
+    for label, value in (typed | {"Top-k": "9", "Seed": str(2**63 - 1)}).items():
+        page.get_by_label(label).fill(value)
+    page.get_by_role("button", name="Write").click()
+    page.get_by_text("40 characters, ").wait_for()
+    row: dict[str, Any] = {"prefix": "it's <script>alert(1)</script>", "num_preds": 40}
+    (text,) = ask(url, row, temperature=1.2, top_k=9, seed=2**63 - 1)
+    assert page.locator("#answer").text_content() == text
+    # The line for curl repeats the request, and shows what was typed as text.
+    line = shlex.split(page.locator("#curl").inner_text())
+    assert json.loads(line[-1])["dataframe_records"] == [row]
+    again = requests.post(line[1], data=line[-1], headers=dict([line[3].split(": ")]), timeout=30)
+    assert again.json() == {"predictions": [{"text": text}]}
+    assert page.locator("script").count() == 1
+    # Each character has its probability: in the table, and by the keyboard.
+    page.get_by_text("Probabilities as a table").click()
+    cells = [line.split("\t") for line in page.locator("#rows").inner_text().splitlines()]
+    tokens = [cell[1].replace("space", " ") for cell in cells]
+    assert len(tokens) == 40
+    assert text.endswith("".join(tokens))
+    assert [float(cell[3]) for cell in cells] == pytest.approx(bits(model, row["prefix"], tokens), abs=0.006)
+    page.locator("#answer").press("End")
+    page.locator("#answer").press("ArrowLeft")
+    assert cells[-2][2] in page.locator("#chosen").inner_text()
+    assert asked
+    assert [address for address in asked if not address.startswith(page_of(url))] == []
+
+
+def test_the_page_shows_a_refusal_as_the_sentence_it_is(url: str, chromium: "Browser") -> None:
+    page = chromium.new_page()
+    errors: list[str] = []
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.goto(page_of(url))
+    refusals = {
+        " 1895! ": "row 0: prefix: the prefix holds no letter A-Z",
+        "<script>" * 200: f"row 0: prefix: '{('<script>' * 4)[:27]}...{('<script>' * 4)[-28:]}' is too long; "
+        "at most 1000 characters allowed",
+    }
+    for prefix, refusal in refusals.items():
+        page.get_by_label("Text to continue").fill(prefix)
+        page.get_by_role("button", name="Write").click()
+        page.locator("#error").get_by_text(refusal, exact=True).wait_for()
+    page.get_by_label("Text to continue").fill("time")
+    page.get_by_label("Length").fill("many")
+    page.get_by_role("button", name="Write").click()
+    page.get_by_text("row 0: num_preds: 'many' should be an integer").wait_for()
+    page.close()
+    # Chromium notes each answer with status 400.
+    assert [error for error in errors if "status of 400" not in error] == []
+
+
 def test_nothing_else_of_the_server_is_shut_off(url: str) -> None:
     assert requests.get(url.replace("invocations", "health"), timeout=30).status_code == 200
     assert requests.get(url, timeout=30).status_code == 405
@@ -320,7 +502,7 @@ def test_a_taken_port_is_named(served: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(ValueError, match=f"^port {port} of 127"):
+        with pytest.raises(ValueError, match=f"^port {port} of 127.*; use --port to choose another$"):
             serve_version(served, "timemachine", "champion", port)
 
 

@@ -18,6 +18,9 @@ LANGUAGE_MODEL = (*CHECKPOINT, "vocabulary.json")
 # Folder of the checkpoint in an MLflow model folder.
 PACKAGED = "data/checkpoint"
 
+# Environment variable of the model server: what it serves, as a JSON object.
+SERVED = "TIMEMACHINE_SERVED"
+
 
 def trained_recipes(models: Path) -> list[str]:
     """Return the names of the recipes that have a checkpoint in `data/models/rnn`."""

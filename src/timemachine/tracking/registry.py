@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version as installed_version
 from pathlib import Path
+from typing import Any
 
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
@@ -160,6 +161,12 @@ def move_alias(
         store.client.set_registered_model_alias(MODEL_NAME, alias, to.number)
     else:
         store.client.delete_registered_model_alias(MODEL_NAME, alias)
+
+
+def recorded_moves(store: Store, version: Version) -> list[dict[str, Any]]:
+    """Return the records of `move_alias` in a version, the oldest first."""
+    tags = store.client.get_model_version(MODEL_NAME, version.number).tags
+    return [json.loads(value) for key, value in sorted(tags.items()) if key.startswith(_MOVE)]
 
 
 def fetch_checkpoint(store: Store, version: Version, into: Path) -> Path:

@@ -1,6 +1,7 @@
 """Serve a version of the registered model with MLflow's model server, or load it in this process."""
 
 import json
+import math
 import os
 import shutil
 import socket
@@ -9,12 +10,19 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from timemachine.base.errors import UserError
-from timemachine.pipeline.paths import ALIASES, trained_recipes
+from timemachine.pipeline.paths import ALIASES, SERVED, trained_recipes
 from timemachine.tracking.address import hide_secrets, sqlite_file, tracking_uri
-from timemachine.tracking.registry import MODEL_FOLDER, MODEL_NAME, Version, aliased, fetch_checkpoint
+from timemachine.tracking.registry import (
+    MODEL_FOLDER,
+    MODEL_NAME,
+    Version,
+    aliased,
+    fetch_checkpoint,
+    recorded_moves,
+)
 from timemachine.tracking.store import Store, open_store
 
 if TYPE_CHECKING:
@@ -86,23 +94,50 @@ def serve_version(root: Path, experiment: str, alias: str, port: int) -> NoRetur
     """
     with _named(root, experiment, alias) as (store, version):
         folder = _kept(store, version, root / ".timemachine/served")
+        served = _described(store, version, alias)
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
         except (OSError, OverflowError) as error:
-            raise UserError(f"port {port} of {HOST}: {error}") from None
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise UserError(f"port {port} of {HOST}: {reason}; use --port to choose another") from None
     body = json.dumps({"dataframe_records": [{"prefix": "time traveller", "num_preds": 50}]})
-    url = f"http://{HOST}:{port}/invocations"
+    url = f"http://{HOST}:{port}"
     print(f"serving {alias}: version {version.number} of {MODEL_NAME} ({version.name}, run {version.run_id})")
-    print(f"curl {url} -H 'Content-Type: application/json' -d '{body}'", flush=True)
+    if (folder / "code/timemachine/tracking/page").is_dir():  # older versions have no page
+        print(f"page: {url}/ and {url}/docs")
+    print(f"curl {url}/invocations -H 'Content-Type: application/json' -d '{body}'", flush=True)
     command = [sys.executable, "-m", "uvicorn", "--app-dir", str(folder / "code"), "--factory"]
     command += ["--host", HOST, "--port", str(port), "timemachine.tracking.front:make_app"]
     # One thread: a step of a small network is too little work to share.
-    environment = {"OMP_NUM_THREADS": "1"} | os.environ
+    environment = {"OMP_NUM_THREADS": "1"} | os.environ | {SERVED: json.dumps(served)}
     # The server does not need the store and its password.
     environment = {key: value for key, value in environment.items() if not key.startswith("MLFLOW_TRACKING_")}
     os.execve(sys.executable, command, environment)  # noqa: S606 - uvicorn, no shell
+
+
+def _described(store: Store, version: Version, alias: str) -> dict[str, Any]:
+    """Return what the server tells its clients about a version.
+
+    `since` is the time of the last move of the alias to the version, and the scores are those of its run; None if
+    they are not recorded.
+    """
+    moves = [
+        move for move in recorded_moves(store, version) if (move["alias"], move["to"]) == (alias, version.number)
+    ]
+    metrics = store.client.get_run(version.run_id).data.metrics
+    scores = {name: metrics.get(name) for name in ("val_bits_per_character", "test_bits_per_character")}
+    return {
+        "model": MODEL_NAME,
+        "alias": alias,
+        "version": version.number,
+        "name": version.name,
+        "run_id": version.run_id,
+        "since": moves[-1]["when"] if moves else None,
+        # JSON has no NaN, the score of a model that diverged.
+        **{name: x if x is not None and math.isfinite(x) else None for name, x in scores.items()},
+    }
 
 
 def _kept(store: Store, version: Version, served: Path) -> Path:

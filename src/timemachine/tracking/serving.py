@@ -111,6 +111,10 @@ class Writer:
     def __init__(self, model: LanguageModel) -> None:
         self._model = model
 
+    def get_raw_model(self) -> LanguageModel:
+        """Return the language model; `PyFuncModel.get_raw_model` calls it."""
+        return self._model
+
     def predict(self, data: pd.DataFrame, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """Return the column `text` with a row for each row of the request.
 
