@@ -42,8 +42,8 @@ def follow(
     key = training_hash(config, params.compute.model_dump(), environment(device))
     with (
         Resumable(root / STATES / key, name, num_epochs, os.environ.get("DVC_STAGE")) as resumable,
-        show_progress(name, steady=True) as show,
         Live(root, params.publish.experiment, config, device) as live,
+        show_progress(name, steady=True) as show,
     ):
 
         def tell(epoch: Epoch) -> None:
