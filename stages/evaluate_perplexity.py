@@ -24,7 +24,7 @@ def run(params: Params, name: str, text: Path, models: Path, out: Path, generate
     p, corpus_name = params.evaluate_perplexity, stage.entry(params.train_rnn, name, "train_rnn").corpus
     corpus = Corpus.load(text / corpus_name)
     model, config = load_module(models / name, corpus.vocabulary)
-    with about(f"train_rnn.{name}"), show_progress(f"evaluate_perplexity of {name}", steady=True) as show:
+    with about(f"train_rnn.{name}"), show_progress(f"evaluate_perplexity of {name}") as show:
         readings = read_parts(model, corpus, config.train_range, p.num_warmup, p.num_streams, show)
         texts = [
             continue_texts(model, corpus.tokenizer, [x.prefix], [x.num_preds], x.sampling, x.seed)[0]
