@@ -26,7 +26,7 @@ from timemachine.language.scoring.reading import read_streams
 from timemachine.language.training.train import train_language_model
 from timemachine.pipeline import params, stage
 from timemachine.pipeline.params import Params
-from timemachine.pipeline.progress import show_progress
+from timemachine.pipeline.progress import named, show_progress
 from timemachine.text.clean import decode
 from timemachine.text.corpus import Corpus
 from timemachine.text.perplexity import perplexity
@@ -57,12 +57,12 @@ def print_row(*cells: object) -> None:
 
 def train(name: str, recipe: RnnRecipe, corpus: Corpus) -> tuple[nn.Module, list[Epoch]]:
     """Return a trained model and its history."""
-    with show_progress(name, recipe.num_epochs) as show:
+    with show_progress(name, steady=True) as show:
         return train_language_model(
             recipe,
             corpus,
             choose_device(recipe.device),
-            lambda e: show(e.epoch, perplexity=perplexity(e.loss)),
+            lambda e: show(e.epoch, recipe.num_epochs, f"epochs, {named({'perplexity': perplexity(e.loss)})}"),
         )
 
 

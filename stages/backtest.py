@@ -14,6 +14,7 @@ from timemachine.forecasting.evaluation.tables import at_horizons, write_curves
 from timemachine.forecasting.series.source import Series, replicas
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
+from timemachine.pipeline.progress import show_progress
 
 
 def run(params: Params, series: Path, report: Path, tables: Path) -> None:
@@ -21,11 +22,11 @@ def run(params: Params, series: Path, report: Path, tables: Path) -> None:
     p = params.backtest
     x = replicas(Series.load(series), params.series, p.num_seeds)
     ks = [k for k in params.evaluate_forecast.k_steps if k <= p.horizon]
-    with about("backtest"):
+    with about("backtest"), show_progress("backtest") as show:
         sections = (p, params.choose_tau, params.train_ar)
-        forecasters = backtests.all_forecasters(x[:, : p.num_observed], *sections)
-        results = {name: backtests.backtest_forecaster(one, x, p) for name, one in forecasters.items()}
-        growths = error_growth.measure_all_growths(x, *sections)
+        forecasters = backtests.all_forecasters(x[:, : p.num_observed], *sections, show)
+        results = backtests.backtest_all(forecasters, x, p, show)
+        growths = error_growth.measure_all_growths(x, *sections, show)
     content = backtests.backtest_report(results, x, ks) | {"error_growth": {}}
     for name, (numbers, curves) in growths.items():
         content["error_growth"][name] = numbers | {key: at_horizons(curve, ks) for key, curve in curves.items()}

@@ -14,6 +14,7 @@ from timemachine.language.models.rnn_scratch import RNNScratch
 from timemachine.language.models.trained import load_module
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
+from timemachine.pipeline.progress import show_progress
 from timemachine.text.corpus import Corpus
 
 
@@ -23,8 +24,8 @@ def run(params: Params, text: Path, models: Path, report: Path, curves: Path) ->
     corpus = Corpus.load(text / p.corpus)
     model, config = load_module(models / p.model, corpus.vocabulary)
     assert isinstance(model, RNNScratch)  # by a rule of `Params`
-    with about("bptt"):
-        results, drawable = study_gradients(p, corpus, model, config.train_range)
+    with about("bptt"), show_progress("bptt") as show:
+        results, drawable = study_gradients(p, corpus, model, config.train_range, show)
     write_json(report, results)
     write_json(curves, drawable)
 

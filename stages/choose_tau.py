@@ -13,12 +13,13 @@ from timemachine.forecasting.evaluation.lags import errors_by_tau
 from timemachine.forecasting.series.source import Series
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
+from timemachine.pipeline.progress import show_progress
 
 
 def run(params: Params, series: Path, report: Path) -> None:
     """Write errors by τ, over rolling origins of the observed part."""
-    with about("choose_tau"):
-        content = errors_by_tau(Series.load(series), params.series, params.backtest, params.choose_tau)
+    with about("choose_tau"), show_progress("choose_tau") as show:
+        content = errors_by_tau(Series.load(series), params.series, params.backtest, params.choose_tau, show)
     write_json(report, content)
 
 

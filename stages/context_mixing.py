@@ -12,14 +12,15 @@ from timemachine.base.files import write_arrays
 from timemachine.language.ngrams.reading import read_context_mixing
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
+from timemachine.pipeline.progress import show_progress
 from timemachine.text.corpus import Corpus
 
 
 def run(params: Params, text: Path, out: Path) -> None:
     """Write the nats and distributions of the validation and the test part."""
     corpus = Corpus.load(text / params.compare_models.corpus)
-    with about("context_mixing"):
-        write_arrays(out, read_context_mixing(corpus, params.context_mixing))
+    with about("context_mixing"), show_progress("context_mixing", steady=True) as show:
+        write_arrays(out, read_context_mixing(corpus, params.context_mixing, show))
 
 
 if __name__ == "__main__":

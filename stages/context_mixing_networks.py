@@ -14,6 +14,7 @@ from timemachine.language.ngrams.reading import read_with_networks
 from timemachine.language.scoring.score import read_distributions
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
+from timemachine.pipeline.progress import show_progress
 from timemachine.text.corpus import Corpus
 
 
@@ -25,8 +26,8 @@ def run(params: Params, text: Path, scores: Path, out: Path) -> None:
         for name, models in params.context_mixing_networks.items()
     }
     out.mkdir(parents=True, exist_ok=True)
-    with about("context_mixing"):
-        for name, readings in read_with_networks(corpus, params.context_mixing, networks).items():
+    with about("context_mixing"), show_progress("context_mixing_networks", steady=True) as show:
+        for name, readings in read_with_networks(corpus, params.context_mixing, networks, show).items():
             write_arrays(out / f"{name}.safetensors", readings)
 
 

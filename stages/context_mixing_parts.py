@@ -12,14 +12,15 @@ from timemachine.base.files import write_json
 from timemachine.language.ngrams.reading import leave_parts_out
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
+from timemachine.pipeline.progress import show_progress
 from timemachine.text.corpus import Corpus
 
 
 def run(params: Params, text: Path, report: Path) -> None:
     """Write the report."""
     corpus, p = Corpus.load(text / params.compare_models.corpus), params.context_mixing
-    with about("context_mixing"):
-        write_json(report, {"params": p.model_dump(), "left_out": leave_parts_out(corpus, p)})
+    with about("context_mixing"), show_progress("context_mixing_parts", steady=True) as show:
+        write_json(report, {"params": p.model_dump(), "left_out": leave_parts_out(corpus, p, show)})
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from timemachine.language.scoring.dynamic import read_and_learn
 from timemachine.language.scoring.score import held_out_readings
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
+from timemachine.pipeline.progress import show_progress
 from timemachine.text.corpus import Corpus
 
 
@@ -28,8 +29,11 @@ def run(params: Params, name: str, text: Path, models: Path, out: Path) -> None:
     first = corpus.split["val"][0]
     begin = max(first - p.num_rms - params.evaluate_perplexity.num_warmup, 0)
     tokens = torch.from_numpy(corpus.tokens[begin:].astype("int64"))
-    with about(f"dynamic_evaluation of {name}"):
-        log_P = read_and_learn(model, tokens, p.num_rms, first - begin, p.num_steps, p.lr)
+    with (
+        about(f"dynamic_evaluation of {name}"),
+        show_progress(f"dynamic_evaluation of {name}", steady=True) as show,
+    ):
+        log_P = read_and_learn(model, tokens, p.num_rms, first - begin, p.num_steps, p.lr, show)
     write_arrays(out / f"{name}_dynamic.safetensors", held_out_readings(log_P, corpus))
 
 

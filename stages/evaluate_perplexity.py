@@ -15,6 +15,7 @@ from timemachine.language.models.trained import load_module
 from timemachine.language.scoring.reading import read_parts, score_report
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
+from timemachine.pipeline.progress import show_progress
 from timemachine.text.corpus import Corpus
 
 
@@ -23,8 +24,8 @@ def run(params: Params, name: str, text: Path, models: Path, out: Path, generate
     p, corpus_name = params.evaluate_perplexity, stage.entry(params.train_rnn, name, "train_rnn").corpus
     corpus = Corpus.load(text / corpus_name)
     model, config = load_module(models / name, corpus.vocabulary)
-    with about(f"train_rnn.{name}"):
-        readings = read_parts(model, corpus, config.train_range, p.num_warmup, p.num_streams)
+    with about(f"train_rnn.{name}"), show_progress(f"evaluate_perplexity of {name}") as show:
+        readings = read_parts(model, corpus, config.train_range, p.num_warmup, p.num_streams, show)
         texts = [
             continue_texts(model, corpus.tokenizer, [x.prefix], [x.num_preds], x.sampling, x.seed)[0]
             for x in p.prefixes

@@ -14,14 +14,15 @@ from timemachine.forecasting.evaluation.tables import write_curves
 from timemachine.forecasting.series.source import Series, replicas
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
+from timemachine.pipeline.progress import show_progress
 
 
 def run(params: Params, series: Path, report: Path, tables: Path) -> None:
     """Write coverage and width by strategy, level and horizon, and the forecasts to draw."""
     p = params.intervals
     x = replicas(Series.load(series), params.series, p.num_seeds)
-    with about("intervals"):
-        measured, fan = intervals.measure_intervals(x, p, params.backtest, params.choose_tau)
+    with about("intervals"), show_progress("intervals") as show:
+        measured, fan = intervals.measure_intervals(x, p, params.backtest, params.choose_tau, show)
     ks = [k for k in params.evaluate_forecast.k_steps if k <= params.backtest.horizon]
     drawn, _ = next(iter(fan))
     write_json(report, intervals.intervals_report(measured, drawn, ks))

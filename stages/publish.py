@@ -10,12 +10,15 @@ from pathlib import Path
 from timemachine.base.files import write_json
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
+from timemachine.pipeline.progress import show_progress
 from timemachine.tracking.publish import publish_state
 
 
 def run(params: Params, data: Path, out: Path) -> None:
     """Publish the state and write the keys of its runs."""
-    write_json(out, publish_state(params, stage.repository_root(), data))
+    with show_progress("publish") as show:
+        content = publish_state(params, stage.repository_root(), data, show)
+    write_json(out, content)
 
 
 if __name__ == "__main__":

@@ -211,7 +211,7 @@ def test_the_command_line_forecasts_any_own_series_in_finite_numbers_or_refuses_
     write_series(path := workshop / "own.csv", x[:length])
     with refusals(ValueError):
         found = own_forecast.forecast_series(read_csv(path, "t", "x"), horizon, CHECKED, strategy, level)
-        assert np.isfinite([*found.x, found.rmse, found.last_value_rmse]).all()
+        assert np.isfinite([*found.x, found.ranking[found.strategy], found.ranking["last_value"]]).all()
         assert np.isfinite(found.half_widths).all()
 
 

@@ -1,7 +1,10 @@
-"""The console script and the progress of long work."""
+"""The console script."""
 
+import os
+import shlex
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +13,6 @@ from graph import ROOT
 from tiny import tiny_params, write_params
 
 from timemachine import cli
-from timemachine.pipeline.progress import show_progress
 
 
 def timemachine(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -62,9 +64,13 @@ def test_a_forecast_goes_on_after_the_series_in_a_table_and_a_figure(
         run_forecast(monkeypatch, "own.csv", "--horizon", "13", "--interval", "0.9")
     assert not ended.value.code
     said = capsys.readouterr().out.splitlines()
-    assert "last value 19.44, over 60 rolling origins, up to 13 steps ahead" in said[0]
-    assert said[1].startswith("coverage of the intervals of level 0.9: 0.")
-    assert said[2] == "own_forecast.csv and own_forecast.png"
+    assert said[0] == "RMSE over 60 rolling origins, up to 13 steps ahead:"
+    ranking = [line.split() for line in said[1:-2]]
+    assert ["last_value", "19.44"] in ranking
+    assert [words[2:] for words in ranking] == [["chosen"]] + [[]] * (len(ranking) - 1)
+    assert max(map(len, said)) <= 80
+    assert said[-2].startswith("coverage of the intervals of level 0.9: 0.")
+    assert said[-1] == "own_forecast.csv and own_forecast.png"
     header, *rows = (own / "own_forecast.csv").read_text().splitlines()
     assert header == "time,forecast,lower,upper"
     assert [row.split(",")[0] for row in (rows[0], rows[-1])] == ["2024-01-01", "2025-01-01"]
@@ -137,11 +143,46 @@ def test_forecasting_uses_the_threads_of_params(own: Path) -> None:
     assert threads(own, "forecast", "own.csv", *arguments) == "3"
 
 
-def test_progress_is_plain_lines_where_there_is_no_terminal(capsys) -> None:
-    with show_progress("model", 3) as show:
-        for epoch in (1, 2, 3):
-            show(epoch, perplexity=1.5, tokens_per_s=12345.6)
-    assert capsys.readouterr().err.splitlines() == [
-        "model: epoch 1/3, perplexity 1.500, tokens per s 12,346",
-        "model: epoch 3/3, perplexity 1.500, tokens per s 12,346",
+def complete(folder: Path, *words: str) -> list[str]:
+    """Return what bash offers for the last of the words."""
+    environment = {"COMP_WORDS": shlex.join(words), "COMP_CWORD": str(len(words) - 1)}
+    environment |= {"_TIMEMACHINE_COMPLETE": "complete_bash"}
+    code = "from timemachine import cli; cli.app(prog_name='timemachine')"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(
+        command, cwd=folder, env=os.environ | environment, capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+def test_a_shell_completes_commands_and_the_names_of_params(tmp_path: Path) -> None:
+    write_params(tmp_path, tiny_params())
+    assert complete(tmp_path, "timemachine", "pub") == ["publish"]
+    assert complete(tmp_path, "timemachine", "params", "train_rnn.w") == ["train_rnn.windowed"]
+    assert complete(tmp_path, "timemachine", "generate", "a", "--model", "c") == [
+        "champion",
+        "challenger",
+        "context_mixing",
+        "carried",
     ]
+    (tmp_path / "params.yaml").write_text("a: [")
+    assert complete(tmp_path, "timemachine", "generate", "a", "--model", "p") == ["previous"]
+
+
+def test_the_version_is_that_of_the_package(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setattr(sys, "argv", ["timemachine", "--version"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert not ended.value.code
+    assert capsys.readouterr().out == f"timemachine {metadata.version('timemachine')}\n"
+
+
+@pytest.mark.parametrize("arguments", [["compare"], ["generate", "a", "--model", "lstm"]])
+def test_outside_the_repository_a_command_says_so(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["timemachine", *arguments])
+    with pytest.raises(SystemExit, match=r"error: .*params\.yaml: no such file; run this in the repository root$"):
+        cli.main()

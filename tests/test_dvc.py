@@ -10,6 +10,9 @@ from mlflow import MlflowClient
 from repository import Repository, stages_run
 from tiny import ALL_STAGES
 
+from timemachine.pipeline import dvc, params
+from timemachine.pipeline.position import position
+
 pytestmark = pytest.mark.slow
 
 
@@ -18,7 +21,8 @@ class Changed(Repository):
 
     def __init__(self, folder: Path, finished: Path) -> None:
         super().__init__(folder)
-        assert len(self.adopt(finished)) == len(ALL_STAGES) + 1
+        self.order = self.adopt(finished)
+        assert len(self.order) == len(ALL_STAGES) + 1
         self.first_params = (folder / "params.yaml").read_text()
         self.first_files = self.files()
 
@@ -67,6 +71,19 @@ class TestInOrder:
 
     def test_a_second_repro_runs_nothing(self, repository: Changed) -> None:
         assert repository.repro() == []
+
+    def test_stages_are_numbered_in_the_order_in_which_dvc_runs_them(self, repository: Changed) -> None:
+        checked = params.load(repository.folder / "params.yaml")
+        numbers = [position(name, checked, repository.folder / "dvc.yaml") for name in repository.order]
+        assert numbers == [(i, len(numbers)) for i in range(1, len(numbers) + 1)]
+
+    def test_a_stage_says_its_number_and_its_progress(self, repository: Changed) -> None:
+        command = ("repro", "--force", "--single-item", "intervals")
+        done = dvc.run(repository.folder, *command, env=repository.environment(), capture_output=True)
+        number = repository.order.index("intervals") + 1
+        said = [line for line in done.stderr.splitlines() if "intervals" in line]
+        assert said[0] == f"stage {number} of {len(repository.order)}: intervals"
+        assert said[-1].startswith("intervals: 2/2 strategies (")
 
     def test_the_run_is_in_mlflow(self, repository: Changed) -> None:
         receipt = json.loads((repository.folder / "data/published.json").read_text())

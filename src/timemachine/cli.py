@@ -3,6 +3,7 @@
 import re
 import shutil
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
@@ -12,17 +13,28 @@ from typer import Argument, Option
 from timemachine.base.config import ComputeParams, read_yaml, validate
 from timemachine.base.errors import UserError, about
 from timemachine.language.comparison.config import CONTEXT_MIXING
-from timemachine.pipeline import params, stage
+from timemachine.pipeline import completion, params, stage
 from timemachine.pipeline.paths import ALIASES
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
 _MAX_NUM_PREDS = 100_000
 _MAX_HORIZON = 10_000
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"timemachine {metadata.version('timemachine')}")
+        raise typer.Exit
+
+
 @app.callback()
-def _options(debug: Annotated[bool, Option(help="Show tracebacks.")] = False) -> None:
+def _options(
+    debug: Annotated[bool, Option(help="Show tracebacks.")] = False,
+    version: Annotated[
+        bool, Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
     """Publish, compare, use and verify the results of the pipeline, and retrain its models."""
     # --debug is read by `stage.one_line_errors`, which wraps all commands.
 
@@ -69,7 +81,13 @@ def repair() -> None:
 
 @app.command("params")
 def print_params(
-    name: Annotated[str, Argument(help="A section, an entry such as train_rnn.lstm, or a recipe: lstm.")],
+    name: Annotated[
+        str,
+        Argument(
+            help="A section, an entry such as train_rnn.lstm, or a recipe: lstm.",
+            autocompletion=completion.sections,
+        ),
+    ],
 ) -> None:
     """Print a section or a recipe of params.yaml with all its knobs, those with their default too."""
     typer.echo(params.in_full(params.load(stage.repository_root() / "params.yaml"), name), nl=False)
@@ -78,18 +96,24 @@ def print_params(
 @app.command()
 def publish() -> None:
     """Log the results of the pipeline to MLflow. Results that MLflow has already are not logged again."""
+    from timemachine.pipeline.progress import show_progress
     from timemachine.tracking.address import hide_secrets, tracking_uri
     from timemachine.tracking.publish import publish_state
 
     root = stage.repository_root()
-    receipt = publish_state(params.load(root / "params.yaml"), root, root / "data")
+    checked = params.load(root / "params.yaml")
+    with show_progress("publish") as show:
+        receipt = publish_state(checked, root, root / "data", show)
     uri = hide_secrets(tracking_uri(root))
     typer.echo(f"{uri} has state {receipt['state'][:8]} and {len(receipt['models'])} models")
 
 
 @app.command()
 def compare(
-    names: Annotated[list[str] | None, Argument(help="Names of the models; default: all.")] = None,
+    names: Annotated[
+        list[str] | None,
+        Argument(help="Names of the models; default: all.", autocompletion=completion.recipes),
+    ] = None,
     family: Annotated[
         str, Option(help="rnn (recurrent language models), context_mixing, or ar (forecasting models).")
     ] = "rnn",
@@ -136,7 +160,8 @@ def generate(
     model: Annotated[
         str,
         Option(
-            help="champion, challenger or previous; the name of a recipe; context_mixing; or a checkpoint folder."
+            help="champion, challenger or previous; the name of a recipe; context_mixing; or a checkpoint folder.",
+            autocompletion=completion.models,
         ),
     ] = "champion",
 ) -> None:
@@ -168,6 +193,8 @@ def generate(
 
             trained = load_alias(*_experiment(), model)
         else:
+            if not Path(model).is_dir():
+                read_yaml(root / "params.yaml")  # outside the repository there are no recipes: its error says so
             trained = LanguageModel.load(find_checkpoint(root / "data/models/rnn", model))
         module, tokenizer = trained.module, trained.tokenizer
     typer.echo(continue_texts(module, tokenizer, [cleaned], [num_preds], sampling, seed)[0])
@@ -194,14 +221,15 @@ def forecast(
         raise UserError(f"--interval: {interval} is not between 0 and 1")
     from timemachine.forecasting import own_forecast
     from timemachine.forecasting.series.own import read_csv
+    from timemachine.pipeline.progress import show_progress
 
     root = stage.repository_root()
     _use_threads_of(root)
     out = own_forecast.output_path(file, output)
     series = read_csv(file, time, value)
     checked = params.load(root / "params.yaml")
-    with about(str(file)):
-        found = own_forecast.forecast_series(series, horizon, checked, strategy, interval)
+    with about(str(file)), show_progress("forecast") as show:
+        found = own_forecast.forecast_series(series, horizon, checked, strategy, interval, show)
     found.write(series, out)
     for line in [*found.summary(), f"{out} and {own_forecast.figure_path(out)}"]:
         typer.echo(line)
@@ -209,7 +237,9 @@ def forecast(
 
 @app.command()
 def serve(
-    model: Annotated[str, Option(help="champion, challenger or previous.")] = "champion",
+    model: Annotated[
+        str, Option(help="champion, challenger or previous.", autocompletion=completion.aliases)
+    ] = "champion",
     port: Annotated[int, Option(help="Port of 127.0.0.1.")] = 5001,
 ) -> None:
     """Start MLflow's model server on 127.0.0.1 with a version of the registered model."""

@@ -30,7 +30,7 @@ def answers(
     capsys.readouterr()
     run_script(folder, SCRIPT, "--epochs", "2", *options)
     printed, progress = capsys.readouterr()
-    assert "base: epoch 2/2" in progress
+    assert "base: 2/2 epochs" in progress
     heading, changes, sampling_heading, alphas = printed.split("\n\n")
     assert "threads, torch" in heading
     assert "64 rows" in sampling_heading

@@ -21,7 +21,9 @@ def series(x: np.ndarray) -> Series:
 
 def test_a_noisy_season_is_forecast_near_its_noise_and_held_by_its_intervals() -> None:
     found = forecast_series(series(X[:200]), 24, PARAMS, level=0.9)
-    assert found.rmse < 0.4 < 2 < found.last_value_rmse
+    assert found.ranking[found.strategy] < 0.4 < 2 < found.ranking["last_value"]
+    assert list(found.ranking.values()) == sorted(found.ranking.values())
+    assert found.strategy == next(iter(found.ranking))
     assert np.sqrt(np.square(found.x - SEASON[200:]).mean()) < 0.2
     assert found.time.tolist() == list(range(200, 224))
     assert np.mean(np.abs(found.x - X[200:]) <= found.half_widths) > 0.7
@@ -36,7 +38,8 @@ def test_the_unit_of_a_series_does_not_matter(unit: float) -> None:
     assert other.strategy == plain.strategy
     # What little is left of the digits of the smallest numbers decides how near they can come.
     assert other.x / unit == pytest.approx(plain.x, rel=1e-2 if unit < 1e-300 else 1e-6)
-    assert other.rmse / unit == pytest.approx(plain.rmse, rel=1e-2 if unit < 1e-300 else 1e-6)
+    errors = [one.ranking[one.strategy] for one in (plain, other)]
+    assert errors[1] / unit == pytest.approx(errors[0], rel=1e-2 if unit < 1e-300 else 1e-6)
 
 
 @pytest.mark.filterwarnings("error")
@@ -53,7 +56,7 @@ def test_eight_points_more_than_the_horizon_are_enough(horizon: int) -> None:
     found = forecast_series(series(X[: horizon + 8]), horizon, PARAMS)
     assert len(found.x) == horizon
     assert np.isfinite(found.x).all()
-    assert found.rmse <= found.last_value_rmse
+    assert found.ranking[found.strategy] <= found.ranking["last_value"]
     with pytest.raises(ValueError, match=rf"too few for {horizon} step.* at least {horizon + 8} are needed"):
         forecast_series(series(X[: horizon + 7]), horizon, PARAMS)
 
@@ -84,7 +87,7 @@ def test_the_longest_horizon_with_intervals_of_a_level_is_said_and_true() -> Non
 def test_trained_models_forecast_too_from_a_standardized_series() -> None:
     found = forecast_series(series(X[:60] + 1000), 3, PARAMS, "multi_output_rnn")
     assert np.abs(found.x - 1000).max() < 5
-    assert found.rmse < 5
+    assert found.ranking[found.strategy] < 5
 
 
 def test_a_strategy_that_is_unknown_impossible_or_grows_without_bound_is_named() -> None:

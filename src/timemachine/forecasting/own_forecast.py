@@ -5,6 +5,7 @@ or a given one, is then fitted to the whole series and forecasts the values afte
 rolling origins also give the width of the prediction intervals.
 """
 
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -65,8 +66,8 @@ class OwnForecast:
         x: (horizon,) the forecast.
         num_origins: number of rolling origins.
         num_steps: number of steps ahead at these origins.
-        rmse: RMSE of the strategy over all origins and steps; too optimistic if these errors chose the strategy.
-        last_value_rmse: RMSE of repeating the last value.
+        ranking: RMSE over all origins and steps of each strategy that was tried, the smallest first. That of the
+            best one is too optimistic, because these errors chose it.
         level: nominal probability that an interval contains the true value; None without intervals.
         half_widths: (horizon,) half of the widths of the intervals; 0 without intervals.
         coverage: the share of true values inside the intervals at the rolling origins; None if no origin has
@@ -78,16 +79,17 @@ class OwnForecast:
     x: Array
     num_origins: int
     num_steps: int
-    rmse: float
-    last_value_rmse: float
+    ranking: Mapping[str, float]
     level: float | None
     half_widths: Array
     coverage: float | None
 
     def summary(self) -> list[str]:
-        """Return lines with the error of the strategy, and the coverage of its intervals."""
-        over = f"over {self.num_origins} rolling origins, up to {_steps(self.num_steps)} ahead"
-        lines = [f"{self.strategy}: RMSE {self.rmse:.4g}, last value {self.last_value_rmse:.4g}, {over}"]
+        """Return lines with the errors of all strategies, and the coverage of the intervals."""
+        lines = [f"RMSE over {self.num_origins} rolling origins, up to {_steps(self.num_steps)} ahead:"]
+        width = max(map(len, self.ranking))
+        for name, rmse in self.ranking.items():
+            lines.append(f"  {name:<{width}}  {rmse:#.4g}{'  chosen' if name == self.strategy else ''}")
         if self.level is not None:
             known = (
                 "not known, too few errors" if self.coverage is None else f"{self.coverage:.3f} at these origins"
@@ -142,6 +144,7 @@ def forecast_series(
     params: ForecastingParams,
     strategy: str | None = None,
     level: float | None = None,
+    show: Callable[[int, int, str], object] = lambda *_: None,
 ) -> OwnForecast:
     """Forecast a series beyond its end.
 
@@ -155,6 +158,7 @@ def forecast_series(
         strategy: one of `CANDIDATES`, or `<lag strategy>_<entry of train_ar>`; None takes the best of
             `CANDIDATES`.
         level: level of the intervals; None for no intervals.
+        show: reports progress: steps done, their number, and what they are.
 
     Raises:
         UserError: the strategy is unknown; the series is too short for the strategy, the horizon or the level; a
@@ -179,31 +183,36 @@ def forecast_series(
     if strategy is None:
         # Models in closed form are left out if every τ is too long for the series.
         names = CANDIDATES if all_lags("ridge", p, params.choose_tau) else WITHOUT_LAGS
-        forecasters = candidates(x, p, params.choose_tau, output_chunk_length, names)
-        for name, forecaster in forecasters.items():
+        forecasters = candidates(x, p, params.choose_tau, output_chunk_length, names, show)
+        for i, (name, forecaster) in enumerate(forecasters.items()):
+            show(i, len(forecasters), f"strategies, {name}")
             with suppress(UserError):  # the series may be too short for it
                 tests[name] = test(forecaster)
+        show(len(forecasters), len(forecasters), "strategies")
         strategy = min(tests, key=lambda name: float(tests[name].score()[0]))
     else:
         with about(strategy):
             forecasters = {strategy: _named(strategy, x, p, params, output_chunk_length)}
+            show(0, 1, f"strategies, {strategy}")
             tests[strategy] = test(forecasters[strategy])
+            show(1, 1, "strategies")
     with about(strategy):
         predicted = forecasters[strategy](x)(x, np.array([num_points]), horizon)[0, 0]
-    tested, plain = tests[strategy], tests["last_value"]
+    tested = tests[strategy]
     with np.errstate(over="ignore"):
         values = np.ldexp(predicted, exponent)
-        rmse, last_value_rmse = (float(np.ldexp(one.score()[0], exponent)) for one in (tested, plain))
+        errors = {name: float(np.ldexp(one.score()[0], exponent)) for name, one in tests.items()}
         reach, coverage = np.zeros(horizon), None
         if level is not None:
             reach, coverage = _intervals(tested, level, calibration)
             reach = np.ldexp(reach, exponent)
-        finite = np.isfinite([values - reach, values + reach]).all() and np.isfinite([rmse, last_value_rmse]).all()
+        finite = np.isfinite([values - reach, values + reach]).all()
+        finite &= np.isfinite([errors[strategy], errors["last_value"]]).all()
     if not (finite and (np.abs(predicted) < _LARGEST_FORECAST).all()):
         raise UserError(f"{strategy}: the forecasts grow without bound; choose another strategy")
     time = future_times(series, horizon)
-    errors = (num_origins, num_steps, rmse, last_value_rmse)
-    return OwnForecast(strategy, time, values, *errors, level, reach, coverage)
+    ranking = dict(sorted(errors.items(), key=lambda item: item[1]))
+    return OwnForecast(strategy, time, values, num_origins, num_steps, ranking, level, reach, coverage)
 
 
 def _check(observed: Array, horizon: int, level: float | None, num_origins: int) -> None:

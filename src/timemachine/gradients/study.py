@@ -1,6 +1,7 @@
 """The study of gradients through time: a trained network and linear ones, each with three truncations."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,11 @@ from timemachine.text.corpus import Corpus
 
 
 def study_gradients(
-    p: BpttParams, corpus: Corpus, model: RNNScratch, train_range: Sequence[int]
+    p: BpttParams,
+    corpus: Corpus,
+    model: RNNScratch,
+    train_range: Sequence[int],
+    show: Callable[[int, int, str], object] = lambda *_: None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Measure norms, bias, variance, cost and learning.
 
@@ -25,6 +30,7 @@ def study_gradients(
         corpus: the corpus of the model.
         model: a trained network; it is converted to float64 in place.
         train_range: first index, and one past the last, of the tokens it was trained on.
+        show: reports progress: networks or trainings done, their number, and which is next.
 
     Returns:
         The report, and the curves that only figures need. In the report, `truncated` cuts at multiples of tau,
@@ -49,8 +55,9 @@ def study_gradients(
     drawn = torch.stack([randomised_gates(p.num_steps, p.tau, generator) for _ in range(p.num_draws)], 1)
     anywhere = torch.stack([truncated_gates(p.num_steps, p.tau, i) for i in range(p.tau)], 1)
     gates = {"full": torch.ones(p.num_steps, 1), "truncated": anywhere[:, :1], "randomised": drawn}
-    norms, compared = {}, {}
+    norms, compared = dict[str, Tensor](), {}
     for name, (network, state) in networks.items():
+        show(len(norms), len(networks), f"networks, {name}")
         with about(name):
             norms[name] = analysis.norms_by_lag(analysis.Window(network, rows[:, : p.num_lags + 2], state))
             window = analysis.Window(network, rows[:, : p.num_steps + 1], state)
@@ -60,7 +67,7 @@ def study_gradients(
                 "randomised": analysis.estimate_gradients(window, drawn, random=True),
             }
         compared[name] = {w: {kind: row[w] for kind, row in found.items()} for w in found["randomised"]}
-    training = _training_curves(p, corpus)
+    training = _training_curves(p, corpus, show)
     lags = [2**i for i in range(p.num_lags.bit_length())]
     report = {
         "gradient_norm": {
@@ -96,7 +103,9 @@ def _rows_of_text(params: BpttParams, corpus: Corpus, train_range: Sequence[int]
     return torch.from_numpy(corpus.tokens[positions].astype("int64"))
 
 
-def _training_curves(params: BpttParams, corpus: Corpus) -> dict[str, list[float]]:
+def _training_curves(
+    params: BpttParams, corpus: Corpus, show: Callable[[int, int, str], object]
+) -> dict[str, list[float]]:
     """Return nats per token of each epoch by truncation, averaged over the seeds.
 
     Raises:
@@ -107,7 +116,9 @@ def _training_curves(params: BpttParams, corpus: Corpus) -> dict[str, list[float
     if len(tokens) < p.num_train:
         raise UserError(f"training.num_train: {p.num_train} exceeds the {len(tokens)} tokens of the train part")
     vocab_size = len(corpus.vocabulary)
-    return {
-        kind: np.mean([train_truncated(params, kind, tokens, vocab_size, s) for s in p.seeds], axis=0).tolist()
-        for kind in TRUNCATIONS
-    }
+    curves: dict[str, list[list[float]]] = {kind: [] for kind in TRUNCATIONS}
+    for i, (kind, seed) in enumerate(product(TRUNCATIONS, p.seeds)):
+        show(i, len(TRUNCATIONS) * len(p.seeds), f"trainings, {kind} gradients, seed {seed}")
+        curves[kind].append(train_truncated(params, kind, tokens, vocab_size, seed))
+    show(len(TRUNCATIONS) * len(p.seeds), len(TRUNCATIONS) * len(p.seeds), "trainings")
+    return {kind: np.mean(of_seeds, axis=0).tolist() for kind, of_seeds in curves.items()}

@@ -1,38 +1,83 @@
-"""Progress of long work: a bar on a terminal, plain lines now and then elsewhere."""
+"""Progress of long work on standard error: a bar on a terminal, a line now and then elsewhere.
+
+Library functions report to a callback `show(done, total, what)`, which only notes its arguments. A thread prints
+them, so that lines appear, and the clock of the bar goes on, while one step takes long.
+"""
 
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import NoReturn
 
 from tqdm import tqdm
 
-_SECONDS_BETWEEN_LINES = 10.0
+_BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {unit} [{elapsed}{postfix}]"
+_SECONDS_BETWEEN_BARS = 0.5
 
 
 @contextmanager
-def show_progress(name: str, total: int) -> Iterator[Callable[..., None]]:
-    """Yield a function that shows that an epoch is done: `update(epoch, **values)` with values named as given.
+def show_progress(
+    name: str, steady: bool = False, interval_s: float = 10.0
+) -> Iterator[Callable[[int, int, str], None]]:
+    """Show the progress of a block, and yield the function that it reports to: `show(done, total, what)`.
+
+    `what` names the steps that are counted; after a comma it may say what is under way or was found. Work in
+    several phases counts the steps of each from 0. Where standard error is not a terminal, a line is printed every
+    `interval_s`, and one at the end unless the block raises an exception.
 
     Args:
         name: what is under way.
-        total: number of epochs.
+        steady: whether all steps take about as long, so that the bar can estimate the time that is left.
+        interval_s: seconds between two lines.
     """
-    last_line_s = time.monotonic()
-    with tqdm(total=total, desc=name, unit="epoch", disable=not sys.stderr.isatty()) as bar:
+    begin_s, over, is_terminal = time.monotonic(), threading.Event(), sys.stderr.isatty()
+    bar_format = _BAR.replace("{elapsed}", "{elapsed}<{remaining}") if steady else _BAR
+    noted: tuple[int, int, str] | None = None
+    bar: tqdm[NoReturn] | None = None
 
-        def update(epoch: int, **values: float) -> None:
-            nonlocal last_line_s
-            text = ", ".join(f"{key.replace('_', ' ')} {_short(value)}" for key, value in values.items())
-            now = time.monotonic()
-            if not bar.disable:
-                bar.set_postfix_str(text, refresh=False)
-                bar.update(epoch - bar.n)
-            elif epoch in (1, total) or now - last_line_s >= _SECONDS_BETWEEN_LINES:
-                last_line_s = now
-                print(f"{name}: epoch {epoch}/{total}, {text}", file=sys.stderr, flush=True)
+    def show(done: int, total: int, what: str) -> None:
+        nonlocal noted
+        noted = done, total, what
 
-        yield update
+    def say() -> None:
+        nonlocal bar
+        if noted is None:
+            return
+        done, total, what = noted
+        if is_terminal:
+            unit, _, rest = what.partition(", ")
+            if bar is None:
+                bar = tqdm(desc=name, total=total, unit=unit, bar_format=bar_format, dynamic_ncols=True)
+            bar.n, bar.total, bar.unit = done, total, unit
+            bar.set_postfix_str(rest)
+        else:
+            seconds = time.monotonic() - begin_s
+            print(f"{name}: {done:,}/{total:,} {what} ({seconds:.0f} s)", file=sys.stderr, flush=True)
+
+    def keep_saying() -> None:
+        while not over.wait(_SECONDS_BETWEEN_BARS if is_terminal else interval_s):
+            say()
+
+    thread = threading.Thread(target=keep_saying, daemon=True)
+    thread.start()
+    try:
+        yield show
+        over.set()
+        thread.join()
+        say()
+    finally:
+        over.set()
+        thread.join()
+        if bar is not None:
+            bar.close()
+
+
+def named(values: Mapping[str, float]) -> str:
+    """Return values with their names, for example `perplexity 1.500, tokens/s 12,346`."""
+    texts = (f"{name.replace('_per_', '/').replace('_', ' ')} {_short(value)}" for name, value in values.items())
+    return ", ".join(texts)
 
 
 def _short(value: float) -> str:

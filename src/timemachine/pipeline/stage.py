@@ -14,6 +14,7 @@ from typing import Any
 from timemachine.base import compute
 from timemachine.base.errors import UserError
 from timemachine.pipeline import params
+from timemachine.pipeline.position import position
 from timemachine.pipeline.times import recorded
 
 # Set in a process that started again. An imported library may set such variables itself.
@@ -137,8 +138,16 @@ def main(run: Callable[..., None], **paths: str) -> None:
             raise UserError(f"usage: python {script} {' '.join(names).upper()}".rstrip())
         checked = params.load()
         compute.set_up(checked.compute)
+        _say_position(checked)
         with _timed():
             run(checked, *arguments, **{key: Path(path) for key, path in paths.items()})
+
+
+def _say_position(checked: params.Params) -> None:
+    """Print where this stage stands in the pipeline, if DVC runs it."""
+    name = os.environ.get("DVC_STAGE")
+    if name and (place := position(name, checked, Path("dvc.yaml"))):
+        print(f"stage {place[0]} of {place[1]}: {name}", file=sys.stderr, flush=True)
 
 
 def _timed() -> AbstractContextManager[None]:

@@ -11,7 +11,7 @@ from timemachine.base.compute import environment
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
 from timemachine.pipeline.paths import STATES
-from timemachine.pipeline.progress import show_progress
+from timemachine.pipeline.progress import named, show_progress
 from timemachine.tracking.live import Live
 from timemachine.training.loop import Epoch
 from timemachine.training.resume import Resumable, training_hash
@@ -42,8 +42,8 @@ def follow(
     key = training_hash(config, params.compute.model_dump(), environment(device))
     with (
         Resumable(root / STATES / key, name, num_epochs, os.environ.get("DVC_STAGE")) as resumable,
-        show_progress(name, num_epochs) as show,
         Live(root, params.publish.experiment, config, device) as live,
+        show_progress(name, steady=True) as show,
     ):
 
         def tell(epoch: Epoch) -> None:
@@ -51,7 +51,7 @@ def follow(
             if rate is not None:
                 row[rate] = epoch.labels_per_s
             if epoch.epoch > resumable.num_restored:
-                show(epoch.epoch, **{key: row[key] for key in shown})
+                show(epoch.epoch, num_epochs, f"epochs, {named({key: row[key] for key in shown})}")
             live.update(row)
 
         yield tell, resumable

@@ -9,7 +9,7 @@ becomes the run of its model.
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +36,16 @@ _WRITES = " `timemachine generate PREFIX --model context_mixing` writes with it.
 _TRIES = 4
 
 
-def publish_state(params: Params, root: Path, data: Path) -> dict[str, Any]:
+def publish_state(
+    params: Params, root: Path, data: Path, show: Callable[[int, int, str], object] = lambda *_: None
+) -> dict[str, Any]:
     """Publish the state of the pipeline and return the keys of its runs.
 
     Args:
         params: all parameters.
         root: the repository root, which contains the default store.
         data: the folder `data` with `models`, `generated`, `scores` and `reports`.
+        show: reports progress: runs logged, their number, and the present one.
 
     Raises:
         UserError: a file is absent, damaged or made with other params, or the store cannot be reached.
@@ -56,7 +59,7 @@ def publish_state(params: Params, root: Path, data: Path) -> dict[str, Any]:
         raise UserError(f"{error.filename}: no such file; run `dvc repro`") from None
     for tries_left in reversed(range(_TRIES)):
         try:
-            _add_what_is_missing(params, root, data, state, models)
+            _add_what_is_missing(params, root, data, state, models, show)
             break
         except ConflictError:
             if not tries_left:
@@ -65,12 +68,22 @@ def publish_state(params: Params, root: Path, data: Path) -> dict[str, Any]:
 
 
 def _add_what_is_missing(
-    params: Params, root: Path, data: Path, state: RunContent, models: Sequence[RunContent]
+    params: Params,
+    root: Path,
+    data: Path,
+    state: RunContent,
+    models: Sequence[RunContent],
+    show: Callable[[int, int, str], object],
 ) -> None:
+    show(0, len(models) + 1, "runs, opening the store")
     with open_store(root, params.publish.experiment) as store:
         send_waiting(store, root, params.publish.experiment)
         parent_id, finished = find_or_create(store, state)
-        run_ids = {model.path: _publish_model(store, root, model, parent_id, data) for model in models}
+        run_ids = dict[str, str]()
+        for model in models:
+            show(len(run_ids), len(models) + 1, f"runs, {model.path}")
+            run_ids[model.path] = _publish_model(store, root, model, parent_id, data)
+        show(len(run_ids), len(models) + 1, "runs, versions and the state")
         versions = {
             model.path: registry.ensure_version(store, run_ids[model.path], model.name)
             for model in models
@@ -80,6 +93,7 @@ def _add_what_is_missing(
         _point_to(store, parent_id, run_ids)
         if not finished:
             fill(store, parent_id, state)
+    show(len(models) + 1, len(models) + 1, "runs")
 
 
 def _publish_model(store: Store, root: Path, model: RunContent, parent_id: str, data: Path) -> str:

@@ -1,7 +1,7 @@
 """Backtests of all forecasting strategies, on noisy sines of many seeds or on a series of your own."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,11 @@ Result = dict[str, Array]
 
 
 def all_forecasters(
-    x: Array, p: BacktestParams, choose_tau: ChooseTauParams, recipes: Mapping[str, ArRecipe]
+    x: Array,
+    p: BacktestParams,
+    choose_tau: ChooseTauParams,
+    recipes: Mapping[str, ArRecipe],
+    show: Callable[[int, int, str], object] = lambda *_: None,
 ) -> dict[str, Forecaster]:
     """Return all forecasters to compare by name; those without training by gradient descent come first.
 
@@ -34,11 +38,12 @@ def all_forecasters(
         p: the strategies of trained models.
         choose_tau: the lags and penalties to choose from.
         recipes: entries of `train_ar`.
+        show: as of `choose_lags`.
 
     Raises:
         UserError: two forecasters have the same name.
     """
-    found = candidates(x, p, choose_tau, p.horizon)
+    found = candidates(x, p, choose_tau, p.horizon, show=show)
     for name, strategies in p.trained.items():
         regress = trained_regressor(recipes[name])
         for strategy in strategies:
@@ -72,6 +77,27 @@ def backtest_forecaster(forecaster: Forecaster, x: Array, p: BacktestParams) -> 
         test = backtest(fitted_before, x, p.num_observed, p.horizon, num_folds)
         result |= {f"{name}_rmse": test.rmse(), f"{name}_mae": test.mae(), f"{name}_spread": test.spread()}
     return result
+
+
+def backtest_all(
+    forecasters: Mapping[str, Forecaster],
+    x: Array,
+    p: BacktestParams,
+    show: Callable[[int, int, str], object] = lambda *_: None,
+) -> dict[str, Result]:
+    """Return `backtest_forecaster` of each forecaster, by name.
+
+    Args:
+        forecasters: by name.
+        x: (num_series, T).
+        p: the rolling origins.
+        show: reports progress: forecasters done, their number, and the name of the present one.
+    """
+    results = dict[str, Result]()
+    for name, forecaster in forecasters.items():
+        show(len(results), len(forecasters), f"strategies, {name}")
+        results[name] = backtest_forecaster(forecaster, x, p)
+    return results
 
 
 def backtest_report(results: Mapping[str, Result], x: Array, ks: Sequence[int]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ then the error k steps ahead has the variance σ² Σ_{i<k} ψ_i²; ψ is the im
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -115,7 +115,11 @@ def measure_growth(regress: Regressor, tau: int, x: Array, p: BacktestParams) ->
 
 
 def measure_all_growths(
-    x: Array, p: BacktestParams, choose_tau: ChooseTauParams, recipes: Mapping[str, ArRecipe]
+    x: Array,
+    p: BacktestParams,
+    choose_tau: ChooseTauParams,
+    recipes: Mapping[str, ArRecipe],
+    show: Callable[[int, int, str], object] = lambda *_: None,
 ) -> dict[str, Growth]:
     """Measure the growth of errors of linear models, trained and in closed form.
 
@@ -124,11 +128,18 @@ def measure_all_growths(
         p: the rolling origins, and the names of trained models.
         choose_tau: gives the largest τ of the models in closed form.
         recipes: entries of `train_ar`.
+        show: reports progress: models done, their number, and the name of the present one.
 
     Returns:
         By name: the trained linear models, and least squares with each τ of these and with the largest τ.
     """
     linear = {name: recipes[name] for name in p.trained if recipes[name].model == "linear"}
-    found = {name: measure_growth(trained_regressor(one), one.tau, x, p) for name, one in linear.items()}
     taus = {one.tau for one in linear.values()} | {max(tau for tau, _ in all_lags("ridge", p, choose_tau))}
-    return found | {f"least_squares_{tau}": measure_growth(ridge(0), tau, x, p) for tau in sorted(taus)}
+    models = {name: (trained_regressor(one), one.tau) for name, one in linear.items()}
+    models |= {f"least_squares_{tau}": (ridge(0), tau) for tau in sorted(taus)}
+    found = dict[str, Growth]()
+    for name, (regress, tau) in models.items():
+        show(len(found), len(models), f"growths of errors, {name}")
+        found[name] = measure_growth(regress, tau, x, p)
+    show(len(found), len(models), "growths of errors")
+    return found

@@ -1,6 +1,6 @@
 """Coverage and width of prediction intervals."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,11 +18,22 @@ Curves = dict[str, Array]
 
 
 def measure_intervals(
-    x: Array, p: IntervalsParams, b: BacktestParams, choose_tau: ChooseTauParams
+    x: Array,
+    p: IntervalsParams,
+    b: BacktestParams,
+    choose_tau: ChooseTauParams,
+    show: Callable[[int, int, str], object] = lambda *_: None,
 ) -> tuple[dict[tuple[str, float], Curves], dict[tuple[str, int], Curves]]:
     """Forecast series x (num_series, T) with all strategies of `intervals`, and measure their intervals.
 
     The strategies are refitted before each fold of origins; an interval is computed from the forecasts before it.
+
+    Args:
+        x: (num_series, T).
+        p: the strategies, and the levels of the intervals.
+        b: the rolling origins.
+        choose_tau: the lags and penalties to choose from.
+        show: reports progress: steps done, their number, and what they are.
 
     Returns:
         By strategy and level: `coverage` and `width` (horizon,), means over series and origins from num_observed
@@ -33,11 +44,12 @@ def measure_intervals(
     """
     # Folds have as many origins as those by which lags are chosen.
     num_folds = max(1, round((x.shape[1] - b.first_validation) * b.num_folds / b.num_validation))
-    found = candidates(x[:, : b.num_observed], b, choose_tau, b.horizon, p.strategies)
+    found = candidates(x[:, : b.num_observed], b, choose_tau, b.horizon, p.strategies, show)
     # The errors of the origins before num_observed that are not yet known there.
     unknown = np.add.outer(np.arange(b.num_validation), np.arange(1, b.horizon + 1)) > b.num_validation
-    measured, first_series, scores = {}, {}, {}
+    measured, first_series, scores = {}, {}, dict[str, float]()
     for name in p.strategies:
+        show(len(scores), len(p.strategies), f"strategies, {name}")
         whole = backtest(found[name], x, b.first_validation, b.horizon, num_folds)
         validation = np.where(unknown, np.nan, whole.errors[:, : b.num_validation])
         scores[name] = float(replace(whole, errors=validation).score()[0])
@@ -49,6 +61,7 @@ def measure_intervals(
         width = 2 * np.where(known, widths, 0).sum((0, 1)) / known.sum((0, 1))
         for i, level in enumerate(p.levels):
             measured[name, level] = {"coverage": covered[:, i], "width": width[:, i]}
+    show(len(scores), len(scores), "strategies")
     best, fan = min(scores, key=scores.__getitem__), {}
     predictions, reach = first_series[best]
     for i in range(0, len(predictions), b.horizon):

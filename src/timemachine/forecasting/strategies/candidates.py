@@ -1,6 +1,6 @@
 """All forecasters without training by gradient descent, by name; lags and penalties are chosen by backtests."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import numpy as np
 
@@ -33,7 +33,11 @@ def all_lags(model: str, p: BacktestParams, choose_tau: ChooseTauParams) -> list
 
 
 def choose_lags(
-    x: Array, model: str, p: BacktestParams, choose_tau: ChooseTauParams
+    x: Array,
+    model: str,
+    p: BacktestParams,
+    choose_tau: ChooseTauParams,
+    show: Callable[[int, int, str], object] = lambda *_: None,
 ) -> tuple[list[Lags], dict[Lags, Array]]:
     """Choose τ and penalty of the recursive forecast for each of the series x (num_series, num_observed).
 
@@ -42,6 +46,7 @@ def choose_lags(
         model: one of `CLOSED_FORM`.
         p: the validation origins, and the number of steps ahead over which forecasts are compared.
         choose_tau: the values to choose from.
+        show: reports progress: pairs done, their number, and what they are.
 
     Returns:
         The chosen pairs, one for each series, the first of equally good ones; and `Backtest.score` (num_series,)
@@ -55,10 +60,10 @@ def choose_lags(
         known = f"half of the first {p.first_validation} observations"
         raise UserError(f"no tau of {list(choose_tau.taus)} is at most {known}")
     origins = (p.first_validation, p.horizon, p.num_folds)
-    scores = {
-        (tau, penalty): backtest(lag_forecaster("recursive", ridge(penalty), tau), x, *origins).score()
-        for tau, penalty in lags
-    }
+    scores = {}
+    for tau, penalty in lags:
+        scores[tau, penalty] = backtest(lag_forecaster("recursive", ridge(penalty), tau), x, *origins).score()
+        show(len(scores), len(lags), f"lags of {model}")
     return [lags[i] for i in np.stack([*scores.values()]).argmin(0)], scores
 
 
@@ -68,6 +73,7 @@ def candidates(
     choose_tau: ChooseTauParams,
     output_chunk_length: int,
     names: Collection[str] = CANDIDATES,
+    show: Callable[[int, int, str], object] = lambda *_: None,
 ) -> dict[str, Forecaster]:
     """Return forecasters by name.
 
@@ -80,6 +86,7 @@ def candidates(
         choose_tau: see `choose_lags`.
         output_chunk_length: number of steps that direct and multi-output strategies forecast at a time.
         names: the entries of `CANDIDATES` to return.
+        show: see `choose_lags`.
 
     Raises:
         UserError: a model has lags, and every τ is too long for the series.
@@ -88,7 +95,7 @@ def candidates(
     for model in CLOSED_FORM:
         wanted = [strategy for strategy in LAG_STRATEGIES if f"{strategy}_{model}" in names]
         if wanted:
-            chosen, _ = choose_lags(x, model, p, choose_tau)
+            chosen, _ = choose_lags(x, model, p, choose_tau, show)
             for strategy in wanted:
                 forecasters = {
                     lags: lag_forecaster(strategy, ridge(lags[1]), lags[0], output_chunk_length) for lags in chosen

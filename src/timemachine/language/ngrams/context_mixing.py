@@ -62,19 +62,26 @@ class ContextMixing:
         lr: learning rate of the mixers.
         without: for each mixer what it lacks: kinds of experts (up to the colon in `expert_names`), selectors, or
             `FIRST_PASS`. The first one is the model; others show what each part brings.
+        tell: called with the number of tokens read so far, after each block of 4096.
 
     Raises:
         UserError: the vocabulary is too large.
     """
 
     def __init__(
-        self, vocabulary: Sequence[str], layout: Layout, lr: float, without: Sequence[Collection[str]] = ((),)
+        self,
+        vocabulary: Sequence[str],
+        layout: Layout,
+        lr: float,
+        without: Sequence[Collection[str]] = ((),),
+        tell: Callable[[int], object] = lambda _: None,
     ) -> None:
         if (n := len(vocabulary)) > MOST_TOKENS:
             raise UserError(
                 f"context mixing needs a vocabulary of at most {MOST_TOKENS} tokens, and this one has {n}"
             )
         self._vocabulary, self._layout, self._without = vocabulary, layout, without
+        self._tell, self._num_read = tell, 0
         kinds = [name.partition(":")[0] for name in expert_names(layout)]
         experts, selectors = (
             np.array([[name not in lacked for name in names] for lacked in without])
@@ -172,6 +179,8 @@ class ContextMixing:
             out = np.empty((0, 0, 0)) if log_P is None else log_P[block]
             self._state = self._state._replace(tables=with_room(self._state.tables, len(block_tokens)))
             _read_block(self._state, self._mixers, block_tokens, block_networks, experts, out, predicting, True)
+            self._num_read += len(block_tokens)
+            self._tell(self._num_read)
 
 
 def _reader(sources: str) -> Callable[..., None]:

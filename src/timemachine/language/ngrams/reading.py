@@ -1,6 +1,6 @@
 """Counted models that learn as they read, on the held-out parts of a corpus: context mixtures and Kneser–Ney."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,11 @@ PARTS_LEFT_OUT = {
 
 
 def read_train_part(
-    corpus: Corpus, p: ContextMixingParams, without: Sequence[Sequence[str]] = ((),)
+    corpus: Corpus,
+    p: ContextMixingParams,
+    without: Sequence[Sequence[str]] = ((),),
+    num_after: int = 0,
+    show: Callable[[int, int, str], object] = lambda *_: None,
 ) -> ContextMixing:
     """Return a context mixture that has read the train part.
 
@@ -34,6 +38,8 @@ def read_train_part(
         corpus: a corpus of characters; the last `p.max_tokens` tokens of its train part are read.
         p: the knobs.
         without: as in `ContextMixing`.
+        num_after: number of tokens that the model will read afterwards, for `show`.
+        show: reports progress, also of these: tokens read, their number, and what is done.
 
     Raises:
         UserError: the vocabulary is too large, or the train part too short for the passes.
@@ -41,12 +47,18 @@ def read_train_part(
     # A window longer than the text would only take memory.
     windows = (min(window, len(corpus.tokens)) for window in (p.windows.word, p.windows.letters))
     caches = list(zip(CACHES, windows, strict=True))
-    model = ContextMixing(corpus.vocabulary.tokens, Layout(CHAINS, caches, STATE_MAPS), p.lr, without)
     train = corpus.part("train")[-p.max_tokens :]
+    num_tokens = len(train) * min(p.num_passes, 2) + num_after
+
+    def tell(num_read: int) -> None:
+        show(num_read, num_tokens, "characters")
+
+    model = ContextMixing(corpus.vocabulary.tokens, Layout(CHAINS, caches, STATE_MAPS), p.lr, without, tell)
     if len(train) < p.num_passes:
         raise UserError(
             f"num_passes: {p.num_passes} needs a train part of at least {p.num_passes} tokens; it has {len(train)}"
         )
+    show(0, num_tokens, "characters, compiling")  # until the first block is read
     if p.num_passes > 1:
         half = len(train) // 2
         model.count(train[:half])
@@ -56,14 +68,20 @@ def read_train_part(
     return model
 
 
-def read_context_mixing(corpus: Corpus, p: ContextMixingParams) -> Readings:
-    """Return the predictions of the context mixture without networks."""
-    log_P = read_train_part(corpus, p).read(_held_out(corpus))
+def read_context_mixing(
+    corpus: Corpus, p: ContextMixingParams, show: Callable[[int, int, str], object] = lambda *_: None
+) -> Readings:
+    """Return the predictions of the context mixture without networks; `show` is as of `read_train_part`."""
+    held_out = _held_out(corpus)
+    log_P = read_train_part(corpus, p, num_after=len(held_out), show=show).read(held_out)
     return held_out_readings(log_P[:, 0], corpus)
 
 
 def read_with_networks(
-    corpus: Corpus, p: ContextMixingParams, networks: Mapping[str, Sequence[Readings]]
+    corpus: Corpus,
+    p: ContextMixingParams,
+    networks: Mapping[str, Sequence[Readings]],
+    show: Callable[[int, int, str], object] = lambda *_: None,
 ) -> dict[str, Readings]:
     """Return the predictions of context mixtures with recurrent models, by name.
 
@@ -72,6 +90,7 @@ def read_with_networks(
         p: the knobs.
         networks: by the name of a mixture, the readings of the models whose mean log P is its further expert. The
             expert joins at the start of the validation part: networks were trained on the part before.
+        show: as of `read_train_part`.
     """
     if not networks:
         return {}
@@ -79,20 +98,29 @@ def read_with_networks(
         np.mean([np.concatenate([one[f"{part}.log_P"] for part in HELD_OUT]) for one in models], axis=0)
         for models in networks.values()
     ]
-    model = read_train_part(corpus, p)
+    held_out = _held_out(corpus)
+    model = read_train_part(corpus, p, num_after=len(held_out), show=show)
     model.join(np.eye(len(means), dtype=bool))
-    log_P = model.read(_held_out(corpus), np.stack(means, axis=1))
+    log_P = model.read(held_out, np.stack(means, axis=1))
     return {name: held_out_readings(log_P[:, i], corpus) for i, name in enumerate(networks)}
 
 
-def leave_parts_out(corpus: Corpus, p: ContextMixingParams) -> dict[str, dict[str, float]]:
+def leave_parts_out(
+    corpus: Corpus, p: ContextMixingParams, show: Callable[[int, int, str], object] = lambda *_: None
+) -> dict[str, dict[str, float]]:
     """Return the scores on the validation part of mixtures that lack one part each, by `PARTS_LEFT_OUT`.
+
+    Args:
+        corpus: as of `read_train_part`.
+        p: the knobs.
+        show: as of `read_train_part`.
 
     Returns:
         By name, `bits_per_character`, and `more`, how many more it needs than the whole mixture.
     """
     tokens = corpus.part("val")
-    log_P = read_train_part(corpus, p, list(PARTS_LEFT_OUT.values())).read(tokens)
+    model = read_train_part(corpus, p, list(PARTS_LEFT_OUT.values()), len(tokens), show)
+    log_P = model.read(tokens)
     bits = nats_of(log_P.transpose(1, 0, 2), tokens).mean(1) / np.log(2)
     rows = zip(PARTS_LEFT_OUT, bits.tolist(), strict=True)
     return {name: {"bits_per_character": b, "more": b - float(bits[0])} for name, b in rows}

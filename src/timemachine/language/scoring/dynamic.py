@@ -4,7 +4,7 @@ Source: B. Krause, E. Kahembwe, I. Murray, S. Renals, Dynamic Evaluation of Neur
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -18,7 +18,13 @@ from timemachine.training.state import State, detach
 
 
 def read_and_learn(
-    model: nn.Module, tokens: Tensor, num_rms: int, first: int, num_steps: int, lr: float
+    model: nn.Module,
+    tokens: Tensor,
+    num_rms: int,
+    first: int,
+    num_steps: int,
+    lr: float,
+    show: Callable[[int, int, str], object] = lambda *_: None,
 ) -> NDArray[np.float32]:
     """Return the log P of tokens[first:] by a model that is updated after every `num_steps` tokens.
 
@@ -32,6 +38,7 @@ def read_and_learn(
         first: index of the first token to score, at least `num_rms` + 2.
         num_steps: tokens of a segment.
         lr: learning rate.
+        show: reports progress: tokens read with their gradient, their number, and what they are.
 
     Returns:
         (num_tokens − first, vocab) log P of the whole vocabulary at each place.
@@ -44,9 +51,12 @@ def read_and_learn(
     model.eval()
     parameters: list[Tensor] = list(model.parameters())
     squares = [torch.zeros_like(p) for p in parameters]
-    for _, gradients in _segments(model, tokens[:first], first - num_rms, num_steps):
+    num_read, num_tokens = 0, num_rms + len(tokens) - first
+    for log_P, gradients in _segments(model, tokens[:first], first - num_rms, num_steps):
         for square, gradient in zip(squares, gradients, strict=True):
             square.addcmul_(gradient, gradient)
+        num_read += len(log_P)
+        show(num_read, num_tokens, "tokens")
     num_segments = -(-num_rms // num_steps)
     rms = [(s / num_segments).sqrt() for s in squares]
     mean = torch.cat([r.flatten() for r in rms]).mean()
@@ -58,6 +68,8 @@ def read_and_learn(
         with torch.no_grad():
             for parameter, gradient, size in zip(parameters, gradients, sizes, strict=True):
                 parameter.addcdiv_(gradient, size, value=-lr)
+        num_read += len(log_P)
+        show(num_read, num_tokens, "tokens")
     all_log_P = torch.cat(scored).numpy()
     check_finite(all_log_P)
     return all_log_P

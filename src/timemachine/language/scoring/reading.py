@@ -1,7 +1,8 @@
 """Predictions of language models: each token is scored once, with the state carried from the text before it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -24,6 +25,7 @@ def read_streams(
     streams: Sequence[Tensor],
     num_warmup: Sequence[int],
     with_log_P: bool = False,
+    tell: Callable[[int, int], object] = lambda *_: None,
 ) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float32]]]:
     """Return the predictions of a model on several streams, as rows of one batch.
 
@@ -35,6 +37,7 @@ def read_streams(
         num_warmup: tokens at the start of each stream that are read but not scored; at least 1, because the
             first token has no prediction.
         with_log_P: also return whole distributions.
+        tell: called with the number of steps read and of all steps, after each chunk of 1,024.
 
     Returns:
         −log P of the scored tokens (num_scored,) of each stream, in nats; and log P (num_scored, vocab) of each
@@ -54,6 +57,7 @@ def read_streams(
         nats.append(-log_P.gather(-1, labels[..., None])[..., 0].double())
         if with_log_P:
             kept.append(log_P.float())
+        tell(begin + labels.shape[1], X.shape[1] - 1)
     scored = [slice(first - 1, len(stream) - 1) for stream, first in zip(streams, num_warmup, strict=True)]
     found = [row[places].numpy() for row, places in zip(torch.cat(nats, 1), scored, strict=True)]
     distributions = []
@@ -65,7 +69,12 @@ def read_streams(
 
 
 def read_parts(
-    model: nn.Module, corpus: Corpus, train_range: Sequence[int], num_warmup: int, num_streams: int
+    model: nn.Module,
+    corpus: Corpus,
+    train_range: Sequence[int],
+    num_warmup: int,
+    num_streams: int,
+    show: Callable[[int, int, str], object] = lambda *_: None,
 ) -> Readings:
     """Return the predictions of a model on the tokens that it was trained on, the validation and the test part.
 
@@ -79,6 +88,7 @@ def read_parts(
         train_range: first index, and one past the last, of the tokens the model was trained on.
         num_warmup: tokens that a stream reads before the first token that it scores.
         num_streams: number of streams that a part is cut into; with 1 the state is carried through the part.
+        show: reports progress: steps read of a part, their number, and the part.
 
     Raises:
         UserError: `train_range` is not within the train part, or a log P is not finite.
@@ -96,11 +106,16 @@ def read_parts(
             if first < last:
                 streams.append(tokens[start:last])
                 warmups.append(first - start)
-        nats, log_P = read_streams(model, streams, warmups, corpus.level == "char" and part in HELD_OUT)
+        with_log_P, tell = corpus.level == "char" and part in HELD_OUT, partial(_tell, show, part)
+        nats, log_P = read_streams(model, streams, warmups, with_log_P, tell)
         readings[part] = np.concatenate(nats)
         if log_P:
             readings[f"{part}.log_P"] = np.concatenate(log_P)
     return readings
+
+
+def _tell(show: Callable[[int, int, str], object], part: str, done: int, total: int) -> None:
+    show(done, total, f"steps, {part} part")
 
 
 def score_report(readings: Readings, corpus: Corpus, train_range: Sequence[int]) -> dict[str, Any]:
