@@ -39,7 +39,7 @@ def _time_axes(title: str, t: NDArray[np.generic]) -> tuple[Figure, Axes, NDArra
     figure, axes = new_axes(title, "time (steps)" if numbers and (np.diff(t) == 1).all() else "time", "x")
     if numbers:
         return figure, axes, t
-    chosen = np.linspace(0, len(t) - 1, 6 if t.dtype.itemsize <= np.dtype("<U10").itemsize else 3).astype(int)
+    chosen = np.linspace(0, len(t) - 1, 5 if t.dtype.itemsize <= np.dtype("<U10").itemsize else 3).astype(int)
     axes.set_xticks(chosen, [str(t[i]) for i in chosen])
     return figure, axes, np.arange(len(t))
 
