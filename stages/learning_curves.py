@@ -22,7 +22,7 @@ def run(params: Params, models: Path, report: Path, environments: Path, figures:
     write_json(report, ends)
     write_json(environments, {name: read_mapping(models / name / "environment.json") for name in params.train_rnn})
     for name, rows in histories.items():
-        save_figure(draw_perplexity(rows), figures / f"{name}.png")
+        save_figure(draw_perplexity(rows, name), figures / f"{name}.png")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ def run(params: Params, text: Path, report: Path, scores: Path, figures: Path) -
         content[name], forward, _ = evaluate_ngram_models(corpus, max_order, p)
         arrays = {f"{model}.{part}": nats for model, parts in forward.items() for part, nats in parts.items()}
         write_arrays(scores / f"{name}.safetensors", arrays)
-        save_figure(draw_by_order(content[name]), figures / f"{name}.png")
+        save_figure(draw_by_order(content[name], name), figures / f"{name}.png")
     write_json(report, content)
 
 

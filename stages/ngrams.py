@@ -11,8 +11,8 @@ from timemachine.base.files import replacing, write_json
 from timemachine.language.ngrams.report import describe_chain, describe_counts, score_sequences
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
-from timemachine.plots.figure import draw_lines, save_figure
-from timemachine.plots.language import draw_transition_matrices
+from timemachine.plots.figure import save_figure
+from timemachine.plots.language import draw_frequencies, draw_transition_matrices
 from timemachine.text.corpus import Corpus
 
 
@@ -27,9 +27,9 @@ def run(params: Params, text: Path, out: Path, report: Path, figures: Path) -> N
         with replacing(out / f"{name}.csv") as temporary:
             table.to_csv(temporary, index=False, lineterminator="\n")
     write_json(report, content)
-    curves = {name: (range(1, len(table) + 1), table["count"].to_numpy()) for name, table in counts.items()}
-    for name, chosen in (("zipf_unigram", {"unigram": curves["unigram"]}), ("zipf", curves)):
-        save_figure(draw_lines(chosen, "rank", "frequency", logarithmic="xy"), figures / f"{name}.png")
+    frequencies = {name: table["count"].to_numpy() for name, table in counts.items()}
+    for name, chosen in (("zipf_unigram", {"unigram": frequencies["unigram"]}), ("zipf", frequencies)):
+        save_figure(draw_frequencies(chosen), figures / f"{name}.png")
     save_figure(draw_transition_matrices(chain, characters.vocabulary.tokens), figures / "transitions.png")
 
 

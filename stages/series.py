@@ -27,7 +27,8 @@ def run(params: Params, out: Path, figures: Path) -> None:
     with about(p.csv or "series"):
         series.check_unit()
     series.save(out)
-    save_figure(draw_time_series(series.time, {"data": (0, series.x)}), figures / "series.png")
+    title = "Noisy sine" if p.csv is None else f"{p.csv}, {p.value_column}"
+    save_figure(draw_time_series(title, series.time, {"data": (0, series.x)}), figures / "series.png")
 
 
 if __name__ == "__main__":

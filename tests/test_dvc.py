@@ -92,12 +92,22 @@ class TestInOrder:
         assert set(receipt["models"]) == {"ar/linear", "ar/mlp"} | recurrent | mixtures
         assert (repository.folder / "mlflow.db").stat().st_size > 0
 
-    def test_metrics_and_plots_say_something(self, repository: Changed) -> None:
-        metrics = json.loads(repository.dvc("metrics", "show", "--json"))
-        assert set(metrics[""]["data"]) == {"data/reports/summary.json"}
-        plots = repository.dvc("plots", "show", "--json")
-        assert "data/models/rnn/carried/history.csv" in plots
-        assert "zipf.png" in plots
+    def test_metrics_fit_in_one_line_of_120_columns(self, repository: Changed) -> None:
+        header, values = repository.dvc("metrics", "show").splitlines()
+        assert re.fullmatch(r"data/reports/summary\.json( +\d\.\d+){7} *", values)
+        assert max(len(header), len(values)) <= 120
+
+    def test_each_figure_and_each_history_is_drawn_once_with_a_title(
+        self, repository: Changed, tmp_path: Path
+    ) -> None:
+        repository.dvc("plots", "show", "--out", str(tmp_path))
+        page = (tmp_path / "index.html").read_text()
+        figures = repository.folder.glob("data/reports/figures/*/*.png")
+        names = ["_".join(path.relative_to(repository.folder).parts) for path in figures]
+        assert sorted(re.findall(r'src="static/workspace_([^"]+)"', page)) == sorted(names)
+        histories = [path.parent.name for path in repository.folder.glob("data/models/*/*/history.csv")]
+        titles = re.findall(r'"text": "(\w+): training (?:loss|perplexity) by epoch"', page)
+        assert sorted(titles) == sorted(histories)
 
     @pytest.mark.parametrize(
         ("room", "stages"),
@@ -176,6 +186,10 @@ class TestInOrder:
         repository.write_params(changed)
         assert stages_run(said) == ["check", "report", "publish"]
         assert sorted(names()) == sorted([*before, "pipeline", "mlp", "mine"])  # which waited for the store
+        # In a pipe, DVC cuts no line; columns of deps are as wide as a hash.
+        table = repository.dvc("exp", "show", "--only-changed", "--hide-workspace", "--drop", ".*/").splitlines()
+        assert re.fullmatch(r" *Experiment +Created .*train_ar\.mlp\.seed *", table[1])
+        assert max(map(len, table)) <= 120
 
     def test_where_the_store_was_down_only_publish_is_left(self, repository: Changed) -> None:
         assert repository.repro() == ["publish"]

@@ -93,6 +93,16 @@ def test_a_stage_that_multiplies_matrices_depends_on_how_that_is_done(stage: str
     assert stage in ("check", "publish") or multiplies == ("compute" in declared_params(stage))
 
 
+def test_each_plot_and_metric_is_declared_by_one_stage_only() -> None:
+    # DVC draws what is declared at top level too a second time, and lists every number of every metrics file.
+    assert set(yaml.safe_load((ROOT / "dvc.yaml").read_text())) == {"stages"}
+    plots = [path for stage in STAGES.values() for plot in stage.get("plots", []) for path in plot]
+    assert not [path for path in plots for other in plots if path != other and path.startswith(other)]
+    assert len(set(plots)) == len(plots)
+    metrics = [path for stage in STAGES.values() for metric in stage.get("metrics", []) for path in metric]
+    assert metrics == ["data/reports/summary.json"]
+
+
 def test_every_data_dep_has_a_writer() -> None:
     written = [out for s in STAGES.values() for kind in ("outs", "metrics", "plots") for out in s.get(kind, [])]
     outs = [out if isinstance(out, str) else next(iter(out)) for out in written]

@@ -109,7 +109,8 @@ class OwnForecast:
             bands = {self.level: self.half_widths}
         num_shown = max(4 * len(self.x), 60)
         time, x = np.concatenate([series.time[-num_shown:], self.time]), series.x[-num_shown:]
-        figure = draw_fan(time, x, [(len(x), self.x, bands)])
+        title = f"Forecast of {_steps(len(self.x))} by {self.strategy}"
+        figure = draw_fan(title, time, x, [(len(x), self.x, bands)], self.strategy)
         file = figure_path(path)
         try:
             save_figure(figure, file)

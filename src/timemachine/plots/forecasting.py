@@ -14,6 +14,7 @@ from timemachine.base.files import read_table
 from timemachine.plots.figure import (
     Array,
     Curve,
+    add_legend,
     draw_alike,
     draw_lines,
     draw_panels,
@@ -27,52 +28,57 @@ if TYPE_CHECKING:
 
 Fan = tuple[int, Array, Mapping[float, Array]]
 
+_BY_HORIZON = "Error of recursive forecasts by the number of steps ahead"
+_RMSE = "RMSE, in units of x"
 _NAMES = ("strategy", "lag_strategy", "model", "fitted")
 
 
-def _positions(axes: Axes, t: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Return where times are on an axis: dates, which are text, one after another, with labels at six of them."""
-    if t.dtype.kind in "iuf":
-        return t
-    chosen = np.linspace(0, len(t) - 1, 6).astype(int)
+def _time_axes(title: str, t: NDArray[np.generic]) -> tuple[Figure, Axes, NDArray[np.generic]]:
+    """Return a figure, its axes and the positions of times: dates, which are text, stand one step apart."""
+    numbers = t.dtype.kind in "iuf"
+    figure, axes = new_axes(title, "time (steps)" if numbers and (np.diff(t) == 1).all() else "time", "x")
+    if numbers:
+        return figure, axes, t
+    chosen = np.linspace(0, len(t) - 1, 5 if t.dtype.itemsize <= np.dtype("<U10").itemsize else 3).astype(int)
     axes.set_xticks(chosen, [str(t[i]) for i in chosen])
-    return np.arange(len(t))
+    return figure, axes, np.arange(len(t))
 
 
 def draw_time_series(
-    t: NDArray[np.generic], curves: Mapping[str, tuple[int, Array]], observed: int | None = None
+    title: str, t: NDArray[np.generic], curves: Mapping[str, tuple[int, Array]], observed: int | None = None
 ) -> Figure:
     """Draw curves over a common time axis.
 
     Args:
+        title: title of the figure.
         t: (T,) times.
         curves: by label, the index of `t` where the curve begins, and its values.
         observed: index of the first value that was not observed; a vertical line marks it.
     """
-    figure, axes = new_axes("time", "x")
-    where = _positions(axes, t)
+    figure, axes, where = _time_axes(title, t)
     for i, (label, (begin, values)) in enumerate(curves.items()):
-        style = {"lw": 1.2} if i else {"color": "0.7", "lw": 0.8}
+        style = {"lw": 1} if i else {"color": "0.7", "lw": 0.8, "ls": "-"}
         axes.plot(where[begin : begin + len(values)], values, label=label, **style)
     if observed is not None:
         axes.axvline(where[observed], color="0.3", ls=":", lw=1, label="first forecast")
-    axes.legend()
+    if len(curves) > 1:
+        add_legend(figure)
     return figure
 
 
-def draw_fan(t: NDArray[np.generic], x: Array, fans: Sequence[Fan], name: str = "forecast") -> Figure:
+def draw_fan(title: str, t: NDArray[np.generic], x: Array, fans: Sequence[Fan], name: str) -> Figure:
     """Draw a series, and forecasts of it with their intervals as bands; wider bands are lighter.
 
     Args:
+        title: title of the figure.
         t: (T,) all times, including those of the forecasts.
         x: (n,) the observed values, n ≤ T.
         fans: for each forecast the index of `t` where it begins, its values (k,), and by level the half widths of
             its intervals (k,). A forecast of one step is drawn from the value before it, to be visible.
         name: label of the forecasts.
     """
-    figure, axes = new_axes("time", "x")
-    where = _positions(axes, t)
-    axes.plot(where[: len(x)], x, label="data", color="0.6", lw=0.8)
+    figure, axes, where = _time_axes(title, t)
+    axes.plot(where[: len(x)], x, label="data", color="0.6", lw=0.8, ls="-")
     levels = sorted({level for _, _, bands in fans for level in bands}, reverse=True)
     shades = dict(zip(levels, np.linspace(0.8, 0.55, len(levels)), strict=True))
     for i, (begin, values, bands) in enumerate(fans):
@@ -82,11 +88,11 @@ def draw_fan(t: NDArray[np.generic], x: Array, fans: Sequence[Fan], name: str = 
         for level in sorted(bands, reverse=True):
             reach = np.concatenate([np.zeros(len(before)), bands[level]])
             colour = tuple(1 - (1 - shades[level]) * (1 - channel) for channel in to_rgb("C0"))
-            label = f"{100 * level:g} %" if i == 0 else None
+            label = f"{100 * level:g} % interval" if i == 0 else None
             axes.fill_between(place, middle - reach, middle + reach, color=colour, lw=0, label=label)
-        axes.plot(place, middle, color="C0", lw=1.2, label=name if i == 0 else None)
+        axes.plot(place, middle, color="C0", label=name if i == 0 else None)
         axes.axvline(where[begin], color="0.3", ls=":", lw=0.8, label="first forecast" if i == 0 else None)
-    axes.legend()
+    add_legend(figure)
     return figure
 
 
@@ -129,14 +135,19 @@ def model_figures(
     """
     data, first = {"data": (0, x)}, {name: curves["multistep"][0] for name, curves in forecasts.items()}
     drawn = {}
-    for label in ("1 step", "multistep"):
-        by_model = {f"{name}, {label}": curves[label] for name, curves in forecasts.items()}
-        drawn[label.replace("1 ", "one_")] = draw_time_series(t, data | by_model, min(first.values()))
+    titles = {
+        "1 step": "Forecasts one step ahead",
+        "multistep": "Forecasts many steps ahead, fed back (recursive)",
+    }
+    for label, title in titles.items():
+        by_model = {name: curves[label] for name, curves in forecasts.items()}
+        drawn[label.replace("1 ", "one_")] = draw_time_series(title, t, data | by_model, min(first.values()))
     growth = {name: (np.arange(1, len(errors) + 1), errors) for name, errors in rmse.items()}
-    drawn["error_by_horizon"] = draw_lines(growth, "steps ahead", "RMSE", _noise(noise_floor))
+    drawn["error_by_horizon"] = draw_lines(growth, _BY_HORIZON, "steps ahead", _RMSE, _noise(noise_floor))
     for name, curves in forecasts.items():
         ahead = {f"k = {k}": curves[f"k = {k}"] for k in ks}
-        drawn[f"k_step_{name}"] = draw_time_series(t, data | ahead, first[name])
+        title = f"{name}: recursive forecasts k steps ahead, drawn at their target times"
+        drawn[f"k_step_{name}"] = draw_time_series(title, t, data | ahead, first[name])
     return drawn
 
 
@@ -154,23 +165,24 @@ def tau_figure(report: Mapping[str, Any], horizon: int, noise_floor: float | Non
     """
     models = {noise: [*report.get(noise, {})] for noise in ("with_noise", "without_noise")}
     models["without_noise"] = models["without_noise"][:1]
-    figure, grid = new_row(noise.replace("_", " ") for noise, shown in models.items() if shown)
+    title = "Forecast error by the number of lagged values τ"
+    figure, grid = new_row(title, (noise.replace("_", " ") for noise, shown in models.items() if shown))
+    colours: dict[str, str] = {}
     for (noise, shown), axes in zip(models.items(), grid.values(), strict=False):
         highest = 0.0
         for key, steps in (("one_step_rmse", "1 step"), ("rmse", f"1 … {horizon} steps")):
             for model in shown:
                 errors = {int(tau): e for tau, e in report[noise][model][key].items() if e is not None}
                 label = f"{model.replace('_', ' ')}, {steps}"
-                axes.plot([*errors], [*errors.values()], label=label, marker=".", lw=1.2)
+                colour = colours.setdefault(label, f"C{len(colours)}")
+                axes.plot([*errors], [*errors.values()], label=label, color=colour, marker=".")
                 highest = max([highest, *errors.values()])
         for label, level in (_noise(noise_floor) if noise == "with_noise" else {}).items():
-            axes.axhline(level, color="0.3", ls="--", lw=1, label=label)
+            axes.axhline(level, color="0.3", ls="--", lw=1, label=label, zorder=1)
         # The errors of a constant series are 0.
-        axes.set(
-            xscale="log", yscale="log" if highest else "linear", xlabel="embedding dimension τ", ylabel="RMSE"
-        )
+        axes.set(xscale="log", yscale="log" if highest else "linear", xlabel="lags τ (steps)", ylabel=_RMSE)
         label_logarithmic(axes.xaxis, base=2)
-        axes.legend()
+    add_legend(figure)
     axis = figure.axes[0].yaxis
     if axis.get_scale() == "log":
         label_logarithmic(axis, subs=(1, 2, 5))
@@ -223,8 +235,17 @@ def backtest_figures(
     # The largest errors may be much larger than the others.
     top = min(1.05 * once["rmse"].max(), 4 * once["rmse"].median())
     return {
-        "error_by_horizon": draw_panels(panels, "steps ahead", "RMSE", noise, (0, top) if top > 0 else None),
-        "multistep": draw_time_series(t, {"data": (0, x)} | forecasts, first),
+        "error_by_horizon": draw_panels(
+            panels,
+            "Forecast error by strategy and model",
+            "steps ahead",
+            _RMSE,
+            noise,
+            (0, top) if top > 0 else None,
+        ),
+        "multistep": draw_time_series(
+            f"Forecasts of {len(x) - first} steps from one origin", t, {"data": (0, x)} | forecasts, first
+        ),
         "error_growth": _growth_figure(error_growth, levels),
     }
 
@@ -232,12 +253,12 @@ def backtest_figures(
 def _growth_figure(rows: "DataFrame", levels: Mapping[str, float]) -> Figure:
     """Draw measured errors, and both predictions of them in the same colours and other line styles."""
     measured = _curves(rows, "model", "measured")
-    figure = draw_lines(measured, "steps ahead", "RMSE", levels)
-    axes = figure.axes[0]
-    draw_alike(axes, "recursion ε̄ + cε", _curves(rows, "model", "recursion"), ":", 1)
-    draw_alike(axes, "the model’s coefficients", _curves(rows, "model", "autoregression"), "-.", 1)
+    title = "Growth of the error of recursive forecasts, measured and predicted"
+    figure = draw_lines(measured, title, "steps ahead", _RMSE, levels)
+    draw_alike(figure, "recursion ε̄ + cε", _curves(rows, "model", "recursion"), ":", 1)
+    draw_alike(figure, "the model’s coefficients", _curves(rows, "model", "autoregression"), "-.", 1)
     # Predictions may be much larger than the measured values.
-    axes.set_ylim(0, 1.3 * np.max(rows["measured"].dropna().to_numpy(), initial=1e-300))
+    figure.axes[0].set_ylim(0, 1.3 * np.max(rows["measured"].dropna().to_numpy(), initial=1e-300))
     return figure
 
 
@@ -278,10 +299,18 @@ def interval_figures(
     most = max(5.0, 1.1 * named["missed"].abs().max())
     widest = f"{100 * levels[-1]:g} %"
     wide = _curves(named[named["level"] == widest], "strategy", "width")
+    name = fan["strategy"][0].replace("_", " ")
     return {
-        "fan": draw_fan(t, x, fans, fan["strategy"][0].replace("_", " ")),
+        "fan": draw_fan(f"{name}: forecasts one after another, with intervals", t, x, fans, name),
         "coverage": draw_panels(
-            missed, "steps ahead", "points from nominal", {"3 points": [-3, 0, 3]}, (-most, most)
+            missed,
+            "Coverage of prediction intervals minus their level",
+            "steps ahead",
+            "difference (percentage points)",
+            {"0 and ±3": [-3, 0, 3]},
+            (-most, most),
         ),
-        "width": draw_lines(wide, "steps ahead", f"width of {widest} intervals"),
+        "width": draw_lines(
+            wide, f"Width of {widest} prediction intervals", "steps ahead", "width, in units of x"
+        ),
     }

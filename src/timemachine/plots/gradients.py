@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from timemachine.plots.figure import draw_alike, draw_lines, label_logarithmic, new_figure, new_row
+from timemachine.plots.figure import add_legend, draw_alike, draw_lines, label_logarithmic, new_figure, new_row
 
 
 def draw_study(report: Mapping[str, Any], curves: Mapping[str, Any]) -> dict[str, Figure]:
@@ -24,23 +24,29 @@ def draw_study(report: Mapping[str, Any], curves: Mapping[str, Any]) -> dict[str
         "strategies": draw_segments(curves["text"], {name: curves["cuts"][name] for name in rows}),
         "gradient_norm": _draw_gradient_norms(curves["norms"], curves["radii"]),
         "estimates": _draw_estimates(report["estimates"]),
-        "training": draw_lines(losses, "epoch", "nats per token"),
+        "training": draw_lines(
+            losses, "Training loss with full, truncated and randomised gradients", "epoch", "nats per character"
+        ),
     }
 
 
 def _draw_gradient_norms(norms: Mapping[str, Sequence[float]], radii: Mapping[str, float]) -> Figure:
     """Draw norms of gradients against lag, and powers of the spectral radii as dashed lines of the same colour."""
     curves = {label: (np.arange(len(values)), values) for label, values in norms.items()}
-    figure = draw_lines(curves, "lag T − t", "relative norm of ∂L_T/∂h_t", logarithmic="y")
+    title, ylabel = (
+        "Norm of the gradient at earlier steps",
+        r"norm of $\partial L_T/\partial h_t$, relative to lag 0",
+    )
+    figure = draw_lines(curves, title, "lag T − t (steps)", ylabel, logarithmic="y")
     powers = {label: (lags, radii[label] ** lags) for label, (lags, _) in curves.items() if label in radii}
-    draw_alike(figure.axes[0], "spectral radius to the power of the lag", powers, "--", 0.8)
+    draw_alike(figure, "spectral radius to the power of the lag", powers, "--", 0.8)
     return figure
 
 
 def draw_segments(text: str, starts: Mapping[str, Sequence[int]]) -> Figure:
     """Draw a text as a row of cells for each label, divided before the characters with the given indices."""
-    figure = new_figure(7, 0.55 * len(starts) + 0.1)
-    axes = figure.add_axes((0.13, 0, 0.86, 1))
+    figure = new_figure("Segments within which gradients flow back in time", 7, 0.55 * len(starts) + 0.5)
+    axes = figure.subplots()
     axes.set(xlim=(-0.3, len(text) + 0.3), ylim=(len(starts) - 0.1, -0.1))
     axes.axis("off")
     for row, (label, begins) in enumerate(starts.items()):
@@ -58,19 +64,18 @@ def draw_segments(text: str, starts: Mapping[str, Sequence[int]]) -> Figure:
 
 def _draw_estimates(compared: Mapping[str, Any]) -> Figure:
     """Draw bias and variance of the gradient of W_hh, a marker for each network, on logarithmic scales."""
-    figure, grid = new_row(["relative bias", "relative variance"])
-    for axes, measure in zip(grid.values(), ("bias", "variance"), strict=True):
+    title, networks = "Gradient of W_hh when gradients through time are cut", list(compared)
+    labels = {"bias": "‖bias‖ / ‖gradient‖", "variance": "variance / ‖gradient‖²"}
+    figure, grid = new_row(title, labels, sharey=True)
+    for measure, axes in grid.items():
         dots = {"truncated, cuts anywhere": ("truncated_anywhere", measure), "randomised": ("randomised", measure)}
         if measure == "bias":
             dots["chance alone"] = ("randomised", "chance")
         for marker, (label, (truncation, key)) in zip("sox", dots.items(), strict=False):
             values = [by_weights["W_hh"][truncation][key] for by_weights in compared.values()]
-            axes.plot(range(len(values)), values, ls="", marker=marker, label=label)
-        axes.set(yscale="log", xlim=(-0.5, len(compared) - 0.5))
-        axes.set_xticks(
-            range(len(compared)), list(compared), fontsize=8, rotation=20, ha="right", rotation_mode="anchor"
-        )
-        label_logarithmic(axes.yaxis, subs=(1, 2, 5))
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+            axes.plot(values, networks, ls="", marker=marker, label=label)
+        axes.set(xscale="log", xlabel=labels[measure], ylim=(len(networks) - 0.5, -0.5))
+        label_logarithmic(axes.xaxis, subs=(1, 3))
+    figure.supylabel("network", fontsize="medium")
+    add_legend(figure)
     return figure
