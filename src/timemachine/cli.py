@@ -292,6 +292,14 @@ def rollback() -> None:
     raise typer.Exit(one_round.undo_promotion(stage.repository_root(), typer.echo))
 
 
+@app.command()
+def ui(port: Annotated[int, Option(min=1, max=65535, help="Port of 127.0.0.1.")] = 5000) -> None:
+    """Start MLflow's page on 127.0.0.1 and print the addresses of tables of models, forecasts and retraining."""
+    from timemachine.tracking.ui import open_page
+
+    open_page(*_experiment(), port)
+
+
 def main() -> None:
     """Run the console script; user errors are printed as one line."""
     with stage.one_line_errors("timemachine"):

@@ -77,7 +77,7 @@ def open_store(root: Path, experiment: str, *, alone: bool = True, create: bool 
                     SqlAlchemyStore(f"sqlite:///{temporary}", str(root / "mlruns")).engine.dispose()
             try:
                 client = MlflowClient(uri)
-                store = Store(client, _experiment_id(client, experiment, uri, root))
+                store = Store(client, ensure_experiment(client, experiment, root))
             except ImportError as error:  # the driver of a database
                 raise UserError(hide_secrets(f"MLflow at {uri}: {error}")) from None
             if alone:
@@ -97,7 +97,14 @@ def open_store(root: Path, experiment: str, *, alone: bool = True, create: bool 
         raise kind(hide_secrets(f"MLflow at {uri}: {said}")) from cause
 
 
-def _experiment_id(client: MlflowClient, experiment: str, uri: str, root: Path) -> str:
+def ensure_experiment(client: MlflowClient, experiment: str, root: Path) -> str:
+    """Return the ID of an experiment, which is created if absent.
+
+    Raises:
+        UserError: the experiment was deleted.
+        mlflow.exceptions.MlflowException: the store refused the request.
+    """
+    uri = client.tracking_uri
     found = client.get_experiment_by_name(experiment)
     if found is None:
         location = None if uri.startswith("http") else (root.resolve() / "mlartifacts").as_uri()
