@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 from timemachine.base.errors import UserError
 from timemachine.pipeline.paths import ALIASES, trained_recipes
 from timemachine.tracking.address import hide_secrets, sqlite_file, tracking_uri
-from timemachine.tracking.registry import MODEL_FOLDER, MODEL_NAME, Version, aliased, fetch_checkpoint
+from timemachine.tracking.registry import MODEL_FOLDER, MODEL_NAME, Version, aliased, download, fetch_checkpoint
 from timemachine.tracking.store import Store, open_store
 
 if TYPE_CHECKING:
@@ -114,9 +114,9 @@ def _kept(store: Store, version: Version, served: Path) -> Path:
     if not folder.is_dir():
         served.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=served, prefix=".") as temporary:
-            fetched = store.client.download_artifacts(version.run_id, MODEL_FOLDER, temporary)
+            fetched = download(store, version, MODEL_FOLDER, Path(temporary))
             try:
-                Path(fetched).rename(folder)
+                fetched.rename(folder)
             except OSError:
                 if not folder.is_dir():  # else another process fetched it at the same time
                     raise
