@@ -134,6 +134,16 @@ def aliased(store: Store, alias: str) -> Version | None:
     return _version(store.client.get_model_version(MODEL_NAME, str(aliases[alias]))) if alias in aliases else None
 
 
+def aliases_of_runs(store: Store) -> dict[str, str]:
+    """Return the aliases of versions by the ID of their run; several are joined by a comma."""
+    found = store.client.search_registered_models(f"name = '{MODEL_NAME}'")
+    aliases: dict[str, str] = {}
+    for alias, number in sorted(found[0].aliases.items()) if found else ():
+        run_id = str(store.client.get_model_version(MODEL_NAME, str(number)).run_id)
+        aliases[run_id] = f"{aliases[run_id]}, {alias}" if run_id in aliases else alias
+    return aliases
+
+
 def move_alias(
     store: Store, alias: str, to: Version | None, *, reason: str, scores: Mapping[str, float | None] = {}
 ) -> None:
@@ -191,7 +201,7 @@ def describe(store: Store) -> None:
         text = f"{tags.get(_RECIPE, '')}: " + "; ".join([tags[_SCORES], ", ".join(held)]).removesuffix("; ")
         if version.description != text:
             store.client.update_model_version(MODEL_NAME, number, text)
-        named |= {alias: f"- version {number}, {text}" for alias in aliases.get(number, [])}
+        named |= dict.fromkeys(aliases.get(number, []), f"- version {number}, {text}")
     about = "\n".join([_ABOUT, "", *dict.fromkeys(named[alias] for alias in sorted(named))]).strip()
     if found[0].description != about:
         store.client.update_registered_model(MODEL_NAME, about)
