@@ -178,7 +178,7 @@ def _model_runs(params: Params, data: Path, times: Mapping[str, StageTime]) -> I
                 name=name,
                 key=_key_of([family, name, scores[name], [sha256_of(path) for path in files]]),
                 params=config,
-                metrics=[*curves, *_scalars(scores[name]), *_minutes(times, stage)],
+                metrics=[*_scalars(scores[name]), *_minutes(times, stage), *curves],
                 artifacts=artifacts,
                 tags={
                     "timemachine.kind": "model",
@@ -373,11 +373,14 @@ def _minutes(times: Mapping[str, StageTime], stage: str) -> list[tuple[str, floa
 
 
 def _scalars(content: Mapping[str, Any]) -> Iterator[tuple[str, float, int]]:
-    """Yield the numbers in a report, named by their keys; numbers that are always the same are left out."""
-    for key, value in _flatten(content, "_").items():
-        if isinstance(value, bool) or key.endswith(_CONSTANT):
-            continue
-        if isinstance(value, (int, float)):
+    """Yield the numbers in a report, named by their keys; numbers that are always the same are left out.
+
+    Bits per character of the validation part come first: MLflow compares runs by the metric that was logged first.
+    """
+    flat = _flatten(content, "_")
+    for key in sorted(flat, key=lambda key: key != "val_bits_per_character"):
+        value = flat[key]
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and not key.endswith(_CONSTANT):
             yield key, float(value), 0
 
 
