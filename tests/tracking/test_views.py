@@ -116,4 +116,4 @@ def test_the_page_takes_two_processes_and_prints_the_addresses_of_the_views(publ
         assert taken.stderr.count("\n") == 1
     finally:
         os.killpg(started.pid, signal.SIGKILL)
-        started.wait()
+        started.communicate()

@@ -247,7 +247,7 @@ def _state_run(
     lock = data.parent / "dvc.lock"
     stages = set(whole_stages(lock.read_bytes() if lock.exists() else None) or ()) - {"publish"}
     timed = {stage: times[stage] for stage in sorted(stages & times.keys())}
-    minutes = sum(time.duration_s for time in timed.values()) / 60
+    minutes = round(sum(time.duration_s for time in timed.values()) / 60, 2)
     text = str(reports.get("text", {}).get("sha256", ""))
     tags = {
         "timemachine.kind": "pipeline",
@@ -369,7 +369,7 @@ def _point_to(
 
 def _minutes(times: Mapping[str, StageTime], stage: str) -> list[tuple[str, float, int]]:
     """Return the time of a stage as a metric; nothing if it is not known."""
-    return [(MINUTES, times[stage].duration_s / 60, 0)] if stage in times else []
+    return [(MINUTES, round(times[stage].duration_s / 60, 2), 0)] if stage in times else []
 
 
 def _scalars(content: Mapping[str, Any]) -> Iterator[tuple[str, float, int]]:

@@ -136,7 +136,7 @@ def _minutes_of_live_run(run: Run, content: RunContent) -> list[tuple[str, float
     is_known = any(name == MINUTES for name, _, _ in content.metrics) or MINUTES in run.data.metrics
     if is_known or "timemachine.host" not in run.data.tags or run.info.end_time is None:
         return []
-    return [(MINUTES, (run.info.end_time - run.info.start_time) / 60_000, 0)]
+    return [(MINUTES, round((run.info.end_time - run.info.start_time) / 60_000, 2), 0)]
 
 
 def dataset_of(config: Mapping[str, Any]) -> tuple[str, str]:
