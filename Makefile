@@ -3,6 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 VENV := .venv
+PORT ?= 5000
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := true
@@ -55,13 +56,8 @@ format: setup ## Format the code and apply the fixes of the linter
 	ruff format
 	ruff check --fix
 
-ui: setup ## Open MLflow's page on http://127.0.0.1:5000
-	@uri="$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}"; \
-	case "$$uri" in \
-	http*) echo "the runs are at $${uri/\/\/*@/\/\/}"; exit ;; \
-	sqlite:///*) test -e "$${uri#sqlite:///}" || { echo "ui: $$uri is not there yet; make repro makes it" >&2; exit 1; } ;; \
-	esac; \
-	mlflow ui --host 127.0.0.1 --backend-store-uri "$$uri"
+ui: setup ## Open MLflow's page on http://127.0.0.1:5000; PORT=5050 takes another port
+	timemachine ui --port $(PORT)
 
 serve: setup ## Serve the champion by MLflow's model server on http://127.0.0.1:5001
 	timemachine serve

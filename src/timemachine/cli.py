@@ -115,35 +115,49 @@ def compare(
         Argument(help="Names of the models; default: all.", autocompletion=completion.recipes),
     ] = None,
     family: Annotated[
-        str, Option(help="rnn (recurrent language models), context_mixing, or ar (forecasting models).")
-    ] = "rnn",
+        str,
+        Option(
+            help="language (all language models), rnn (recurrent), context_mixing, or ar (forecasting models)."
+        ),
+    ] = "language",
     metric: Annotated[
         list[str] | None, Option(help="Metric to show; may be repeated; runs are sorted by the first.")
     ] = None,
+    all_params: Annotated[
+        bool, Option("--params", help="Print more metrics, and the params in which the models differ.")
+    ] = False,
     over_seeds: Annotated[
         bool, Option("--over-seeds", help="Print mean ± standard deviation over the seeds of each model.")
     ] = False,
-    csv: Annotated[bool, Option("--csv", help="Print CSV with all digits.")] = False,
+    csv: Annotated[bool, Option("--csv", help="Print CSV with all metrics and all digits.")] = False,
 ) -> None:
     """Print a table of the models in MLflow, the best first. * marks the best value of each metric.
 
-    Of the params only those in which the models differ are shown.
+    val and test are bits per character on the two parts of the text. Counted models and mixtures are those of the
+    state that was published last.
 
     --over-seeds combines finished runs on the same data that differ only in
     name and seed into one row. Of runs with the same seed the newest counts.
     A model with one seed has no standard deviation. At least one model must
     have two seeds. Names select all rows that contain one of these models.
     """
+    from timemachine.tracking import compare as models
     from timemachine.tracking import seeds
-    from timemachine.tracking.compare import as_csv, as_text, compare_runs
 
-    read, show = (seeds.compare_seeds, seeds.as_text) if over_seeds else (compare_runs, as_text)
-    comparison = read(*_experiment(), family=family, names=names or (), metrics=metric or ())
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    if over_seeds:
+        family = "rnn" if family == models.LANGUAGE else family
+        table = seeds.compare_seeds(*_experiment(), family=family, names=names or (), metrics=metric or ())
+        typer.echo(table.to_csv(index=False) if csv else seeds.as_text(table, width), nl=not csv)
+        return
+    shown = metric or (() if all_params or csv else models.SHORT_METRICS.get(family) or ())
+    table = models.compare_runs(
+        *_experiment(), family=family, names=names or (), metrics=shown, all_metrics=csv and not metric
+    )
     if csv:
-        typer.echo(comparison.to_csv(index=False) if over_seeds else as_csv(comparison), nl=False)
+        typer.echo(models.as_csv(table), nl=False)
     else:
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-        typer.echo(show(comparison, width))
+        typer.echo(models.as_text(table, width) if all_params else models.as_ranking(table))
 
 
 @app.command()
@@ -320,6 +334,14 @@ def rollback() -> None:
     from timemachine.retraining import round as one_round
 
     raise typer.Exit(one_round.undo_promotion(stage.repository_root(), typer.echo))
+
+
+@app.command()
+def ui(port: Annotated[int, Option(min=1, max=65535, help="Port of 127.0.0.1.")] = 5000) -> None:
+    """Start MLflow's page on 127.0.0.1 and print the addresses of tables of models, forecasts and retraining."""
+    from timemachine.tracking.ui import open_page
+
+    open_page(*_experiment(), port)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 from mlflow import MlflowClient
 
 from timemachine.pipeline import params
-from timemachine.tracking.compare import as_csv, as_text, best, compare_runs
+from timemachine.tracking.compare import SHORT_METRICS, as_csv, as_ranking, as_text, best, compare_runs
 from timemachine.tracking.publish import publish_state
 from timemachine.tracking.seeds import compare_seeds
 
@@ -71,8 +72,8 @@ def test_only_params_in_which_the_rows_differ_are_shown(store: Path) -> None:
     assert "params.cell" not in two
 
 
-def test_the_best_value_of_each_metric_is_marked_and_counts_are_not(store: Path) -> None:
-    comparison = compare_runs(store, "timemachine", metrics=["test_perplexity", "val_tokens"])
+def test_the_best_value_of_each_metric_is_marked_and_speeds_are_not(store: Path) -> None:
+    comparison = compare_runs(store, "timemachine", metrics=["test_perplexity", "training/tokens_per_s"])
     marked = [line for line in as_text(comparison).splitlines() if "*" in line]
     assert len(marked) == 1
     assert marked[0].startswith(comparison["name"][0])
@@ -81,7 +82,7 @@ def test_the_best_value_of_each_metric_is_marked_and_counts_are_not(store: Path)
 
 
 def test_the_digits_of_marked_and_other_values_are_aligned(store: Path) -> None:
-    comparison = compare_runs(store, "timemachine", metrics=["test_perplexity", "val_tokens"])
+    comparison = compare_runs(store, "timemachine", metrics=["test_perplexity", "training/tokens_per_s"])
     lines = as_text(comparison).splitlines()[1:]
     values = comparison["metrics.test_perplexity"].map("{:#.5g}".format)
     ends = {line.index(value) + len(value) for line, value in zip(lines, values, strict=True)}
@@ -148,10 +149,35 @@ def test_a_run_that_is_not_finished_comes_last_and_is_never_the_best(
     assert [line.split()[1] for line in as_text(comparison).splitlines()[-2:]] == ["failed", "running"]
 
 
+def test_the_short_table_ranks_every_language_model_once_in_80_columns_and_names_aliases(
+    copy: tuple[Path, MlflowClient, str], store: Path
+) -> None:
+    root, client, experiment_id = copy
+    add_run(client, experiment_id, "a_recipe_with_a_very_long_name_indeed", 1.0, "FINISHED")
+    add_run(client, experiment_id, "gated", 0.5, "RUNNING")
+    comparison = compare_runs(root, "timemachine", family="language", metrics=SHORT_METRICS["language"])
+    report = json.loads((store / "data/reports/language_models.json").read_text())["models"]
+    assert set(comparison["name"]) == {*report, "carried", "a_recipe_with_a_very_long_name_indeed"}
+    assert not comparison["name"][:-1].duplicated().any()
+    counted = comparison[comparison["name"] == "kneser_ney_2"]
+    assert list(counted["metrics.test_bits_per_character"]) == [
+        report["kneser_ney_2"]["test"]["bits_per_character"]
+    ]
+    assert counted["run_id"].isna().all()
+    lines = as_ranking(comparison).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [line.split()[0] for line in lines[1:-1]] == [str(rank + 1) for rank in range(len(comparison) - 1)]
+    assert lines[1].split()[1:3] == ["a_recipe_with…g_name_indeed", "1.0000*"]
+    assert lines[-1].split()[0] == "-"
+    assert "running" in lines[-1]
+    challengers = [line for line in lines if "challenger" in line]
+    assert len(challengers) == 1
+
+
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"family": "cnn"}, r"no family 'cnn'; known: rnn, context_mixing, ar"),
+        ({"family": "cnn"}, r"no family 'cnn'; known: language, rnn, context_mixing, ar"),
         ({"names": ["lstn"]}, r"no model 'lstn'; known: carried, gated, windowed"),
         ({"metrics": ["bleu"]}, r"no metric 'bleu'; known: .*test_perplexity.*, training/perplexity"),
     ],

@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,14 @@ from mlflow.exceptions import MlflowException
 from tiny import run_stage
 
 from timemachine.base.errors import UserError
+from timemachine.base.files import write_json
 from timemachine.pipeline import params
+from timemachine.pipeline.times import TIMES
+from timemachine.tracking import registry
 from timemachine.tracking.live import SPOOLS
 from timemachine.tracking.publish import publish_state
+from timemachine.tracking.server import load_alias
+from timemachine.tracking.store import open_store
 
 pytestmark = pytest.mark.slow
 
@@ -74,13 +80,26 @@ def test_a_model_has_its_params_curves_scores_checkpoint_figure_and_text(root: P
     assert run.inputs.dataset_inputs[0].dataset.name == "text/whole"
 
 
-def test_the_parent_has_all_params_all_metrics_and_all_reports(root: Path) -> None:
+def test_the_parent_has_all_params_headline_metrics_all_reports_the_data_and_a_description(root: Path) -> None:
+    write_json(root / TIMES / "train_rnn@gated.json", {"started": "2026-11-26T08:00:00+00:00", "duration_s": 90.0})
+    (root / "dvc.lock").write_text("schema: '2.0'\nstages: {train_rnn@gated: {cmd: x}, download: {cmd: y}}\n")
     publish_here(root)
-    parent = runs(root)["pipeline"]
+    found = runs(root)
+    parent = found["pipeline"]
     assert parent.data.params["train_rnn.carried.num_steps"] == "8"
-    assert parent.data.metrics["forecast.mlp.k_step_rmse.4"] > 0
-    assert parent.data.metrics["text.words.tokens"] == 600
+    ranking = json.loads((root / "data/reports/language_models.json").read_text())
+    best = ranking["models"][ranking["best"]]["val"]["bits_per_character"]
+    assert parent.data.metrics["language/best_val_bits_per_character"] == best
+    assert parent.data.metrics["forecast/mlp_one_step_rmse"] == found["mlp"].data.metrics["one_step_rmse"]
+    assert len(parent.data.metrics) < 25
+    assert {name.partition("/")[0] for name in parent.data.metrics} == {"language", "forecast", "pipeline"}
+    assert parent.data.metrics["pipeline/minutes"] == found["gated"].data.metrics["minutes"] == 1.5
+    assert parent.data.tags["timemachine.timed_stages"] == "1 of 2"
+    note = parent.data.tags["mlflow.note.content"]
+    assert note.startswith(f"Best language model: {ranking['best']}, {best:.3f} val")
+    assert "1 of 2 stages took 1.5 minutes" in note
     assert len(parent.data.tags["timemachine.data_sha256"]) == 64
+    assert parent.data.tags["timemachine.data_sha256"].startswith(parent.inputs.dataset_inputs[0].dataset.digest)
     artifacts = root / "mlartifacts" / parent.info.run_id / "artifacts"
     published = {str(p.relative_to(artifacts)) for p in artifacts.rglob("*") if p.is_file()}
     reports = {str(p.relative_to(root / "data")) for p in (root / "data/reports").rglob("*") if p.is_file()}
@@ -211,7 +230,7 @@ def test_a_model_that_two_states_share_has_one_run_and_both_parents_point_to_it(
     assert len(found) == NUM_RUNS + 1
     parents = [run for run in found if run.data.tags["timemachine.kind"] == "pipeline"]
     assert len({run.data.tags["timemachine.run.rnn/carried"] for run in parents}) == 1
-    assert len({run.data.tags["mlflow.note.content"] for run in parents}) == 1
+    assert len({run.data.tags["mlflow.note.content"].partition("Models of")[2] for run in parents}) == 1
 
 
 def test_a_model_run_that_is_deleted_comes_back_and_the_parent_points_to_it(root: Path) -> None:
@@ -258,6 +277,61 @@ def test_mlflow_can_be_filled_again_from_the_files(root: Path, empty_store: Path
     shutil.rmtree(root / "mlartifacts")
     assert publish_here(root) == before
     assert len(runs(root)) == NUM_RUNS
+
+
+def test_a_metric_of_models_is_not_the_same_for_all(root: Path) -> None:
+    publish_here(root)
+    for family in ("rnn", "ar"):
+        logged = [
+            run.data.metrics for run in runs(root).values() if run.data.tags.get("timemachine.family") == family
+        ]
+        for name in set.intersection(*map(set, logged)):
+            assert len({metrics[name] for metrics in logged}) > 1, name
+
+
+def test_models_and_versions_say_what_they_are_and_versions_since_when_they_have_an_alias(root: Path) -> None:
+    publish_here(root)
+    run = runs(root)["gated"]
+    val, test = (run.data.metrics[f"{part}_bits_per_character"] for part in ("val", "test"))
+    scores = f"{val:.3f} val and {test:.3f} test bits per character"
+    assert run.data.tags["mlflow.note.content"].endswith(f", seed 0, weights of epoch 2 of 2: {scores}.")
+    with open_store(root, "timemachine") as store:
+        (found,) = store.client.search_model_versions(f"run_id = '{run.info.run_id}'")
+        version = registry.Version(str(found.version), run.info.run_id, "gated")
+        registry.move_alias(store, "champion", version, reason="by hand")
+        found = store.client.get_model_version("timemachine-lm", version.number)
+        assert found.description.startswith(f"gated: {scores}; ")
+        assert f"champion since {datetime.now(UTC):%Y-%m-%d}" in found.description
+        assert min(found.tags) == "bits_per_character"
+        about = store.client.get_registered_model("timemachine-lm").description
+        assert f"version {version.number}, gated: {scores}; " in about
+        registry.move_alias(store, "champion", None, reason="by hand")
+        assert "champion" not in store.client.get_model_version("timemachine-lm", version.number).description
+
+
+def test_a_moved_repository_says_what_is_missing_and_publishing_finds_it_again(root: Path) -> None:
+    publish_here(root)
+    experiment = "timemachine"
+    with open_store(root, experiment) as store:
+        registry.move_alias(store, "champion", registry.aliased(store, "challenger"), reason="the first")
+        former = registry.aliased(store, "champion")
+    before = load_alias(root, experiment, "champion")
+    moved = root.rename(root.with_name("moved elsewhere"))
+    with pytest.raises(UserError, match=rf"^{root}/mlartifacts/.*: no such folder.* run `timemachine publish`$"):
+        load_alias(moved, experiment, "champion")
+    assert not root.exists()
+    publish_here(moved)
+    after = load_alias(moved, experiment, "champion")
+    assert after.module.state_dict().keys() == before.module.state_dict().keys()
+    with open_store(moved, experiment) as store:
+        assert registry.aliased(store, "champion") == former
+    assert len(runs(moved)) == NUM_RUNS
+    assert str(root) not in "".join(everything(moved)).replace(str(moved), "")
+    assert not root.exists()
+    # A copy without the artifacts gets those of the present state.
+    shutil.rmtree(moved / "mlartifacts")
+    publish_here(moved)
+    load_alias(moved, experiment, "champion")
 
 
 def test_the_store_is_in_the_root_whatever_the_working_directory(root: Path, tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ class Live:
 
     def update(self, row: Mapping[str, float]) -> None:
         """Log the metrics of an epoch: a row of `history.csv`, possibly with further columns."""
-        named = {f"training/{name}": value for name, value in row.items() if name != "epoch"}
+        named = {f"training/{name}": value for name, value in row.items() if name not in {"epoch", "tokens"}}
         now = time.monotonic()
         if self._file and now - self._last_sample_s >= _SECONDS_BETWEEN_SAMPLES:
             self._last_sample_s = now

@@ -15,9 +15,11 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run,
 
 from timemachine.tracking.environment import git_tags, user
 from timemachine.tracking.live import training_is_live, training_key
-from timemachine.tracking.store import Store, open_store
+from timemachine.tracking.store import Store, local_folder, open_store
 
 KEY, TRAINING = "timemachine.key", "timemachine.training"
+MINUTES = "minutes"  # metric: duration of the stage, with the start of Python
+_NOTE = "mlflow.note.content"
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,8 @@ class RunContent:
         params: params of the run.
         metrics: (name, value, step) of each point.
         artifacts: pairs of a folder in the run and the file that is logged there.
-        tags: further tags.
+        tags: further tags. A description in them is not written over one that the run has.
+        dataset: name and SHA-256 of the data.
     """
 
     path: str
@@ -41,6 +44,7 @@ class RunContent:
     metrics: Sequence[tuple[str, float, int]]
     artifacts: Sequence[tuple[str, Path]]
     tags: Mapping[str, str]
+    dataset: tuple[str, str] | None = None
 
 
 def find_runs(store: Store, tag: str, value: str) -> list[Run]:
@@ -50,8 +54,8 @@ def find_runs(store: Store, tag: str, value: str) -> list[Run]:
     return found
 
 
-def find_or_create(store: Store, content: RunContent) -> tuple[str, bool]:
-    """Return the ID of the run with the key of the content, created if absent, and whether it is complete."""
+def find_or_create(store: Store, content: RunContent) -> Run:
+    """Return the run with the key of the content, which is created if absent."""
     found = find_runs(store, KEY, content.key)
     if not found:
         tags = {KEY: content.key, "mlflow.user": user(), **content.tags}
@@ -60,7 +64,13 @@ def find_or_create(store: Store, content: RunContent) -> tuple[str, bool]:
     # Another machine may have created one at the same time; all machines keep the oldest.
     for run in found[1:]:
         store.client.delete_run(run.info.run_id)
-    return found[0].info.run_id, found[0].info.status == "FINISHED"
+    return found[0]
+
+
+def is_complete(run: Run) -> bool:
+    """Return whether a run is finished and, if its artifacts are kept on this machine, has them."""
+    folder = local_folder(run.info.artifact_uri)
+    return run.info.status == "FINISHED" and (folder is None or folder.is_dir())
 
 
 def adopt_live_run(store: Store, root: Path, content: RunContent) -> None:
@@ -92,31 +102,54 @@ def _points_of(store: Store, run: Run, content: RunContent) -> set[tuple[str, fl
     }
 
 
-def fill(store: Store, run_id: str, content: RunContent) -> None:
-    """Log the params, points, tags and artifacts that a run lacks, and finish it."""
-    run = store.client.get_run(run_id)
-    params = [Param(key, str(value)) for key, value in content.params.items() if key not in run.data.params]
-    tags = [RunTag(key, value) for key, value in content.tags.items() if key not in run.data.tags]
+def fill(store: Store, run: Run, content: RunContent) -> None:
+    """Log the params, points, tags and artifacts that a run lacks, and finish it.
+
+    A complete run gets only what a former version of this package did not log: metrics, description and dataset.
+    """
+    run_id, complete = run.info.run_id, is_complete(run)
+    metrics = [*content.metrics, *_minutes_of_live_run(run, content)]
+    if complete and {name for name, _, _ in metrics} <= set(run.data.metrics) and _NOTE in run.data.tags:
+        return
     there = {(key, step) for key, _, step in _points_of(store, run, content)}
     # The same time for all points, so that a point that two processes log at once is stored once.
     points = [
-        Metric(key, value, run.info.start_time, step)
-        for key, value, step in content.metrics
-        if (key, step) not in there
+        Metric(key, value, run.info.start_time, step) for key, value, step in metrics if (key, step) not in there
     ]
-    store.client.log_batch(run_id, points, params, tags)
-    if TRAINING in content.tags and not (run.inputs and run.inputs.dataset_inputs):
-        log_dataset(store, run_id, content.params)
-    for folder, path in content.artifacts:
-        store.client.log_artifact(run_id, str(path), folder)
-    store.client.set_terminated(run_id, "FINISHED", run.info.end_time)
+    params = [Param(key, str(value)) for key, value in content.params.items() if key not in run.data.params]
+    tags = [
+        RunTag(key, value)
+        for key, value in content.tags.items()
+        if key not in run.data.tags and (key == _NOTE or not complete)
+    ]
+    store.client.log_batch(run_id, points, () if complete else params, tags)
+    if content.dataset and not (run.inputs and run.inputs.dataset_inputs):
+        log_dataset(store, run_id, *content.dataset)
+    if not complete:
+        for folder, path in content.artifacts:
+            store.client.log_artifact(run_id, str(path), folder)
+        store.client.set_terminated(run_id, "FINISHED", run.info.end_time)
 
 
-def log_dataset(store: Store, run_id: str, config: Mapping[str, Any]) -> None:
-    """Log the data of a training as an MLflow input."""
+def _minutes_of_live_run(run: Run, content: RunContent) -> list[tuple[str, float, int]]:
+    """Return the duration of a run that was logged live, if the time of its stage is not known."""
+    is_known = any(name == MINUTES for name, _, _ in content.metrics) or MINUTES in run.data.metrics
+    if is_known or "timemachine.host" not in run.data.tags or run.info.end_time is None:
+        return []
+    return [(MINUTES, round((run.info.end_time - run.info.start_time) / 60_000, 2), 0)]
+
+
+def dataset_of(config: Mapping[str, Any]) -> tuple[str, str]:
+    """Return name and SHA-256 of the data of a training."""
     name = f"text/{config['corpus']}" if config["family"] == "rnn" else "series"
-    digest = config["data_sha256"][:32]  # MLflow allows 36 characters
-    dataset = Dataset(name, digest, "local", json.dumps({"uri": f"data/{name}"}))
+    return name, config["data_sha256"]
+
+
+def log_dataset(store: Store, run_id: str, name: str, sha256: str) -> None:
+    """Log data in the folder `data` as an MLflow input."""
+    dataset = Dataset(
+        name, sha256[:32], "local", json.dumps({"uri": f"data/{name}"})
+    )  # MLflow allows 36 characters
     tag = InputTag("mlflow.data.context", "training")
     store.client.log_inputs(run_id, [DatasetInput(dataset, [tag])])
 

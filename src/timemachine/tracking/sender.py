@@ -18,7 +18,7 @@ from mlflow.entities import Metric, Param
 
 from timemachine.base.errors import UserError
 from timemachine.tracking.live import SPOOLS, spool_lock, training_key
-from timemachine.tracking.runs import KEY, TRAINING, find_runs, log_dataset
+from timemachine.tracking.runs import KEY, TRAINING, dataset_of, find_runs, log_dataset
 from timemachine.tracking.store import Store, open_store
 
 _SECONDS_BETWEEN_BATCHES = 2.0
@@ -101,7 +101,7 @@ class Sender:
         tags = kind | {"timemachine.data_sha256": config["data_sha256"]} | self.head["tags"]
         run = client.create_run(store.experiment_id, self.head["ms"], tags, config["name"])
         client.log_batch(run.info.run_id, params=[Param(name, str(value)) for name, value in config.items()])
-        log_dataset(store, run.info.run_id, config)
+        log_dataset(store, run.info.run_id, *dataset_of(config))
         self._run_id = run.info.run_id
 
 

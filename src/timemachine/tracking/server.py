@@ -20,6 +20,7 @@ from timemachine.tracking.registry import (
     MODEL_NAME,
     Version,
     aliased,
+    download,
     fetch_checkpoint,
     recorded_moves,
 )
@@ -149,9 +150,9 @@ def _kept(store: Store, version: Version, served: Path) -> Path:
     if not folder.is_dir():
         served.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=served, prefix=".") as temporary:
-            fetched = store.client.download_artifacts(version.run_id, MODEL_FOLDER, temporary)
+            fetched = download(store, version, MODEL_FOLDER, Path(temporary))
             try:
-                Path(fetched).rename(folder)
+                fetched.rename(folder)
             except OSError:
                 if not folder.is_dir():  # else another process fetched it at the same time
                     raise

@@ -3,11 +3,13 @@
 import hashlib
 import os
 import re
+import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock, Timeout
 from mlflow import MlflowClient
@@ -24,6 +26,15 @@ _LOCK_TIMEOUT_S = 300
 _CONFLICT = "/gkpj"
 # Messages of SQLite about a file that is no database or is cut, and of MLflow about one it did not finish.
 _DAMAGED = r"not a database|disk image is malformed|table \S+ already exists|duplicate column"
+
+# Where MLflow keeps absolute addresses of artifacts.
+_ADDRESSES = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+    ("logged_models", "artifact_location"),
+)
 
 
 class ConflictError(UserError):
@@ -47,7 +58,9 @@ class Store:
 def open_store(root: Path, experiment: str, *, alone: bool = True, create: bool = True) -> Iterator[Store]:
     """Open the store with an experiment, which is created if absent.
 
-    The artifacts of a database are in `mlartifacts/` below `root`; a server decides for itself.
+    The artifacts of a database are in `mlartifacts/` below `root`; a server decides for itself. If the repository
+    was moved or copied with its store, the default store still has the former addresses of artifacts; with `alone`
+    they are corrected.
 
     Args:
         root: the repository root.
@@ -75,9 +88,11 @@ def open_store(root: Path, experiment: str, *, alone: bool = True, create: bool 
                 # Under a temporary name, because MLflow cannot open a database that was not finished.
                 with replacing(database) as temporary:
                     SqlAlchemyStore(f"sqlite:///{temporary}", str(root / "mlruns")).engine.dispose()
+            if alone and database == root.resolve() / "mlflow.db":
+                _correct_addresses(database, _artifacts(root))
             try:
                 client = MlflowClient(uri)
-                store = Store(client, _experiment_id(client, experiment, uri, root))
+                store = Store(client, ensure_experiment(client, experiment, root))
             except ImportError as error:  # the driver of a database
                 raise UserError(hide_secrets(f"MLflow at {uri}: {error}")) from None
             if alone:
@@ -86,7 +101,7 @@ def open_store(root: Path, experiment: str, *, alone: bool = True, create: bool 
             yield store
     except Timeout:
         raise UserError(f"another process has held {lock.lock_file} for {_LOCK_TIMEOUT_S} s") from None
-    except (MlflowException, SQLAlchemyError, RequestException) as error:
+    except (MlflowException, SQLAlchemyError, RequestException, sqlite3.Error) as error:
         # The message is one line, so the SQL statement and its values are left out.
         said = str(error).split("[SQL:")[0].strip()
         if database and re.search(_DAMAGED, said):
@@ -97,10 +112,44 @@ def open_store(root: Path, experiment: str, *, alone: bool = True, create: bool 
         raise kind(hide_secrets(f"MLflow at {uri}: {said}")) from cause
 
 
-def _experiment_id(client: MlflowClient, experiment: str, uri: str, root: Path) -> str:
+def local_folder(address: str) -> Path | None:
+    """Return the folder of the address of artifacts; None if they are not on this machine."""
+    parts = urlsplit(address)
+    return Path(unquote(parts.path)) if parts.scheme in ("", "file") else None
+
+
+def _artifacts(root: Path) -> str:
+    return (root.resolve() / "mlartifacts").as_uri()
+
+
+def _correct_addresses(database: Path, artifacts: str) -> None:
+    """Replace the address of the folder `mlartifacts` of another place by the present one.
+
+    MLflow 3.17 has no function for this: the address of a run cannot change.
+    """
+    with closing(sqlite3.connect(database)) as connection, connection:
+        found = connection.execute("SELECT DISTINCT artifact_location FROM experiments").fetchall()
+        for (former,) in found:
+            if former == artifacts or not re.fullmatch(r"file://.*/mlartifacts", former):
+                continue
+            for table, column in _ADDRESSES:
+                # Table and column are constants.
+                where = f"{column} = :former OR substr({column}, 1, length(:former) + 1) = :former || '/'"
+                change = f"UPDATE {table} SET {column} = :now || substr({column}, length(:former) + 1)"  # noqa: S608
+                connection.execute(f"{change} WHERE {where}", {"former": former, "now": artifacts})
+
+
+def ensure_experiment(client: MlflowClient, experiment: str, root: Path) -> str:
+    """Return the ID of an experiment, which is created if absent.
+
+    Raises:
+        UserError: the experiment was deleted.
+        mlflow.exceptions.MlflowException: the store refused the request.
+    """
+    uri = client.tracking_uri
     found = client.get_experiment_by_name(experiment)
     if found is None:
-        location = None if uri.startswith("http") else (root.resolve() / "mlartifacts").as_uri()
+        location = None if uri.startswith("http") else _artifacts(root)
         # With this kind MLflow's page opens with runs and charts, not with traces of language agents.
         kind = {"mlflow.experimentKind": "custom_model_development"}
         try:
