@@ -292,6 +292,18 @@ def rollback() -> None:
     raise typer.Exit(one_round.undo_promotion(stage.repository_root(), typer.echo))
 
 
+@app.command()
+def report(
+    output: Annotated[
+        Path | None, Option(help="HTML file to write. Default: report.html in the repository root.")
+    ] = None,
+) -> None:
+    """Write the report, one HTML file that shows all results, the state of the repository and the rounds."""
+    from timemachine.report.command import write_report
+
+    write_report(stage.repository_root(), output, typer.echo)
+
+
 def main() -> None:
     """Run the console script; user errors are printed as one line."""
     with stage.one_line_errors("timemachine"):
