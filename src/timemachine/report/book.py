@@ -112,7 +112,7 @@ FIGURES = {
         FigureText(
             "training/*",
             "Perplexity of {}",
-            "A training curve near 1 without a validation curve beside it shows memory, not skill.",
+            "A train perplexity near 1 means that the model knows the training text by heart.",
         ),
         FigureText(
             "language_models/ranking",
@@ -228,7 +228,7 @@ HEADLINES = [
     Headline("val_bpc", "Best language model, validation", "the part that all choices use", "bits per character"),
     Headline("rnn_bpc", "Best recurrent network, test", "one trained checkpoint", "bits per character"),
     Headline("kn_bpc", "Best Kneser–Ney, test", "the baseline: counting", "bits per character"),
-    Headline("rmse_1", "Forecast, 1 step", "RMSE of the chosen strategy", "RMSE"),
-    Headline("rmse_multi", "Forecast, fed back to the end", "RMSE of the chosen strategy", "RMSE"),
+    Headline("rmse_1", "Forecast, 1 step", "the strategy that the past chooses", "RMSE"),
+    Headline("rmse_multi", "Forecast, fed back to the end", "the strategy that the past chooses", "RMSE"),
     Headline("coverage", "Coverage", "share of observations in the widest intervals", "", None),
 ]

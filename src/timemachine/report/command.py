@@ -34,7 +34,7 @@ def write_report(root: Path, output: Path | None, say: Callable[[str], None]) ->
         problem = f"MLflow could not be read: {error}"
         say(problem)
     facts = gather(root, rounds, problem, links=[])
-    page, missing = make_page(params, root / "data", root / "dvc.yaml", facts._asdict())
+    page, missing = make_page(params, root / "data", facts._asdict())
     output = output or root / DEFAULT_OUTPUT
     write_text(output, page)
     for name in missing:

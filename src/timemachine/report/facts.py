@@ -12,6 +12,7 @@ from timemachine.base.errors import UserError
 from timemachine.pipeline.repository import git
 from timemachine.pipeline.times import StageTime, read_times
 from timemachine.report import operator
+from timemachine.report.graph import draw_graph
 from timemachine.retraining.history import Round
 
 # What the pipeline writes into git.
@@ -27,6 +28,7 @@ class Facts(NamedTuple):
         changed: whether files other than outputs of the pipeline differ from the commit.
         state: the key of the state that was published last; None if none was.
         machine: properties of this machine, by name.
+        graph: the drawing of `dvc.yaml`; see `graph.draw_graph`. None if there is no such file.
         times: when each stage last ran on this machine, the longest first.
         summary: the headline numbers of the commit, by key.
         params: key, committed value and present value of each parameter that differs from the commit.
@@ -42,6 +44,7 @@ class Facts(NamedTuple):
     changed: bool
     state: str | None
     machine: dict[str, str]
+    graph: dict[str, Any] | None
     times: list[tuple[str, StageTime]]
     summary: dict[str, Any]
     params: list[tuple[str, str, str]]
@@ -63,6 +66,7 @@ def gather(root: Path, rounds: list[Round], problem: str, links: list[tuple[str,
     """
     commit = git(root, "rev-parse", "HEAD")
     changes = git(root, "status", "--porcelain", "--", ".", *(f":(exclude){path}" for path in _OUTPUTS))
+    content = read_yaml(root / "params.yaml")
     times = sorted(read_times(root).items(), key=lambda item: -item[1].duration_s)
     return Facts(
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -70,9 +74,10 @@ def gather(root: Path, rounds: list[Round], problem: str, links: list[tuple[str,
         changed=bool(changes),
         state=_state(root / "data/published.json"),
         machine=_machine(),
+        graph=draw_graph(graph, content) if (graph := root / "dvc.yaml").is_file() else None,
         times=times,
         summary=_committed_summary(root),
-        params=changed_params(git(root, "show", "HEAD:params.yaml"), read_yaml(root / "params.yaml")),
+        params=changed_params(git(root, "show", "HEAD:params.yaml"), content),
         rounds=rounds,
         chart=operator.chart(rounds),
         since=operator.serving_since(rounds),

@@ -27,7 +27,7 @@ def draw_graph(path: Path, params: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         path: of `dvc.yaml`.
-        params: all parameters, which say how many stages a `foreach` stands for.
+        params: the content of params.yaml, which say how many stages a `foreach` stands for.
 
     Returns:
         `width` and `height` in pixels; `nodes` with `x`, `y`, `name`, `desc`, `count` and `wing`; `edges` as

@@ -47,7 +47,7 @@
   if (DATA.characters) showCharacters(DATA.characters);
 
   function drawCurves(curves) {
-    const WIDTH = 1000, HEIGHT = 440, LEFT = 52, RIGHT = 16, TOP = 26, BOTTOM = 44, NUM_COLOURS = 8;
+    const HEIGHT = 400, LEFT = 40, RIGHT = 16, TOP = 26, BOTTOM = 44, NUM_COLOURS = 8;
     const shown = new Set(curves.map((curve) => curve.name));
     const chart = byId("chart"), values = byId("values"), hint = values.textContent;
     const isLog = () => byId("log-epochs").getAttribute("aria-pressed") === "true";
@@ -87,6 +87,7 @@
     }
 
     function draw() {
+      const WIDTH = Math.max(300, chart.clientWidth);
       curves.forEach((curve, i) => switches[i].setAttribute("aria-pressed", String(shown.has(curve.name))));
       const drawn = curves.filter((curve) => shown.has(curve.name));
       values.textContent = drawn.length ? hint : "No curve is switched on.";
@@ -136,6 +137,7 @@
       chart.replaceChildren(svg);
     }
     draw();
+    window.addEventListener("resize", draw);
   }
 
   function showCharacters(data) {

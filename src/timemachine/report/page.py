@@ -12,13 +12,10 @@ from markupsafe import Markup
 
 from timemachine.pipeline.params import Params
 from timemachine.report import comparer, reader
-from timemachine.report.graph import draw_graph
 from timemachine.report.sources import Sources
 
 
-def make_page(
-    params: Params, data: Path, graph: Path, facts: Mapping[str, Any] | None = None
-) -> tuple[str, list[str]]:
+def make_page(params: Params, data: Path, facts: Mapping[str, Any] | None = None) -> tuple[str, list[str]]:
     """Return the page, and the names of the files that it could not show because they do not exist.
 
     The same params and files give the same page, unless there are facts.
@@ -26,7 +23,6 @@ def make_page(
     Args:
         params: all parameters.
         data: the folder `data`.
-        graph: path of `dvc.yaml`.
         facts: what params and outputs alone do not say: the fields of `facts.Facts`.
 
     Raises:
@@ -44,7 +40,6 @@ def make_page(
         "machines": reader.machines(sources),
         "figures": reader.figures(sources),
         "published": reader.published(sources),
-        "graph": draw_graph(graph, params.model_dump()) if graph.is_file() else None,
         "models": rows,
         "scale": comparer.interval_scale(rows),
         "curves": comparer.curves(params, sources),
@@ -52,8 +47,7 @@ def make_page(
         "corpus": params.compare_models.corpus,
         "characters": comparer.characters(params, names, sources),
     }
-    missing = [*sources.missing, *([] if graph.is_file() else [graph.name])]
-    return _rendered(content | {"missing": missing}), missing
+    return _rendered(content | {"missing": sources.missing}), sources.missing
 
 
 def _rendered(content: dict[str, object]) -> str:
