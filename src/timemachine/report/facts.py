@@ -14,9 +14,7 @@ from timemachine.pipeline.times import StageTime, read_times
 from timemachine.report import operator
 from timemachine.report.graph import draw_graph
 from timemachine.retraining.history import Round
-
-# What the pipeline writes into git.
-_OUTPUTS = ("data/reports", "dvc.lock")
+from timemachine.tracking.environment import git_tags
 
 
 class Facts(NamedTuple):
@@ -64,14 +62,13 @@ def gather(root: Path, rounds: list[Round], problem: str, links: list[tuple[str,
         problem: why the rounds are not known.
         links: label and address of pages of MLflow. Addresses that are not of the web are left out.
     """
-    commit = git(root, "rev-parse", "HEAD")
-    changes = git(root, "status", "--porcelain", "--", ".", *(f":(exclude){path}" for path in _OUTPUTS))
+    tags = git_tags(root)
     content = read_yaml(root / "params.yaml")
     times = sorted(read_times(root).items(), key=lambda item: -item[1].duration_s)
     return Facts(
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        commit=commit.strip() if commit else None,
-        changed=bool(changes),
+        commit=tags.get("mlflow.source.git.commit"),
+        changed=tags.get("timemachine.git_dirty") == "true",
         state=_state(root / "data/published.json"),
         machine=_machine(),
         graph=draw_graph(graph, content) if (graph := root / "dvc.yaml").is_file() else None,

@@ -219,7 +219,7 @@
         button.addEventListener("click", () => turnTo(i));
         return button;
       }));
-      byId("pages-title").textContent = other ? "Pages, by the difference" : "Pages, by their mean";
+      byId("pages-title").textContent = other ? "Pages, by the difference of their means" : "Pages: a stronger colour means more bits";
       byId("page-number").textContent = `page ${page + 1} of ${number}`;
       byId("previous").disabled = page === 0;
       byId("next").disabled = page === number - 1;
@@ -239,7 +239,7 @@
       found.sort((x, y) => x[0] - y[0]);
       const half = NUM_WORDS / 2;
       const picked = other ? [...found.slice(0, half), ...found.slice(-half)] : found.slice(-NUM_WORDS).reverse();
-      byId("words-title").textContent = other ? "Words that differ most" : "Words that cost most";
+      byId("words-title").textContent = other ? "Words that differ most, in bits" : "Words that cost most, in bits";
       byId("words").replaceChildren(...picked.map(([sum, begin, end]) => {
         const button = element("button", { type: "button" }, element("span", {}, text.slice(begin, end).join("")),
           element("span", {}, other ? signed(sum) : shown(sum)));
