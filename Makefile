@@ -95,5 +95,5 @@ audit: ## Check requirements.txt for known vulnerabilities
 
 clean: ## Remove the environment, caches and everything the pipeline made outside git; MLflow's runs stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dvc_plots build src/*.egg-info
-	rm -rf .dvc/cache .dvc/tmp .timemachine/resume data/raw data/text data/ngrams data/series data/models data/generated data/forecasts data/scores data/results data/gradients data/checked.txt data/published.json
+	rm -rf .dvc/cache .dvc/tmp .timemachine/resume data/raw data/text data/ngrams data/series data/models data/generated data/forecasts data/scores data/mixtures.safetensors data/reports/report.html data/results data/gradients data/checked.txt data/published.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

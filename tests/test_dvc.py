@@ -121,7 +121,7 @@ class TestInOrder:
             (
                 "language",
                 "train_rnn.*|evaluate_perplexity.*|dynamic.*|context_mixing.*|compare_models|learning_.*|ngram.*"
-                "|bptt|publish",
+                "|bptt|report_page|publish",
             ),
         ],
     )
@@ -166,8 +166,8 @@ class TestInOrder:
         of_all = {"context_mixing_networks", "compare_models", "draw_language_models", "learning_curves"}
         assert [stage for stage in ran if stage in forecasting] == forecasting
         assert ran[0] == "check"
-        assert ran[-2:] == ["report", "publish"]
-        assert language <= set(ran[1:-2]) - set(forecasting) <= language | of_all
+        assert ran[-3:] == ["report", "report_page", "publish"]
+        assert language <= set(ran[1:-3]) - set(forecasting) <= language | of_all
 
     def test_an_experiment_in_a_folder_of_its_own_is_in_the_same_store_and_shares_what_it_can(
         self, repository: Changed
@@ -184,7 +184,7 @@ class TestInOrder:
         repository.write_params(repository.first_params)
         said = repository.dvc("exp", "run", "--temp", "--set-param", "train_ar.mlp.seed=5")
         repository.write_params(changed)
-        assert stages_run(said) == ["check", "report", "publish"]
+        assert stages_run(said) == ["check", "report", "report_page", "publish"]
         assert sorted(names()) == sorted([*before, "pipeline", "mlp", "mine"])  # which waited for the store
         # In a pipe, DVC cuts no line; columns of deps are as wide as a hash.
         table = repository.dvc("exp", "show", "--only-changed", "--hide-workspace", "--drop", ".*/").splitlines()

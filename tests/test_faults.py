@@ -383,6 +383,7 @@ READERS = {
     "data/models/rnn/carried/environment.json": ("learning_curves",),
     "data/models/ar/mlp/model.safetensors": ("evaluate_forecast",),
     "data/scores/ngram/whole.safetensors": ("compare_models",),
+    "data/mixtures.safetensors": ("report_page",),
     "data/reports/perplexity.json": ("publish",),
 }
 

@@ -16,7 +16,7 @@ from timemachine.pipeline.params import Params
 
 STAGES = stages()
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
-WITHOUT_SECTION = {"check", "context_mixing_parts", "learning_curves", "report"} | {
+WITHOUT_SECTION = {"check", "context_mixing_parts", "learning_curves", "report", "report_page"} | {
     name for name in STAGES if name.startswith("draw_")
 }
 
@@ -151,6 +151,7 @@ LAYERS = [
     ("pipeline",),
     ("provenance", "tracking"),
     ("retraining",),
+    ("report",),
     ("cli",),
 ]
 
@@ -193,7 +194,7 @@ def test_the_library_imports_without_dvc_and_mlflow() -> None:
     modules = [
         ".".join(path.relative_to(ROOT / "src").with_suffix("").parts)
         for path in (ROOT / "src/timemachine").rglob("*.py")
-        if not {"tracking", "retraining"} & set(path.parts) and path.name != "__init__.py"
+        if not {"tracking", "retraining", "report"} & set(path.parts) and path.name != "__init__.py"
     ]
     code = "import sys; sys.modules.update(dvc=None, mlflow=None)\n" + "".join(f"import {m}\n" for m in modules)
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -117,6 +117,7 @@ ALL_STAGES = [
     ("bptt",),
     ("draw_gradients",),
     ("report",),
+    ("report_page",),
 ]
 
 

@@ -344,6 +344,18 @@ def ui(port: Annotated[int, Option(min=1, max=65535, help="Port of 127.0.0.1.")]
     open_page(*_experiment(), port)
 
 
+@app.command()
+def report(
+    output: Annotated[
+        Path | None, Option(help="HTML file to write. Default: report.html in the repository root.")
+    ] = None,
+) -> None:
+    """Write the report, one HTML file that shows all results, the state of the repository and the rounds."""
+    from timemachine.report.command import write_report
+
+    write_report(stage.repository_root(), output, typer.echo)
+
+
 def main() -> None:
     """Run the console script; user errors are printed as one line."""
     with stage.one_line_errors("timemachine"):

@@ -5,6 +5,7 @@ another experiment.
 """
 
 import json
+import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
 
 from timemachine.tracking.environment import git_tags, user
 from timemachine.tracking.live import training_is_live, training_key
@@ -167,6 +169,16 @@ def find_verdict(store: Store, key: str) -> str | None:
     """Return the last finished verdict with this key, for example `promoted`; None if there is none."""
     found = [run for run in find_runs(store, KEY, key) if run.info.status == "FINISHED"]
     return found[-1].data.tags.get("timemachine.verdict") if found else None
+
+
+def read_report(store: Store, run_id: str) -> dict[str, Any]:
+    """Return the report of a verdict's run; empty if it is absent, for example because its folder was moved."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            content = json.loads(Path(store.client.download_artifacts(run_id, "report.json", folder)).read_bytes())
+        except (MlflowException, OSError, ValueError):
+            return {}
+    return content if isinstance(content, dict) else {}
 
 
 def record_verdict(
