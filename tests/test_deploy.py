@@ -73,10 +73,12 @@ def test_commands_and_targets_named_there_exist_with_their_options() -> None:
 
 
 def test_exit_codes_mean_there_what_they_mean_here() -> None:
+    from timemachine.retraining import busy
     from timemachine.retraining import round as one_round
 
-    names = ("PROMOTED", "FAILED", "NOTHING_NEW", "REJECTED", "BUSY")
-    assert [getattr(one_round, name) for name in names] == [PROMOTED, FAILED, NOTHING_NEW, REJECTED, BUSY]
+    names = ("PROMOTED", "FAILED", "NOTHING_NEW", "REJECTED")
+    assert [getattr(one_round, name) for name in names] == [PROMOTED, FAILED, NOTHING_NEW, REJECTED]
+    assert busy.BUSY == BUSY
     rows = re.findall(r"^\| (\d+) \|", (DEPLOY / "README.md").read_text(), re.MULTILINE)
     assert list(map(int, rows)) == [PROMOTED, NOTHING_NEW, REJECTED, BUSY, FAILED]
 

@@ -257,6 +257,11 @@ def trace(
     typer.echo("\n".join(lines))
 
 
+_Wait = Annotated[
+    float, Option("--wait", metavar="MINUTES", min=0, help="Wait this long for another round, or DVC, to end.")
+]
+
+
 @app.command()
 def retrain(
     dry_run: Annotated[bool, Option("--dry-run", help="Print what would be done, without doing it.")] = False,
@@ -268,28 +273,30 @@ def retrain(
             help="Command to run (without a shell) with the JSON report on its standard input.",
         ),
     ] = "",
+    wait: _Wait = 0.0,
 ) -> None:
     """Accept new texts, run the pipeline, and promote the best model if it passes the gate.
 
-    Exit codes: 0 promoted, 10 nothing new, 11 rejected, 12 another round is running, 1 failed. With --dry-run,
-    0 means that there is something to do.
+    Exit codes: 0 promoted, 10 nothing new, 11 rejected, 12 another round or DVC is running, and nothing was
+    changed, 1 failed. With --dry-run, 0 means that there is something to do.
     """
     from timemachine.retraining import round as one_round
 
-    root = stage.repository_root()
-    say = typer.echo
-    raise typer.Exit(one_round.dry_run(root, say) if dry_run else one_round.run_round(root, notify, say))
+    root, say = stage.repository_root(), typer.echo
+    if dry_run:
+        raise typer.Exit(one_round.dry_run(root, say, wait))
+    raise typer.Exit(one_round.run_round(root, notify, say, wait))
 
 
 @app.command()
-def rollback() -> None:
+def rollback(wait: _Wait = 0.0) -> None:
     """Make the previous champion champion again. The present champion is not promoted again.
 
-    Exit codes: 0 done, 12 a round is running, 1 failed or no previous champion.
+    Exit codes: 0 done, 12 a round is running, 1 failed or no previous champion. It does not wait for DVC.
     """
     from timemachine.retraining import round as one_round
 
-    raise typer.Exit(one_round.undo_promotion(stage.repository_root(), typer.echo))
+    raise typer.Exit(one_round.undo_promotion(stage.repository_root(), typer.echo, wait))
 
 
 def main() -> None:

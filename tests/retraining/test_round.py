@@ -18,7 +18,8 @@ from timemachine.pipeline import params
 from timemachine.pipeline.paths import PACKAGED
 from timemachine.retraining import promotion
 from timemachine.retraining import round as one_round
-from timemachine.retraining.round import BUSY, FAILED, NOTHING_NEW, PROMOTED, REJECTED
+from timemachine.retraining.busy import BUSY
+from timemachine.retraining.round import FAILED, NOTHING_NEW, PROMOTED, REJECTED
 from timemachine.tracking import registry, runs
 from timemachine.tracking.store import Store
 
@@ -169,7 +170,7 @@ class TestInOrder:
         assert done.returncode == NOTHING_NEW
 
     def test_a_second_process_is_busy_and_a_lock_of_the_dead_is_taken_over(self, rounds: Rounds) -> None:
-        code = "from pathlib import Path; from timemachine.retraining.commands import one_at_a_time\n"
+        code = "from pathlib import Path; from timemachine.retraining.busy import one_at_a_time\n"
         code += "with one_at_a_time(Path()): print('held', flush=True); input()"
         pipe = subprocess.PIPE
         holder = subprocess.Popen([sys.executable, "-c", code], cwd=rounds.folder, stdin=pipe, stdout=pipe)
@@ -179,6 +180,7 @@ class TestInOrder:
             found, err = rounds.call(*arguments)
             assert found == BUSY
             assert len(err.splitlines()) == 1
+            assert f"another round is running: PID {holder.pid} (" in err
         holder.kill()
         holder.communicate()
         assert rounds.call("retrain", "--dry-run") == (NOTHING_NEW, "")
