@@ -20,7 +20,7 @@ from timemachine.retraining import promotion
 from timemachine.retraining import round as one_round
 from timemachine.retraining.busy import BUSY
 from timemachine.retraining.round import FAILED, NOTHING_NEW, PROMOTED, REJECTED
-from timemachine.tracking import registry, runs
+from timemachine.tracking import registry, runs, verdicts
 from timemachine.tracking.store import Store
 
 pytestmark = pytest.mark.slow
@@ -92,7 +92,7 @@ class Rounds(Repository):
         return json.loads((self.folder / one_round.VERDICT).read_text())
 
     def store(self) -> Any:
-        return runs.open_verdicts(self.folder, "timemachine")
+        return verdicts.open_verdicts(self.folder, "timemachine")
 
     def aliases(self) -> dict[str, str]:
         with self.store() as store:
@@ -102,8 +102,14 @@ class Rounds(Repository):
     def runs(self) -> list[Any]:
         store: Store
         with self.store() as store:
-            found = store.client.search_runs([store.experiment_id], order_by=["attributes.start_time"])
-        return list(found)
+            return verdicts.find_verdicts(store)
+
+    def over_time(self, metric: str) -> dict[int, float]:
+        """Return the points of a metric of the run `champion over time`, by step."""
+        store: Store
+        with self.store() as store:
+            [run] = runs.find_runs(store, verdicts.KIND, verdicts.OVER_TIME)
+            return {point.step: point.value for point in store.client.get_metric_history(run.info.run_id, metric)}
 
 
 @pytest.fixture(scope="module")

@@ -51,13 +51,13 @@ def read_rounds(root: Path, experiment: str) -> list[Round]:
     """
     if (database := sqlite_file(tracking_uri(root))) and not database.exists():
         return []
-    from timemachine.tracking import runs  # imports MLflow, which takes seconds
+    from timemachine.tracking import verdicts  # imports MLflow, which takes seconds
 
     rounds = []
-    with runs.open_verdicts(root, experiment) as store:
-        for run in runs.find_runs(store, "timemachine.kind", "verdict"):
+    with verdicts.open_verdicts(root, experiment) as store:
+        for run in verdicts.find_verdicts(store):
             # Runs of earlier versions name the versions of models in their report only.
-            report = {} if "timemachine.version" in run.data.tags else runs.read_report(store, run.info.run_id)
+            report = {} if "timemachine.version" in run.data.tags else verdicts.read_report(store, run.info.run_id)
             rounds.append(_round(run.info.run_id, run.data.tags, run.data.metrics, report))
     return sorted(rounds, key=lambda one: one.when)
 

@@ -78,6 +78,11 @@ class Inbox:
         self.accepted = root / "data/accepted"
         self.rejected = self.folder / "rejected"
 
+    @property
+    def num_accepted(self) -> int:
+        """The number of accepted texts."""
+        return len([*self.accepted.glob("*.txt")])
+
     def examine(self) -> Iterator[Decision]:
         """Yield the decision on each entry, sorted by name, without changing anything.
 

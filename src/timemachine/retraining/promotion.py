@@ -117,9 +117,12 @@ def judge_candidates(store: Store, candidates: Candidates, params: Params, data:
     promoted, reasons = gate.judge(
         challenger, champion, baseline, params.retraining, best_val=best_val, rolled_back=rolled_back
     )
+    serving = candidates.challenger if promoted else candidates.champion
     return {
         "verdict": "promoted" if promoted else "rejected",
         "reasons": [*reasons, *notes],
+        "version": candidates.challenger.number,
+        "serving": serving.number if serving else None,
         "state": candidates.state,
         "key": candidates.key,
         "who": user(),
@@ -169,6 +172,7 @@ def restore_previous(store: Store) -> dict[str, Any]:
     if champion is None or previous is None or previous == champion:
         state = f"version {champion.number} is champion" if champion else "there is no champion"
         raise UserError(f"nothing to roll back to: {state}, and MLflow's registry has no previous one")
+    kept = json.loads(_tags(store, previous).get(_BEST, "{}"))
     now = datetime.now(UTC).isoformat(timespec="seconds")
     reason = f"version {champion.number} rolled back"
     # First, so that a kill after this line does not let the next round promote it again.
@@ -178,10 +182,12 @@ def restore_previous(store: Store) -> dict[str, Any]:
     return {
         "verdict": "rolled back",
         "reasons": [f"version {previous.number} ({previous.name}) replaces version {champion.number}"],
+        "version": previous.number,
+        "serving": previous.number,
         "key": hashlib.sha256(f"{champion.number} {now}".encode()).hexdigest(),
         "who": user(),
         "when": now,
-        "champion": _named(previous),
+        "champion": _named(previous) | ({gate.VAL: kept["own_val"]} if "own_val" in kept else {}),
         "rolled_back": _named(champion),
     }
 

@@ -7,6 +7,7 @@ verdict, and the next round continues. The old champion is served until the alia
 import json
 import shlex
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -172,18 +173,20 @@ class _Round:
     def undo(self) -> int:
         """Make the previous champion champion again."""
         from timemachine.retraining.promotion import restore_previous
-        from timemachine.tracking import runs
+        from timemachine.tracking import verdicts
 
-        with runs.open_verdicts(self.root, self.params.publish.experiment) as store:
+        with verdicts.open_verdicts(self.root, self.params.publish.experiment) as store:
             report = restore_previous(store)
-            run_id = runs.record_verdict(store, report["key"], report, {}, self.root)
+            run_id = verdicts.record_verdict(store, report["key"], report, _figures(report), self.root)
             store.client.set_terminated(run_id, "FINISHED")
+            verdicts.record_over_time(store)
         self.say(report["reasons"][0])
         return PROMOTED
 
     def run(self) -> int:
         """Run the steps of the round; each step skips what an earlier round has done."""
         check_no_dvc(self.root)  # before the texts move
+        begun_s = time.monotonic()
         dvc.prepare(self.root, self.say)
         if (code := self._finish_pending()) is not None:
             return code
@@ -203,14 +206,14 @@ class _Round:
         self._dvc("repro", lock=self.lock)
 
         from timemachine.retraining import promotion
-        from timemachine.tracking import runs
+        from timemachine.tracking import verdicts
         from timemachine.tracking.publish import publish_state
 
         compute.set_up(self.params.compute)  # now that torch is imported
         receipt = publish_state(self.params, self.root, self.root / "data")
-        with runs.open_verdicts(self.root, self.params.publish.experiment) as store:
+        with verdicts.open_verdicts(self.root, self.params.publish.experiment) as store:
             candidates = promotion.read_candidates(store, receipt)
-            earlier, report = runs.find_verdict(store, candidates.key), None
+            earlier, report = verdicts.find_verdict(store, candidates.key), None
             if candidates.champion == candidates.challenger:
                 reason = "is champion already"
             # Without a champion, the alias was removed after an earlier promotion, so it is judged again.
@@ -219,6 +222,8 @@ class _Round:
             else:
                 report = promotion.judge_candidates(store, candidates, self.params, self.root / "data")
                 reason = "is the champion again"
+                if report:
+                    report |= {"num_texts": inbox.num_accepted, "minutes": (time.monotonic() - begun_s) / 60}
             reasons = [f"version {candidates.challenger.number} {reason}"]
             nothing = {"verdict": "nothing new", "reasons": reasons, "state": candidates.state}
             report = {"store": store_address(self.root)} | (report or nothing)
@@ -242,9 +247,9 @@ class _Round:
             return None
         if report["store"] != store_address(self.root):
             return None  # it is finished with its own store
-        from timemachine.tracking import registry, runs
+        from timemachine.tracking import registry, verdicts
 
-        with runs.open_verdicts(self.root, self.params.publish.experiment) as store:
+        with verdicts.open_verdicts(self.root, self.params.publish.experiment) as store:
             champion = registry.aliased(store, "champion")
         if champion is None or champion.run_id != report["challenger"]["run_id"]:
             # The alias did not move, or was rolled back since.
@@ -255,19 +260,13 @@ class _Round:
 
     def _finish(self, report: dict[str, Any]) -> int:
         """Record a verdict in MLflow, push, notify, and write `verdict.json`."""
-        from timemachine.tracking import runs
+        from timemachine.tracking import verdicts
 
         version, promoted = report["challenger"]["version"], report["verdict"] == "promoted"
         for reason in report["reasons"]:
             self.say(f"version {version} {report['verdict']}: {reason}")
-        with runs.open_verdicts(self.root, self.params.publish.experiment) as store:
-            metrics = {
-                f"{model}_{name}": float(value)
-                for model in ("challenger", "champion", "baseline")
-                for name, value in (report[model] or {}).items()
-                if isinstance(value, int | float)
-            }
-            run_id = runs.record_verdict(store, report["key"], report, metrics, self.root)
+        with verdicts.open_verdicts(self.root, self.params.publish.experiment) as store:
+            run_id = verdicts.record_verdict(store, report["key"], report, _figures(report), self.root)
             if promoted:
                 try:
                     has_remote = bool(self._dvc("remote", "list").strip())
@@ -279,7 +278,18 @@ class _Round:
                     raise UserError(fault) from None
             notify(self.hook, report, self.root)
             store.client.set_terminated(run_id, "FINISHED")
+            verdicts.record_over_time(store)
         write_json(self.root / VERDICT, report)
         if promoted:
             (self.root / PENDING).unlink(missing_ok=True)
         return PROMOTED if promoted else REJECTED
+
+
+def _figures(report: dict[str, Any]) -> dict[str, float]:
+    """Return the figures of the models in a report, named for MLflow."""
+    return {
+        f"{model}_{name}": float(value)
+        for model in ("challenger", "champion", "baseline")
+        for name, value in (report.get(model) or {}).items()
+        if isinstance(value, int | float)
+    }
