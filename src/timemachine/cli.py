@@ -299,6 +299,48 @@ def rollback(wait: _Wait = 0.0) -> None:
     raise typer.Exit(one_round.undo_promotion(stage.repository_root(), typer.echo, wait))
 
 
+@app.command()
+def history(csv: Annotated[bool, Option("--csv", help="Print CSV with all digits and columns.")] = False) -> None:
+    """Print a table of the rounds of retraining, the newest last: verdicts, scores, texts and minutes.
+
+    challenger, champion and baseline are bits per character on the validation
+    part; lower is better. Of a rollback, champion is the restored version.
+    """
+    from timemachine.retraining.history import as_csv, as_text, read_rounds
+
+    rounds = read_rounds(*_experiment())
+    typer.echo(as_csv(rounds) if csv else as_text(rounds, shutil.get_terminal_size().columns), nl=False)
+
+
+@app.command()
+def status() -> None:
+    """Print what is served, what waits, what runs, the last round, and how much the results take on the disk."""
+    from timemachine.retraining.status import read_status
+
+    typer.echo(read_status(stage.repository_root(), shutil.get_terminal_size().columns), nl=False)
+
+
+@app.command()
+def clean(
+    keep: Annotated[int, Option(min=0, help="Number of the last rounds whose models and data are kept too.")],
+    dry_run: Annotated[
+        bool, Option("--dry-run", help="Print what would be removed, without removing it.")
+    ] = False,
+    wait: _Wait = 0.0,
+) -> None:
+    """Remove what old rounds have left in DVC's cache, in MLflow and in .timemachine.
+
+    Kept are the champion, the previous champion and the challenger with the data that they were trained on, what
+    the last rounds judged, and in DVC's cache what the workspace, branches, tags and experiments need.
+
+    Exit codes: 0 done, 12 a round or DVC is running, and nothing was removed, 1 failed.
+    """
+    from timemachine.retraining.clean import clean as remove_leftovers
+
+    root = stage.repository_root()
+    raise typer.Exit(remove_leftovers(root, keep, typer.echo, dry_run=dry_run, wait_minutes=wait))
+
+
 def main() -> None:
     """Run the console script; user errors are printed as one line."""
     with stage.one_line_errors("timemachine"):

@@ -19,6 +19,8 @@ from timemachine.tracking.runs import KEY, find_runs
 from timemachine.tracking.store import Store, open_store
 
 KIND, VERDICT = "timemachine.kind", "verdict"
+# A version with this tag was champion and is not promoted again.
+ROLLED_BACK = "timemachine.rolled_back"
 OVER_TIME = "champion over time"
 # Its run, and the step in it, of a verdict.
 _STEP = "timemachine.step"
@@ -27,8 +29,8 @@ _VAL = "val_bits_per_character"
 _MAX_REASON = 80
 _NOTE = (
     "A step for each round of retraining that ended with a verdict, and for each rollback. `champion` (the "
-    "version that is champion after the round), `challenger` and `baseline` (Kneser-Ney) are bits per character on the "
-    "validation part; lower is better. `texts` is the number of accepted texts."
+    "version that is champion after the round), `challenger` and `baseline` (Kneser-Ney) are bits per character "
+    "on the validation part; lower is better. `texts` is the number of accepted texts."
 )
 
 
