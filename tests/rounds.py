@@ -1,4 +1,4 @@
-"""A repository in which rounds of retraining run: real commands, DVC, SQLite and processes, on a small pipeline."""
+"""A repository for rounds of retraining: real commands, DVC, SQLite and processes, on a small pipeline."""
 
 import json
 import os

@@ -63,7 +63,9 @@ def test_commands_and_targets_named_there_exist_with_their_options() -> None:
     files = [path for path in DEPLOY.iterdir() if path.suffix != ".example"]
     text = "\n".join(path.read_text() for path in files)
     called = re.findall(r"(?:bin/|^\s+|`)timemachine ([a-z]+)((?: --?[a-z-]+)*)", text, re.MULTILINE)
-    assert {"retrain", "serve", "publish", "rollback", "history", "status", "clean"} == {name for name, _ in called}
+    assert {"retrain", "serve", "publish", "rollback", "history", "status", "clean"} == {
+        name for name, _ in called
+    }
     for name, options in called:
         known = {option for parameter in commands[name].params for option in parameter.opts}
         assert set(options.split()) <= known, name

@@ -145,8 +145,6 @@ class TestInOrder:
         champion = json.loads((rounds.folder / one_round.VERDICT).read_text())["champion"]["run_id"]
         shutil.rmtree(rounds.folder / "mlartifacts" / champion)
         before = rounds.size()
-        with pytest.raises(
-            ValueError, match=r"^the artifacts of version \d+ cannot be read, so nothing is removed"
-        ):
+        with pytest.raises(ValueError, match=r"^the artifacts of version \d+ cannot be read"):
             rounds.clean(0)
         assert rounds.size() == before

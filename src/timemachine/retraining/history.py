@@ -15,6 +15,8 @@ from timemachine.tracking.address import sqlite_file, tracking_uri
 
 # From this width on, in columns, the table has the time of day and whole reasons.
 _WIDE = 110
+# What all scores of the table are.
+_UNIT = " bits per character on the validation part"
 # The reasons of the gate in short, by a pattern of each.
 _SHORT = {
     r"exceed the (best )?champion": "worse than champion",
@@ -124,8 +126,10 @@ def as_text(rounds: Sequence[Round], width: int) -> str:
         when = one.when[:16].replace("T", " ") if wide else one.when[:10]
         scores = [_number(score, 4 if wide else 3) for score in (one.challenger, one.champion, one.baseline)]
         texts = "–" if one.num_texts is None else str(one.num_texts)
-        verdict = f"{one.verdict} v{one.version}" if one.version else one.verdict
-        cells = [when, verdict, *scores, texts, _number(one.minutes, 1), one.reason if wide else _in_short(one)]
+        judged = one.version and one.verdict != "rolled back"
+        verdict = f"{one.verdict} v{one.version}" if judged else one.verdict
+        reason = one.reason.replace(_UNIT, "") if wide else _in_short(one)
+        cells = [when, verdict, *scores, texts, _number(one.minutes, 1), reason]
         table.add_row(*map(Text, cells))
     console = Console(file=io.StringIO(), color_system=None, width=width)
     with console.capture() as capture:
@@ -149,6 +153,6 @@ def _number(value: float | None, digits: int) -> str:
 def _in_short(one: Round) -> str:
     """Return the reasons of a round in a few words; those of a promotion are in its scores."""
     if one.verdict == "rolled back":
-        return re.sub(r".*replaces version (\d+).*", r"replaces v\1", one.reason)
+        return re.sub(r"version (\d+).* replaces version (\d+).*", r"v\2 → v\1", one.reason)
     found = [short for pattern, short in _SHORT.items() if re.search(pattern, one.reason)]
     return ", ".join(found) or ("" if one.verdict == "promoted" else one.reason)
