@@ -18,6 +18,7 @@ from timemachine.pipeline.paths import PACKAGED
 from timemachine.retraining import promotion
 from timemachine.retraining import round as one_round
 from timemachine.retraining.busy import BUSY
+from timemachine.retraining.history import read_rounds
 from timemachine.retraining.round import FAILED, NOTHING_NEW, PROMOTED, REJECTED
 from timemachine.tracking import registry
 
@@ -61,6 +62,14 @@ class TestInOrder:
         assert run.info.status == "FINISHED"
         assert run.data.tags["timemachine.verdict"] == "promoted"
         assert run.data.metrics["baseline_order"] == 2
+        val = report["challenger"]["val_bits_per_character"]
+        assert run.info.run_name == f"promoted v{version}: {val:.3f}"
+        assert rounds.over_time("champion") == rounds.over_time("challenger") == {1: val}
+        [one] = read_rounds(rounds.folder, "timemachine")
+        assert (one.version, one.serving, one.num_texts) == (version, version, 0)
+        assert one.minutes
+        # MLflow shows the duration of a run.
+        assert 0.9 < (run.info.end_time - run.info.start_time) / 60000 / one.minutes < 1.5
 
     def test_the_same_state_is_something_new_for_a_store_that_has_no_verdict_on_it(
         self, rounds: Rounds, monkeypatch: pytest.MonkeyPatch

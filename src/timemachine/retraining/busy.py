@@ -47,11 +47,14 @@ def one_at_a_time(root: Path) -> Iterator[int]:
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()
-        yield file.fileno()
+        try:
+            yield file.fileno()
+        finally:
+            file.truncate(0)
 
 
 def running_rounds(root: Path) -> list[int]:
-    """Return the PID in the lock file of a repository if the process runs; it may be that of an earlier round."""
+    """Return the PID that holds the lock of a repository, if there is one that runs."""
     try:
         pid = int((root / ".timemachine/retrain.lock").read_text())
     except (OSError, ValueError):
