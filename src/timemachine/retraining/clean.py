@@ -80,7 +80,8 @@ def _clean(
                 size = leftovers.size_of_artifacts(opened, run.info.run_id)
                 yield f"MLflow: run {run.info.run_name} ({run.info.run_id[:8]})", size
             if found.versions:
-                yield f"MLflow: versions {', '.join(sorted(found.versions, key=int))} of the registered model", 0
+                numbers = ", ".join(sorted(found.versions, key=int))
+                yield f"MLflow: registered versions: {numbers}", 0
             if not dry_run:
                 leftovers.remove_leftovers(opened, found)
     if cache.objects:
