@@ -328,12 +328,15 @@ def clean(
     ] = False,
     wait: _Wait = 0.0,
 ) -> None:
-    """Remove what old rounds have left in DVC's cache, in MLflow and in .timemachine.
+    """Remove what old rounds have left in DVC's cache, MLflow and .timemachine.
 
-    Kept are the champion, the previous champion and the challenger with the data that they were trained on, what
-    the last rounds judged, and in DVC's cache what the workspace, branches, tags and experiments need.
+    The champion, the previous champion and the challenger are kept with the
+    data that they were trained on, and so is what the last rounds judged. In
+    DVC's cache, what the workspace, a branch, a tag or an experiment needs is
+    kept, too.
 
-    Exit codes: 0 done, 12 a round or DVC is running, and nothing was removed, 1 failed.
+    Exit codes: 0 done, 12 a round or DVC is running, and nothing was removed,
+    1 failed.
     """
     from timemachine.retraining.clean import clean as remove_leftovers
 

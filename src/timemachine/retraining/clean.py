@@ -88,7 +88,7 @@ def _clean(
         yield f"DVC's cache: {len(cache.objects)} files", size_of(cache.objects)
     if cache.entries:
         yield (
-            f"DVC's run cache: {len(cache.entries)} runs whose outputs are not in the cache",
+            f"run cache: {len(cache.entries)} runs whose outputs are not in DVC's cache",
             size_of(cache.entries),
         )
     if not dry_run:
