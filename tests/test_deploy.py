@@ -1,4 +1,4 @@
-"""What lies in `deploy/`, and the workflow of retraining, against the commands, flags and exit codes that it counts on."""
+"""What lies in `deploy/`, and the workflow of retraining, against the commands and exit codes that they count on."""
 
 import configparser
 import os
@@ -42,8 +42,9 @@ def steps() -> list[dict[str, Any]]:
     return list(workflow()["jobs"]["retrain"]["steps"])
 
 
-def crontab_line() -> str:
-    (line,) = (line for line in (DEPLOY / "crontab").read_text().splitlines() if re.match(r"[\d*]", line))
+def crontab_line(command: str = "retrain") -> str:
+    lines = [line for line in (DEPLOY / "crontab").read_text().splitlines() if re.match(r"[\d*]", line)]
+    (line,) = (line for line in lines if f"timemachine {command} " in line)
     return line
 
 
@@ -63,7 +64,9 @@ def test_commands_and_targets_named_there_exist_with_their_options() -> None:
     files = [WORKFLOW, *(path for path in DEPLOY.iterdir() if path.suffix != ".example")]
     text = "\n".join(path.read_text() for path in files)
     called = re.findall(r"(?:bin/|^\s+|`)timemachine ([a-z]+)((?: --?[a-z-]+)*)", text, re.MULTILINE)
-    assert {"retrain", "serve", "publish", "rollback"} == {name for name, _ in called}
+    assert {"retrain", "serve", "publish", "rollback", "history", "status", "clean"} == {
+        name for name, _ in called
+    }
     for name, options in called:
         known = {option for parameter in commands[name].params for option in parameter.opts}
         assert set(options.split()) <= known, name
@@ -74,10 +77,12 @@ def test_commands_and_targets_named_there_exist_with_their_options() -> None:
 
 
 def test_exit_codes_mean_there_what_they_mean_here() -> None:
+    from timemachine.retraining import busy
     from timemachine.retraining import round as one_round
 
-    names = ("PROMOTED", "FAILED", "NOTHING_NEW", "REJECTED", "BUSY")
-    assert [getattr(one_round, name) for name in names] == [PROMOTED, FAILED, NOTHING_NEW, REJECTED, BUSY]
+    names = ("PROMOTED", "FAILED", "NOTHING_NEW", "REJECTED")
+    assert [getattr(one_round, name) for name in names] == [PROMOTED, FAILED, NOTHING_NEW, REJECTED]
+    assert busy.BUSY == BUSY
     rows = re.findall(r"^\| (\d+) \|", (DEPLOY / "README.md").read_text(), re.MULTILINE)
     assert list(map(int, rows)) == [PROMOTED, NOTHING_NEW, REJECTED, BUSY, FAILED]
 
@@ -191,6 +196,25 @@ def test_cron_mails_only_what_failed(cron: tuple[Path, str], code: int) -> None:
     assert done.stderr == ""
     assert (folder / "retrain.log").read_text() == "{} a b\n"
     assert done.stdout == ("timemachine retrain: exit code 1\n{} a b\n" if code == FAILED else "")
+
+
+@pytest.mark.parametrize("code", [0, BUSY, FAILED])
+def test_cron_mails_only_if_clean_failed(tmp_path: Path, code: int) -> None:
+    stub(tmp_path / "repository/.venv/bin/timemachine", f"echo told; exit {code}")
+    (tmp_path / "env").write_text("")
+    line = crontab_line("clean").split(maxsplit=5)[5]
+    line = line.replace("/etc/timemachine/timemachine.env", str(tmp_path / "env"))
+    line = line.replace("/var/lib/timemachine", str(tmp_path))
+    done = subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert done.stdout == ("timemachine clean: exit code 1\ntold\n" if code == FAILED else "")
+
+
+def test_clean_by_systemd_waits_for_a_round_and_is_no_failure_if_it_is_busy() -> None:
+    service = unit("timemachine-clean.service")["Service"]
+    assert service["ExecStart"].endswith("timemachine clean --keep 7 --wait 240")
+    assert service["SuccessExitStatus"] == str(BUSY)
+    assert service["Type"] == "oneshot"
 
 
 @pytest.mark.skipif(shutil.which("flock") is None, reason="no flock here")

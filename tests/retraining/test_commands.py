@@ -10,7 +10,8 @@ import pytest
 from timemachine.base.errors import UserError
 from timemachine.pipeline import dvc
 from timemachine.retraining import commands
-from timemachine.retraining.commands import notify, one_at_a_time, run_dvc
+from timemachine.retraining.busy import BusyError, one_at_a_time, when_free
+from timemachine.retraining.commands import notify, run_dvc
 from timemachine.retraining.round import run_round
 
 KEEP = "import sys; open('told', 'w').write(sys.stdin.read())"
@@ -68,21 +69,24 @@ def test_a_dvc_that_does_not_end_in_time_is_ended_with_its_stage(tmp_path: Path)
     assert str(tmp_path) not in running
 
 
+def held(folder: Path) -> int:
+    with one_at_a_time(folder):
+        return 0
+
+
 @pytest.mark.slow
 def test_a_lock_is_kept_by_a_child_that_outlives_its_parent(tmp_path: Path) -> None:
     code = (
         "import os, subprocess, sys; from pathlib import Path\n"
-        "from timemachine.retraining.commands import one_at_a_time\n"
+        "from timemachine.retraining.busy import one_at_a_time\n"
         "with one_at_a_time(Path()) as lock:\n"
         "    subprocess.Popen(['sleep', '60'], pass_fds=[lock], stdout=subprocess.DEVNULL)\n"
         "    print(flush=True); os.kill(os.getpid(), 9)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, start_new_session=True)
     parent.wait()
-    with one_at_a_time(tmp_path) as lock:
-        assert lock is None
+    with pytest.raises(BusyError, match="another round is running"), one_at_a_time(tmp_path):
+        pass
     os.killpg(parent.pid, 9)
     # Freed as soon as the kernel has ended the child.
-    while lock is None:
-        with one_at_a_time(tmp_path) as lock:
-            pass
+    assert when_free(lambda: held(tmp_path), 1.0, print) == 0

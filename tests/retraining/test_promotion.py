@@ -12,8 +12,9 @@ from timemachine.retraining import promotion
 from timemachine.retraining.promotion import Candidates, promote, restore_previous
 from timemachine.tracking import registry
 from timemachine.tracking.registry import Version
-from timemachine.tracking.runs import KEY, find_verdict, open_verdicts, record_verdict
+from timemachine.tracking.runs import KEY
 from timemachine.tracking.store import Store
+from timemachine.tracking.verdicts import find_verdict, open_verdicts, record_verdict
 
 pytestmark = pytest.mark.slow
 
@@ -81,7 +82,12 @@ def test_promotions_and_a_rollback_move_the_aliases_and_are_recorded(store: Stor
     assert move["from"] == a.number
     assert move["scores"] == {"challenger": 1.9, "champion": 2.0, "baseline": 3.0}
     report = restore_previous(store)
-    assert report["champion"]["version"] == a.number
+    assert report["champion"] == {
+        "version": a.number,
+        "name": "a",
+        "run_id": a.run_id,
+        "val_bits_per_character": 2.0,
+    }
     assert names(store) == {"champion": "a"}
     assert "timemachine.rolled_back" in tags(store, b)
 

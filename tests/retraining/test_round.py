@@ -10,99 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from repository import Repository
+from rounds import Rounds
 from tiny import tiny_text
 
 from timemachine.pipeline import params
 from timemachine.pipeline.paths import PACKAGED
 from timemachine.retraining import promotion
 from timemachine.retraining import round as one_round
-from timemachine.retraining.round import BUSY, FAILED, NOTHING_NEW, PROMOTED, REJECTED
-from timemachine.tracking import registry, runs
-from timemachine.tracking.store import Store
+from timemachine.retraining.busy import BUSY
+from timemachine.retraining.history import read_rounds
+from timemachine.retraining.round import FAILED, NOTHING_NEW, PROMOTED, REJECTED
+from timemachine.tracking import registry
 
 pytestmark = pytest.mark.slow
-
-# Of the others a finished pipeline's files are taken.
-STAGES = ("preprocess", "train_rnn", "evaluate_perplexity", "compare_models", "report", "publish")
-
-
-class Rounds(Repository):
-    """A repository with a model that beats counting, and a hook that keeps what it is told."""
-
-    def __init__(self, folder: Path, finished: Path, store: Path) -> None:
-        super().__init__(folder)
-        shutil.copytree(finished / "data", folder / "data", dirs_exist_ok=True)
-        shutil.copy(store, folder / "mlflow.db")
-        stages = yaml.safe_load((folder / "dvc.yaml").read_text())["stages"]
-        graph = {"stages": {name: stages[name] for name in STAGES}}
-        (folder / "dvc.yaml").write_text(yaml.safe_dump(graph, sort_keys=False))
-        self.change(self.make_good)
-        self.told = folder / "told.json"
-        self.hook = f"{sys.executable} -c \"import sys; open('told.json', 'w').write(sys.stdin.read())\""
-        self.said: list[str] = []
-
-    @staticmethod
-    def make_good(content: dict[str, Any]) -> None:
-        """Have one model, which is enough."""
-        good = {"corpus": "whole", "num_train": None, "num_hiddens": 16, "num_epochs": 5, "optimizer": "adam"}
-        content["train_rnn"] = {"carried": content["train_rnn"]["carried"] | good | {"lr": 0.01}}
-        content["ngram_models"]["corpora"]["whole"] = 2
-        content["bptt"]["corpus"] = "whole"
-        content["dynamic_evaluation"]["models"] = []
-        content["context_mixing_networks"] = {}
-        content["compare_models"]["mixtures"] = {}
-
-    def retrain(self) -> int:
-        """Do a round in this process, which has imported already what takes seconds."""
-        self.told.unlink(missing_ok=True)
-        self.said.clear()
-        return one_round.run_round(self.folder, self.hook, self.said.append)
-
-    def dry_run(self) -> tuple[int, list[str]]:
-        said: list[str] = []
-        return one_round.dry_run(self.folder, said.append), said
-
-    def start(self, *arguments: str) -> "subprocess.Popen[str]":
-        """Start a command as a scheduler would."""
-        self.told.unlink(missing_ok=True)
-        pipe = subprocess.PIPE
-        return subprocess.Popen(
-            [sys.executable, "-m", "timemachine.cli", *arguments],
-            cwd=self.folder,
-            env=os.environ | {"PYTHONUNBUFFERED": "1", "TIMEMACHINE_NOTIFY": self.hook},
-            stdout=pipe,
-            stderr=pipe,
-            text=True,
-            start_new_session=True,
-        )
-
-    def call(self, *arguments: str) -> tuple[int, str]:
-        """Return the exit code of a command and what it says on standard error."""
-        process = self.start(*arguments)
-        _, err = process.communicate(timeout=120)
-        return process.returncode, err
-
-    def report(self) -> Any:
-        return json.loads(self.told.read_text())
-
-    def verdict(self) -> Any:
-        return json.loads((self.folder / one_round.VERDICT).read_text())
-
-    def store(self) -> Any:
-        return runs.open_verdicts(self.folder, "timemachine")
-
-    def aliases(self) -> dict[str, str]:
-        with self.store() as store:
-            versions = {alias: registry.aliased(store, alias) for alias in ("champion", "previous", "challenger")}
-        return {alias: version.number for alias, version in versions.items() if version}
-
-    def runs(self) -> list[Any]:
-        store: Store
-        with self.store() as store:
-            found = store.client.search_runs([store.experiment_id], order_by=["attributes.start_time"])
-        return list(found)
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +62,14 @@ class TestInOrder:
         assert run.info.status == "FINISHED"
         assert run.data.tags["timemachine.verdict"] == "promoted"
         assert run.data.metrics["baseline_order"] == 2
+        val = report["challenger"]["val_bits_per_character"]
+        assert run.info.run_name == f"promoted v{version}: {val:.3f}"
+        assert rounds.over_time("champion") == rounds.over_time("challenger") == {1: val}
+        [one] = read_rounds(rounds.folder, "timemachine")
+        assert (one.version, one.serving, one.num_texts) == (version, version, 0)
+        assert one.minutes
+        # MLflow shows the duration of a run.
+        assert 0.9 < (run.info.end_time - run.info.start_time) / 60000 / one.minutes < 1.5
 
     def test_the_same_state_is_something_new_for_a_store_that_has_no_verdict_on_it(
         self, rounds: Rounds, monkeypatch: pytest.MonkeyPatch
@@ -169,7 +97,7 @@ class TestInOrder:
         assert done.returncode == NOTHING_NEW
 
     def test_a_second_process_is_busy_and_a_lock_of_the_dead_is_taken_over(self, rounds: Rounds) -> None:
-        code = "from pathlib import Path; from timemachine.retraining.commands import one_at_a_time\n"
+        code = "from pathlib import Path; from timemachine.retraining.busy import one_at_a_time\n"
         code += "with one_at_a_time(Path()): print('held', flush=True); input()"
         pipe = subprocess.PIPE
         holder = subprocess.Popen([sys.executable, "-c", code], cwd=rounds.folder, stdin=pipe, stdout=pipe)
@@ -179,6 +107,7 @@ class TestInOrder:
             found, err = rounds.call(*arguments)
             assert found == BUSY
             assert len(err.splitlines()) == 1
+            assert f"another round is running: PID {holder.pid} (" in err
         holder.kill()
         holder.communicate()
         assert rounds.call("retrain", "--dry-run") == (NOTHING_NEW, "")

@@ -15,7 +15,7 @@ from timemachine.language.generation.decoding import continue_texts
 from timemachine.pipeline import params
 from timemachine.retraining import gate, promotion
 from timemachine.retraining import round as one_round
-from timemachine.tracking import registry, runs
+from timemachine.tracking import registry, verdicts
 from timemachine.tracking.compare import compare_runs
 from timemachine.tracking.server import load_alias
 
@@ -55,7 +55,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def aliases(root: Path) -> dict[str, str]:
-    with runs.open_verdicts(root, "timemachine") as store:
+    with verdicts.open_verdicts(root, "timemachine") as store:
         named = {alias: registry.aliased(store, alias) for alias in ("champion", "previous", "challenger")}
     return {alias: version.number for alias, version in named.items() if version}
 
@@ -75,7 +75,7 @@ def test_the_champion_generates_the_same_text(root: Path) -> None:
 
 def test_the_code_packaged_with_the_champion_runs(root: Path) -> None:
     """In a process of its own, in which no other timemachine is imported, as in the model server."""
-    with runs.open_verdicts(root, "timemachine") as store:
+    with verdicts.open_verdicts(root, "timemachine") as store:
         champion = registry.aliased(store, "champion")
         assert champion
         folder = store.client.download_artifacts(champion.run_id, registry.MODEL_FOLDER)
@@ -102,7 +102,7 @@ def test_models_are_judged_with_the_same_scores(root: Path) -> None:
     then = json.loads((root / one_round.VERDICT).read_text())
     receipt = json.loads((root / "data/published.json").read_text())
     known = params.load(root / "params.yaml")
-    with runs.open_verdicts(root, "timemachine") as store:
+    with verdicts.open_verdicts(root, "timemachine") as store:
         published = promotion.read_candidates(store, receipt)
         assert promotion.judge_candidates(store, published, known, root / "data") is None  # it is champion already
         previous = registry.aliased(store, "previous")
@@ -121,7 +121,7 @@ def test_models_are_judged_with_the_same_scores(root: Path) -> None:
 
 def test_a_model_of_another_kind_scores_the_same(root: Path) -> None:
     known = params.load(root / "params.yaml")
-    with runs.open_verdicts(root, "timemachine") as store:
+    with verdicts.open_verdicts(root, "timemachine") as store:
         found = store.client.get_model_version(registry.MODEL_NAME, "6")
         run = store.client.get_run(found.run_id)
         version = registry.Version("6", found.run_id, "gated")
@@ -138,7 +138,7 @@ def test_the_champion_is_rolled_back_and_not_promoted_again(root: Path) -> None:
     assert one_round.undo_promotion(root) == one_round.PROMOTED
     assert aliases(root) == {"champion": "3", "challenger": "5"}
     receipt = json.loads((root / "data/published.json").read_text())
-    with runs.open_verdicts(root, "timemachine") as store:
+    with verdicts.open_verdicts(root, "timemachine") as store:
         who = promotion.read_candidates(store, receipt)
         known = params.load(root / "params.yaml")
         judged = promotion.judge_candidates(store, who, known, root / "data")

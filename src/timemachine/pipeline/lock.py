@@ -47,23 +47,19 @@ def read_lock(path: Path) -> dict[str, LockedStage]:
 
 
 def _parse(content: bytes | str) -> dict[str, LockedStage]:
-    stages = {}
     try:
-        for name, stage in parse_yaml(content)["stages"].items():
-            deps, outs = (
-                {
-                    _text(entry["path"]): _text(entry["md5"], r"[0-9a-f]{32}(\.dir)?")
-                    for entry in stage.get(kind, [])
-                }
-                for kind in ("deps", "outs")
-            )
-            params = {
-                _text(key): value for file in stage.get("params", {}).values() for key, value in file.items()
-            }
-            stages[_text(name)] = LockedStage(str(stage["cmd"]), deps, params, outs)
+        return {_text(name): _stage(stage) for name, stage in parse_yaml(content)["stages"].items()}
     except (LookupError, TypeError, AttributeError) as error:
         raise UserError(" ".join(str(error).split())) from None
-    return stages
+
+
+def _stage(content: Any) -> LockedStage:
+    deps, outs = (
+        {_text(entry["path"]): _text(entry["md5"], r"[0-9a-f]{32}(\.dir)?") for entry in content.get(kind, [])}
+        for kind in ("deps", "outs")
+    )
+    params = {_text(key): value for file in content.get("params", {}).values() for key, value in file.items()}
+    return LockedStage(str(content["cmd"]), deps, params, outs)
 
 
 def _text(value: object, pattern: str = "(?s:.*)") -> str:
@@ -77,6 +73,14 @@ def whole_stages(content: bytes | str | None) -> dict[str, LockedStage] | None:
     try:
         return _parse(content or b"")
     except UserError:
+        return None
+
+
+def run_of_a_stage(content: bytes) -> LockedStage | None:
+    """Return the content of an entry of the run cache, one run of a stage; None if it is damaged."""
+    try:
+        return _stage(parse_yaml(content))
+    except (UserError, LookupError, TypeError, AttributeError):
         return None
 
 

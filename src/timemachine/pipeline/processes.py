@@ -1,5 +1,6 @@
 """Find the DVC processes of a repository, and the stages whose DVC is gone."""
 
+import shlex
 from collections.abc import Container, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -8,6 +9,8 @@ import psutil
 
 # A training that is asked to end first writes its state.
 _PATIENCE_S = 10.0
+# Characters of a command in a message.
+_MAX_SHOWN = 80
 
 
 def is_dvc(process: psutil.Process) -> bool:
@@ -49,6 +52,21 @@ def running_dvc(root: Path, named: Container[int] = ()) -> list[int]:
         if runs_here:
             found.append(process.pid)
     return found
+
+
+def describe(pid: int) -> str:
+    """Return the PID of a process and its command, for a message: `PID 4711 (dvc repro train_rnn)`."""
+    try:
+        words = psutil.Process(pid).cmdline()
+    except psutil.Error:
+        words = []
+    if len(words) > 1 and Path(words[0]).name.startswith("python"):
+        words = words[2:] if words[1] == "-m" else words[1:]
+    words[:1] = [Path(word.removesuffix("/__main__.py")).name for word in words[:1]]
+    command = shlex.join(words) or "its command is hidden"
+    # Without control characters, which could change the terminal.
+    shown = "".join(char for char in command if char.isprintable())
+    return f"PID {pid} ({shown if len(shown) <= _MAX_SHOWN else shown[: _MAX_SHOWN - 1] + '…'})"
 
 
 def orphaned_stages(root: Path) -> Iterator[psutil.Process]:

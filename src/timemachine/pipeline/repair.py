@@ -62,7 +62,7 @@ def repair(root: Path, say: Callable[[str], object], everything: bool = False) -
         say("DVC is running in this repository; nothing was repaired")
         return False
     try:
-        if pids := running_dvc(root, named=_owners(root) or ()):
+        if pids := running_dvc(root, named=lock_owners(root) or ()):
             say(f"DVC is running in this repository (PID {', '.join(map(str, pids))}); nothing was repaired")
             return False
         boot, now = root / _KEPT / "boot", _read(_BOOT) or str(psutil.boot_time()).encode()
@@ -137,14 +137,14 @@ def _processes(root: Path) -> Iterator[Fault]:
     if orphans := list(orphaned_stages(root)):
         pids = ", ".join(str(process.pid) for process in orphans)
         yield f"ended stages whose DVC is gone (PID {pids})", partial(end, orphans)
-    path, owners = root / ".dvc/tmp/rwlock", _owners(root)
+    path, owners = root / ".dvc/tmp/rwlock", lock_owners(root)
     if path.exists() and owners != set():
         what = "named processes that are gone" if owners else "was damaged"
         yield f".dvc/tmp/rwlock {what}; removed it", path.unlink
 
 
-def _owners(root: Path) -> set[int] | None:
-    """Return the PIDs in DVC's list of which process uses which paths; None if it is damaged."""
+def lock_owners(root: Path) -> set[int] | None:
+    """Return the PIDs in DVC's list of which process uses which paths; None if it is damaged or absent."""
     try:
         locked = json.loads(_read(root / ".dvc/tmp/rwlock") or b"")
         readers = [reader for readers in locked.get("read", {}).values() for reader in readers]

@@ -29,11 +29,17 @@ def text_at_hand(root: Path, download: Any) -> bytes | None:
         return None
 
 
-def git(root: Path, *arguments: str) -> str | None:
-    """Return the output of a git command in a repository; None if it fails or git is not installed."""
+def git(root: Path, *arguments: str, content: bytes | None = None) -> str | None:
+    """Return the output of a git command in a repository; None if it fails or git is not installed.
+
+    Args:
+        root: the repository root.
+        *arguments: those of git.
+        content: standard input of the command.
+    """
     command = ["git", "-C", str(root), *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - git, no shell
+        done = subprocess.run(command, input=content, capture_output=True, check=False)  # noqa: S603 - no shell
     except OSError:
         return None
     return done.stdout.decode(errors="replace") if done.returncode == 0 else None

@@ -9,6 +9,7 @@ from timemachine.pipeline.params import load
 from timemachine.report.facts import gather
 from timemachine.report.page import make_page
 from timemachine.retraining.history import read_rounds
+from timemachine.tracking.views import PORT, view_links
 
 DEFAULT_OUTPUT = "report.html"
 
@@ -27,13 +28,14 @@ def write_report(root: Path, output: Path | None, say: Callable[[str], None]) ->
         UserError: params.yaml is not valid, or a file of the pipeline is damaged.
     """
     params = load(root / "params.yaml")
-    rounds, problem = [], ""
+    rounds, links, problem = [], [], ""
     try:
         rounds = read_rounds(root, params.publish.experiment)
+        links = view_links(root, params.publish.experiment, PORT)
     except UserError as error:
         problem = f"MLflow could not be read: {error}"
         say(problem)
-    facts = gather(root, rounds, problem, links=[])
+    facts = gather(root, rounds, problem, links)
     page, missing = make_page(params, root / "data", facts._asdict())
     output = output or root / DEFAULT_OUTPUT
     write_text(output, page)

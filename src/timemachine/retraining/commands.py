@@ -1,39 +1,18 @@
-"""The commands that a round runs: DVC, in one round at a time, and the user's command at the end."""
+"""The commands that a round runs: DVC, and the user's command at the end."""
 
-import fcntl
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from timemachine.base.errors import UserError
 from timemachine.pipeline import dvc
+from timemachine.retraining.busy import check_no_dvc
 
 # Time after which the user's command is stopped.
 _TIMEOUT_S = 60.0
-
-
-@contextmanager
-def one_at_a_time(root: Path) -> Iterator[int | None]:
-    """Hold the lock of this repository and yield its file descriptor, or None if another process holds the lock.
-
-    Pass the descriptor to child processes. A lock of `flock` is released when the last process closes it, so a
-    `dvc repro` that outlives a killed round keeps the lock, and no second round starts beside it.
-    """
-    # Not `filelock.FileLock`: it does not expose its descriptor, so a child could not keep the lock.
-    path = root / ".timemachine/retrain.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        lock: int | None = file.fileno()
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"timemachine: another round is running: {path} is locked", file=sys.stderr)
-            lock = None
-        yield lock
 
 
 def run_dvc(root: Path, max_hours: float, *arguments: str, lock: int | None = None) -> str:
@@ -46,6 +25,7 @@ def run_dvc(root: Path, max_hours: float, *arguments: str, lock: int | None = No
         lock: file descriptor of the lock, for a command that changes files. What it prints is then passed through.
 
     Raises:
+        BusyError: DVC failed while another DVC was running in the repository.
         UserError: DVC failed, or did not end in time.
     """
     what, quiet = f"dvc {' '.join(arguments)}", lock is None
@@ -56,6 +36,7 @@ def run_dvc(root: Path, max_hours: float, *arguments: str, lock: int | None = No
         raise UserError(f"{what} did not end within {limit} and was ended") from None
     if done.returncode == 0:
         return done.stdout or ""
+    check_no_dvc(root)  # one that started in the meantime blocks this one
     if not quiet:
         raise UserError(f"{what} failed; its messages are above")
     said = [line for line in done.stderr.splitlines() if line.strip()] or ["it failed without a message"]

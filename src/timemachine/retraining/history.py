@@ -1,10 +1,32 @@
 """The rounds of retraining so far, as the verdicts in MLflow record them."""
 
-from collections.abc import Mapping
+import csv
+import io
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
 from timemachine.tracking.address import sqlite_file, tracking_uri
+
+# From this width on, in columns, the table has the time of day and whole reasons.
+_WIDE = 110
+# What all scores of the table are.
+_UNIT = " bits per character on the validation part"
+# The reasons of the gate in short, by a pattern of each.
+_SHORT = {
+    r"exceed the (best )?champion": "worse than champion",
+    "do not beat": "worse than counting",
+    "bytes; at most": "too large",
+    "characters per second; at least": "too slow",
+    "not a finite number": "not a number",
+    "has been rolled back": "rolled back before",
+    "cannot be read by this code": "champion not readable",
+}
 
 
 class Round(NamedTuple):
@@ -22,6 +44,7 @@ class Round(NamedTuple):
         num_texts: number of accepted texts, which the challenger was trained on; None if it was not recorded.
         minutes: duration of the round up to the verdict; None if it was not recorded.
         run_id: ID of the verdict's run.
+        state: key of the published state that was judged; empty for a rollback.
     """
 
     when: str
@@ -35,6 +58,7 @@ class Round(NamedTuple):
     num_texts: int | None
     minutes: float | None
     run_id: str
+    state: str
 
 
 def read_rounds(root: Path, experiment: str) -> list[Round]:
@@ -51,13 +75,13 @@ def read_rounds(root: Path, experiment: str) -> list[Round]:
     """
     if (database := sqlite_file(tracking_uri(root))) and not database.exists():
         return []
-    from timemachine.tracking import runs  # imports MLflow, which takes seconds
+    from timemachine.tracking import verdicts  # imports MLflow, which takes seconds
 
     rounds = []
-    with runs.open_verdicts(root, experiment) as store:
-        for run in runs.find_runs(store, "timemachine.kind", "verdict"):
+    with verdicts.open_verdicts(root, experiment) as store:
+        for run in verdicts.find_verdicts(store):
             # Runs of earlier versions name the versions of models in their report only.
-            report = {} if "timemachine.version" in run.data.tags else runs.read_report(store, run.info.run_id)
+            report = {} if "timemachine.version" in run.data.tags else verdicts.read_report(store, run.info.run_id)
             rounds.append(_round(run.info.run_id, run.data.tags, run.data.metrics, report))
     return sorted(rounds, key=lambda one: one.when)
 
@@ -78,4 +102,57 @@ def _round(run_id: str, tags: Mapping[str, str], metrics: Mapping[str, float], r
         num_texts=int(tags["timemachine.num_texts"]) if "timemachine.num_texts" in tags else None,
         minutes=float(tags["timemachine.minutes"]) if "timemachine.minutes" in tags else None,
         run_id=run_id,
+        state=tags.get("timemachine.state", ""),
     )
+
+
+def as_text(rounds: Sequence[Round], width: int) -> str:
+    """Return rounds as a table, with an en dash where a value was not recorded.
+
+    Args:
+        rounds: the rounds.
+        width: number of columns of the terminal; at least 80 are needed.
+    """
+    if not rounds:
+        return "no rounds yet; `timemachine retrain` runs one\n"
+    wide = width >= _WIDE
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("UTC", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for name in ("challenger", "champion", "baseline", "texts", "min"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("reason", overflow="fold")
+    for one in rounds:
+        when = one.when[:16].replace("T", " ") if wide else one.when[:10]
+        scores = [_number(score, 4 if wide else 3) for score in (one.challenger, one.champion, one.baseline)]
+        texts = "–" if one.num_texts is None else str(one.num_texts)
+        judged = one.version and one.verdict != "rolled back"
+        verdict = f"{one.verdict} v{one.version}" if judged else one.verdict
+        reason = one.reason.replace(_UNIT, "") if wide else _in_short(one)
+        cells = [when, verdict, *scores, texts, _number(one.minutes, 1), reason]
+        table.add_row(*map(Text, cells))
+    console = Console(file=io.StringIO(), color_system=None, width=width)
+    with console.capture() as capture:
+        console.print(table)
+    return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
+
+
+def as_csv(rounds: Sequence[Round]) -> str:
+    """Return rounds as CSV with all fields and digits."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(Round._fields)
+    writer.writerows(rounds)
+    return out.getvalue()
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def _in_short(one: Round) -> str:
+    """Return the reasons of a round in a few words; those of a promotion are in its scores."""
+    if one.verdict == "rolled back":
+        return re.sub(r"version (\d+).* replaces version (\d+).*", r"v\2 → v\1", one.reason)
+    found = [short for pattern, short in _SHORT.items() if re.search(pattern, one.reason)]
+    return ", ".join(found) or ("" if one.verdict == "promoted" else one.reason)

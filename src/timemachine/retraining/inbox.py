@@ -78,6 +78,17 @@ class Inbox:
         self.accepted = root / "data/accepted"
         self.rejected = self.folder / "rejected"
 
+    @property
+    def num_accepted(self) -> int:
+        """The number of accepted texts."""
+        return len([*self.accepted.glob("*.txt")])
+
+    def entries(self) -> list[Path]:
+        """Return what is in the inbox, sorted by name, without what is ignored."""
+        found = self.folder.iterdir() if self.folder.exists() else []
+        entries = [path for path in found if path.name[0] != "." and path.name not in ("README.md", "rejected")]
+        return sorted(entries, key=lambda path: os.fsencode(path.name))
+
     def examine(self) -> Iterator[Decision]:
         """Yield the decision on each entry, sorted by name, without changing anything.
 
@@ -86,10 +97,7 @@ class Inbox:
         Raises:
             UserError: the book is not available, or an accepted text cannot be read.
         """
-        found = self.folder.iterdir() if self.folder.exists() else []
-        entries = [path for path in found if path.name[0] != "." and path.name not in ("README.md", "rejected")]
-        entries.sort(key=lambda path: os.fsencode(path.name))
-        for path in entries:
+        for path in self.entries():
             decision = self._decide(path)
             yield decision
             if decision.outcome in ("accepted", "changed"):

@@ -19,8 +19,9 @@ from timemachine.tracking.environment import user
 from timemachine.tracking.registry import Version
 from timemachine.tracking.runs import KEY
 from timemachine.tracking.store import Store
+from timemachine.tracking.verdicts import ROLLED_BACK
 
-_BEST, _ROLLED_BACK = "timemachine.best_champion", "timemachine.rolled_back"
+_BEST = "timemachine.best_champion"
 
 
 @dataclass(frozen=True)
@@ -113,13 +114,16 @@ def judge_candidates(store: Store, candidates: Candidates, params: Params, data:
                 if filecmp.cmpfiles(champion_folder, challenger_folder, files, shallow=False)[0] == files:
                     return None
     baseline = gate.kneser_ney_baseline(corpus, params.ngram_models.corpora[params.compare_models.corpus])
-    rolled_back = _ROLLED_BACK in _tags(store, candidates.challenger)
+    rolled_back = ROLLED_BACK in _tags(store, candidates.challenger)
     promoted, reasons = gate.judge(
         challenger, champion, baseline, params.retraining, best_val=best_val, rolled_back=rolled_back
     )
+    serving = candidates.challenger if promoted else candidates.champion
     return {
         "verdict": "promoted" if promoted else "rejected",
         "reasons": [*reasons, *notes],
+        "version": candidates.challenger.number,
+        "serving": serving.number if serving else None,
         "state": candidates.state,
         "key": candidates.key,
         "who": user(),
@@ -169,19 +173,22 @@ def restore_previous(store: Store) -> dict[str, Any]:
     if champion is None or previous is None or previous == champion:
         state = f"version {champion.number} is champion" if champion else "there is no champion"
         raise UserError(f"nothing to roll back to: {state}, and MLflow's registry has no previous one")
+    kept = json.loads(_tags(store, previous).get(_BEST, "{}"))
     now = datetime.now(UTC).isoformat(timespec="seconds")
     reason = f"version {champion.number} rolled back"
     # First, so that a kill after this line does not let the next round promote it again.
-    store.client.set_model_version_tag(registry.MODEL_NAME, champion.number, _ROLLED_BACK, now)
+    store.client.set_model_version_tag(registry.MODEL_NAME, champion.number, ROLLED_BACK, now)
     registry.move_alias(store, "champion", previous, reason=reason)
     registry.move_alias(store, "previous", None, reason=reason)
     return {
         "verdict": "rolled back",
         "reasons": [f"version {previous.number} ({previous.name}) replaces version {champion.number}"],
+        "version": previous.number,
+        "serving": previous.number,
         "key": hashlib.sha256(f"{champion.number} {now}".encode()).hexdigest(),
         "who": user(),
         "when": now,
-        "champion": _named(previous),
+        "champion": _named(previous) | ({gate.VAL: kept["own_val"]} if "own_val" in kept else {}),
         "rolled_back": _named(champion),
     }
 

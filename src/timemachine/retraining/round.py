@@ -7,6 +7,7 @@ verdict, and the next round continues. The old champion is served until the alia
 import json
 import shlex
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,11 +20,12 @@ from timemachine.base.errors import UserError
 from timemachine.base.files import write_json
 from timemachine.pipeline import dvc
 from timemachine.pipeline import params as parameters
-from timemachine.retraining.commands import notify, one_at_a_time, run_dvc
+from timemachine.retraining.busy import check_no_dvc, one_at_a_time, when_free
+from timemachine.retraining.commands import notify, run_dvc
 from timemachine.retraining.inbox import Inbox
 from timemachine.tracking.address import hide_secrets, sqlite_file, tracking_uri
 
-PROMOTED, FAILED, NOTHING_NEW, REJECTED, BUSY = 0, 1, 10, 11, 12
+PROMOTED, FAILED, NOTHING_NEW, REJECTED = 0, 1, 10, 11
 # Below the repository root: the last verdict, and a promotion whose notification is not finished.
 VERDICT, PENDING = "data/retraining/verdict.json", "data/retraining/pending.json"
 # Types of the values of a pending promotion and of its challenger that a round reads.
@@ -34,13 +36,14 @@ _PENDING_TYPES = dict.fromkeys(["verdict", "state", "key", "when", "store", "ver
 }
 
 
-def run_round(root: Path, command: str = "", say: Callable[[str], None] = print) -> int:
+def run_round(root: Path, command: str = "", say: Callable[[str], None] = print, wait_minutes: float = 0.0) -> int:
     """Run one round and return its exit code.
 
     Args:
         root: the repository root.
         command: run with the JSON report after a round that judged or failed; empty: none.
         say: called with each line of output.
+        wait_minutes: time to wait for another round or a DVC that runs in the repository.
 
     Raises:
         UserError: the round failed. The champion is unchanged unless the message says otherwise.
@@ -49,69 +52,58 @@ def run_round(root: Path, command: str = "", say: Callable[[str], None] = print)
         hook = shlex.split(command)
     except ValueError as error:
         raise UserError(f"--notify: {error}; the command is not shown because it may contain a secret") from None
-    try:
+
+    def run() -> int:
         with _alone(root, say, hook) as one:
-            return one.run() if one else BUSY
+            return one.run()
+
+    try:
+        return when_free(run, wait_minutes, say)
     except Exception as error:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         notify(hook, {"verdict": "failed", "error": " ".join(str(error).split()), "when": now}, root)
         raise
 
 
-def dry_run(root: Path, say: Callable[[str], None] = print) -> int:
+def dry_run(root: Path, say: Callable[[str], None] = print, wait_minutes: float = 0.0) -> int:
     """Report what a round would do, without doing it; return 0 if there is something to do, else 10 or 12.
 
     Raises:
         UserError: the params are wrong, the book is not available, or `dvc status` fails.
     """
-    with _alone(root, say) as one:
-        if one is None:
-            return BUSY
-        waits = []
-        pending = read_pending(root)
-        if pending and pending["store"] == store_address(root):
-            waits.append("a promotion is to be finished")
-        taken = False
-        for decision in Inbox(one.params, root).examine():
-            say(decision.line())
-            taken |= decision.outcome in ("accepted", "changed")
-        stages = dict.fromkeys([*(["preprocess"] if taken else []), *one.changed_stages()])
-        if stages:
-            waits.append(f"would run, with what depends on them: {', '.join(stages)}")
-        elif not waits and not is_judged(root):
-            waits.append("the last published state is to be judged")
-        for line in waits or ["nothing new"]:
-            say(line)
-        return PROMOTED if waits else NOTHING_NEW
+
+    def examine() -> int:
+        with _alone(root, say) as one:
+            return one.examine()
+
+    return when_free(examine, wait_minutes, say)
 
 
-def undo_promotion(root: Path, say: Callable[[str], None] = print) -> int:
-    """Make the previous champion champion again and return the exit code.
+def undo_promotion(root: Path, say: Callable[[str], None] = print, wait_minutes: float = 0.0) -> int:
+    """Make the previous champion champion again and return the exit code. A running DVC does not matter.
 
     Raises:
         UserError: there is no previous champion, or the store cannot be reached.
     """
-    with _alone(root, say) as one:
-        if one is None:
-            return BUSY
-        from timemachine.retraining.promotion import restore_previous
-        from timemachine.tracking import runs
 
-        with runs.open_verdicts(root, one.params.publish.experiment) as store:
-            report = restore_previous(store)
-            run_id = runs.record_verdict(store, report["key"], report, {}, root)
-            store.client.set_terminated(run_id, "FINISHED")
-        say(report["reasons"][0])
-        return PROMOTED
+    def undo() -> int:
+        with _alone(root, say) as one:
+            return one.undo()
+
+    return when_free(undo, wait_minutes, say)
 
 
 @contextmanager
-def _alone(root: Path, say: Callable[[str], None], hook: Sequence[str] = ()) -> Iterator["_Round | None"]:
-    """Yield a round that holds the lock of the repository; None if another process holds it."""
+def _alone(root: Path, say: Callable[[str], None], hook: Sequence[str] = ()) -> Iterator["_Round"]:
+    """Yield a round that holds the lock of the repository.
+
+    Raises:
+        BusyError: another process holds it.
+    """
     # First, so that nothing is written in a folder that is not a repository.
     params = parameters.load(root / "params.yaml")
     with one_at_a_time(root) as lock:
-        yield None if lock is None else _Round(root, params, lock, hook, say)
+        yield _Round(root, params, lock, hook, say)
 
 
 def store_address(root: Path) -> str:
@@ -158,8 +150,43 @@ class _Round:
     def _dvc(self, *arguments: str, lock: int | None = None) -> str:
         return run_dvc(self.root, self.params.retraining.max_hours, *arguments, lock=lock)
 
+    def examine(self) -> int:
+        """Say what `run` would do."""
+        check_no_dvc(self.root)
+        waits = []
+        pending = read_pending(self.root)
+        if pending and pending["store"] == store_address(self.root):
+            waits.append("a promotion is to be finished")
+        taken = False
+        for decision in Inbox(self.params, self.root).examine():
+            self.say(decision.line())
+            taken |= decision.outcome in ("accepted", "changed")
+        stages = dict.fromkeys([*(["preprocess"] if taken else []), *self.changed_stages()])
+        if stages:
+            waits.append(f"would run, with what depends on them: {', '.join(stages)}")
+        elif not waits and not is_judged(self.root):
+            waits.append("the last published state is to be judged")
+        for line in waits or ["nothing new"]:
+            self.say(line)
+        return PROMOTED if waits else NOTHING_NEW
+
+    def undo(self) -> int:
+        """Make the previous champion champion again."""
+        from timemachine.retraining.promotion import restore_previous
+        from timemachine.tracking import verdicts
+
+        with verdicts.open_verdicts(self.root, self.params.publish.experiment) as store:
+            report = restore_previous(store)
+            run_id = verdicts.record_verdict(store, report["key"], report, _figures(report), self.root)
+            store.client.set_terminated(run_id, "FINISHED")
+            verdicts.record_over_time(store)
+        self.say(report["reasons"][0])
+        return PROMOTED
+
     def run(self) -> int:
         """Run the steps of the round; each step skips what an earlier round has done."""
+        check_no_dvc(self.root)  # before the texts move
+        begun_s = time.monotonic()
         dvc.prepare(self.root, self.say)
         if (code := self._finish_pending()) is not None:
             return code
@@ -179,14 +206,14 @@ class _Round:
         self._dvc("repro", lock=self.lock)
 
         from timemachine.retraining import promotion
-        from timemachine.tracking import runs
+        from timemachine.tracking import verdicts
         from timemachine.tracking.publish import publish_state
 
         compute.set_up(self.params.compute)  # now that torch is imported
         receipt = publish_state(self.params, self.root, self.root / "data")
-        with runs.open_verdicts(self.root, self.params.publish.experiment) as store:
+        with verdicts.open_verdicts(self.root, self.params.publish.experiment) as store:
             candidates = promotion.read_candidates(store, receipt)
-            earlier, report = runs.find_verdict(store, candidates.key), None
+            earlier, report = verdicts.find_verdict(store, candidates.key), None
             if candidates.champion == candidates.challenger:
                 reason = "is champion already"
             # Without a champion, the alias was removed after an earlier promotion, so it is judged again.
@@ -195,6 +222,8 @@ class _Round:
             else:
                 report = promotion.judge_candidates(store, candidates, self.params, self.root / "data")
                 reason = "is the champion again"
+                if report:
+                    report |= {"num_texts": inbox.num_accepted, "minutes": (time.monotonic() - begun_s) / 60}
             reasons = [f"version {candidates.challenger.number} {reason}"]
             nothing = {"verdict": "nothing new", "reasons": reasons, "state": candidates.state}
             report = {"store": store_address(self.root)} | (report or nothing)
@@ -218,9 +247,9 @@ class _Round:
             return None
         if report["store"] != store_address(self.root):
             return None  # it is finished with its own store
-        from timemachine.tracking import registry, runs
+        from timemachine.tracking import registry, verdicts
 
-        with runs.open_verdicts(self.root, self.params.publish.experiment) as store:
+        with verdicts.open_verdicts(self.root, self.params.publish.experiment) as store:
             champion = registry.aliased(store, "champion")
         if champion is None or champion.run_id != report["challenger"]["run_id"]:
             # The alias did not move, or was rolled back since.
@@ -231,19 +260,13 @@ class _Round:
 
     def _finish(self, report: dict[str, Any]) -> int:
         """Record a verdict in MLflow, push, notify, and write `verdict.json`."""
-        from timemachine.tracking import runs
+        from timemachine.tracking import verdicts
 
         version, promoted = report["challenger"]["version"], report["verdict"] == "promoted"
         for reason in report["reasons"]:
             self.say(f"version {version} {report['verdict']}: {reason}")
-        with runs.open_verdicts(self.root, self.params.publish.experiment) as store:
-            metrics = {
-                f"{model}_{name}": float(value)
-                for model in ("challenger", "champion", "baseline")
-                for name, value in (report[model] or {}).items()
-                if isinstance(value, int | float)
-            }
-            run_id = runs.record_verdict(store, report["key"], report, metrics, self.root)
+        with verdicts.open_verdicts(self.root, self.params.publish.experiment) as store:
+            run_id = verdicts.record_verdict(store, report["key"], report, _figures(report), self.root)
             if promoted:
                 try:
                     has_remote = bool(self._dvc("remote", "list").strip())
@@ -255,7 +278,18 @@ class _Round:
                     raise UserError(fault) from None
             notify(self.hook, report, self.root)
             store.client.set_terminated(run_id, "FINISHED")
+            verdicts.record_over_time(store)
         write_json(self.root / VERDICT, report)
         if promoted:
             (self.root / PENDING).unlink(missing_ok=True)
         return PROMOTED if promoted else REJECTED
+
+
+def _figures(report: dict[str, Any]) -> dict[str, float]:
+    """Return the figures of the models in a report, named for MLflow."""
+    return {
+        f"{model}_{name}": float(value)
+        for model in ("challenger", "champion", "baseline")
+        for name, value in (report.get(model) or {}).items()
+        if isinstance(value, int | float)
+    }

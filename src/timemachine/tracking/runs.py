@@ -1,23 +1,19 @@
-"""MLflow runs that are found by a hash of their content: of models, of states of the pipeline, and verdicts.
+"""MLflow runs that are found by a hash of their content: of models and of states of the pipeline.
 
-Runs of models and states get only the values that they lack. Verdicts on challengers, and rollbacks, are runs in
-another experiment.
+Runs get only the values that they lack.
 """
 
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
-from mlflow.exceptions import MlflowException
 
-from timemachine.tracking.environment import git_tags, user
+from timemachine.tracking.environment import user
 from timemachine.tracking.live import training_is_live, training_key
-from timemachine.tracking.store import Store, local_folder, open_store
+from timemachine.tracking.store import Store, local_folder
 
 KEY, TRAINING = "timemachine.key", "timemachine.training"
 MINUTES = "minutes"  # metric: duration of the stage, with the start of Python
@@ -154,67 +150,3 @@ def log_dataset(store: Store, run_id: str, name: str, sha256: str) -> None:
     )  # MLflow allows 36 characters
     tag = InputTag("mlflow.data.context", "training")
     store.client.log_inputs(run_id, [DatasetInput(dataset, [tag])])
-
-
-def open_verdicts(root: Path, experiment: str) -> AbstractContextManager[Store]:
-    """Open the store with the experiment for the verdicts on the models of an experiment.
-
-    Raises:
-        UserError: as `open_store`.
-    """
-    return open_store(root, f"{experiment}-retraining", alone=False)
-
-
-def find_verdict(store: Store, key: str) -> str | None:
-    """Return the last finished verdict with this key, for example `promoted`; None if there is none."""
-    found = [run for run in find_runs(store, KEY, key) if run.info.status == "FINISHED"]
-    return found[-1].data.tags.get("timemachine.verdict") if found else None
-
-
-def read_report(store: Store, run_id: str) -> dict[str, Any]:
-    """Return the report of a verdict's run; empty if it is absent, for example because its folder was moved."""
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            content = json.loads(Path(store.client.download_artifacts(run_id, "report.json", folder)).read_bytes())
-        except (MlflowException, OSError, ValueError):
-            return {}
-    return content if isinstance(content, dict) else {}
-
-
-def record_verdict(
-    store: Store, key: str, report: Mapping[str, Any], metrics: Mapping[str, float], root: Path
-) -> str:
-    """Write a report to MLflow and return the ID of its run, which stays open: the caller ends it.
-
-    A run with the same key is used again if it is not finished or has the same time, so that a round that was
-    killed and repeated has one run. A new judgement has a run of its own.
-
-    Args:
-        store: as `open_verdicts` yields it.
-        key: key of the candidates.
-        report: the report with `verdict` and `reasons`; logged as JSON, its strings and numbers also as tags.
-        metrics: metrics of the run.
-        root: the repository root.
-    """
-    client = store.client
-    found = [
-        run
-        for run in find_runs(store, KEY, key)
-        if run.info.status != "FINISHED" or run.data.tags.get("timemachine.when") == report.get("when")
-    ]
-    run = found[-1] if found else client.create_run(store.experiment_id, tags={KEY: key, "mlflow.user": user()})
-    run_id = str(run.info.run_id)
-    client.update_run(run_id, name=f"{report['verdict']} {key[:8]}")
-    reasons = "\n".join(f"- {reason}" for reason in report.get("reasons", []))
-    tags = {
-        **{f"timemachine.{name}": str(value) for name, value in report.items() if isinstance(value, str | int)},
-        "timemachine.kind": "verdict",
-        "timemachine.reasons": reasons,
-        "mlflow.note.content": reasons,
-        "mlflow.source.name": "timemachine retrain",
-        **git_tags(root),
-    }
-    points = [Metric(name, value, run.info.start_time, 0) for name, value in metrics.items()]
-    client.log_batch(run_id, points, tags=[RunTag(name, value) for name, value in tags.items()])
-    client.log_text(run_id, json.dumps(report, indent=2), "report.json")
-    return run_id

@@ -8,11 +8,8 @@ from pathlib import Path
 import typer
 
 from timemachine.base.errors import UserError
-from timemachine.tracking.address import hide_secrets, sqlite_file, tracking_uri
-from timemachine.tracking.store import open_store
-from timemachine.tracking.views import VIEWS, lay_down, view_address
-
-HOST = "127.0.0.1"
+from timemachine.tracking.address import sqlite_file, tracking_uri
+from timemachine.tracking.views import HOST, view_links
 
 
 def open_page(root: Path, experiment: str, port: int) -> None:
@@ -32,13 +29,10 @@ def open_page(root: Path, experiment: str, port: int) -> None:
     if (database := sqlite_file(uri)) and not database.exists():
         raise UserError(f"{database}: no such MLflow store; run `make repro`")
     is_server = uri.startswith("http")
-    url = hide_secrets(uri) if is_server else f"http://{HOST}:{port}"
     if not is_server:
         _check_free(port)
-    with open_store(root, experiment, alone=False, create=False) as store:
-        experiments = lay_down(store, root, experiment)
-    for key, view in VIEWS.items():
-        typer.echo(f"{view.name}: {view_address(url, experiments[key], key)}")
+    for name, address in view_links(root, experiment, port):
+        typer.echo(f"{name}: {address}")
     if is_server:
         return
     typer.echo("MLflow answers there in about 10 seconds; Ctrl-C ends it.")

@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from timemachine.tracking.store import Store, ensure_experiment
+from timemachine.tracking.address import hide_secrets, sqlite_file, tracking_uri
+from timemachine.tracking.store import Store, ensure_experiment, open_store
 
+HOST, PORT = "127.0.0.1", 5000
 # MLflow refuses a view without times.
 _CREATED_MS = 1_795_651_200_000
 # Columns that MLflow shows in every table.
@@ -104,6 +106,28 @@ def lay_down(store: Store, root: Path, experiment: str) -> dict[str, str]:
         if store.client.get_experiment(experiments[key]).tags.get(_TAG + key) != value:
             store.client.set_experiment_tag(experiments[key], _TAG + key, value)
     return experiments
+
+
+def view_links(root: Path, experiment: str, port: int) -> list[tuple[str, str]]:
+    """Return the name and the address of each view, on the store's server or on one that `make ui` starts.
+
+    Without a store there are none.
+
+    Args:
+        root: the repository root, which contains the default store.
+        experiment: name of the MLflow experiment of the models.
+        port: port of 127.0.0.1, for a store that is no server itself.
+
+    Raises:
+        UserError: the store cannot be reached.
+    """
+    uri = tracking_uri(root)
+    if (database := sqlite_file(uri)) and not database.exists():
+        return []
+    url = hide_secrets(uri) if uri.startswith("http") else f"http://{HOST}:{port}"
+    with open_store(root, experiment, alone=False, create=False) as store:
+        experiments = lay_down(store, root, experiment)
+    return [(view.name, view_address(url, experiments[key], key)) for key, view in VIEWS.items()]
 
 
 def view_address(url: str, experiment_id: str, view: str) -> str:
