@@ -1,4 +1,4 @@
-"""What lies in `deploy/`, and the workflow of retraining, against the commands, flags and exit codes that it counts on."""
+"""What lies in `deploy/` and the workflow of retraining, against the commands and exit codes they count on."""
 
 import configparser
 import os
