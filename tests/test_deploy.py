@@ -1,4 +1,4 @@
-"""What lies in `deploy/`, and the workflow of retraining, against the commands and exit codes that they count on."""
+"""What lies in `deploy/`, and the workflow of retraining, against the commands and exit codes that they expect."""
 
 import configparser
 import os
