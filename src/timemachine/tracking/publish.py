@@ -267,7 +267,7 @@ def _state_run(
         metrics.append((f"pipeline/{MINUTES}", minutes, 0))
     artifacts = [(str(path.parent.relative_to(data)), path) for path in files]
     dataset = ("raw", text) if text else None
-    return RunContent("pipeline", name or f"pipeline {key[:8]}", key, flat, metrics, artifacts, tags, dataset)
+    return RunContent("pipeline", f"pipeline {name or key[:8]}", key, flat, metrics, artifacts, tags, dataset)
 
 
 def _headlines(reports: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
