@@ -109,7 +109,7 @@ def fill(store: Store, run: Run, content: RunContent) -> None:
     """
     run_id, complete = run.info.run_id, is_complete(run)
     metrics, minutes = list(content.metrics), minutes_of(run)
-    if minutes is not None and not {MINUTES} <= {*run.data.metrics, *(name for name, _, _ in metrics)}:
+    if minutes is not None and MINUTES not in {*run.data.metrics, *(name for name, _, _ in metrics)}:
         metrics.append((MINUTES, minutes, 0))
     if complete and {name for name, _, _ in metrics} <= set(run.data.metrics) and _NOTE in run.data.tags:
         return
