@@ -206,7 +206,7 @@ def as_ranking(table: pd.DataFrame) -> str:
     cells[".minutes"] = minutes.map("{:.1f}".format).where(minutes.notna(), "-")
     cells["alias"] = table["alias"].fillna("").where(finished, table["status"].str.lower())
     if table["name"].duplicated().any():
-        cells["run_id"] = table["run_id"].fillna("").str[:8]
+        cells["run"] = table["run_id"].fillna("").str[:6]
     return text_tables(cells, len(cells.columns), None)
 
 

@@ -90,6 +90,7 @@ def _add_what_is_missing(
         send_waiting(store, root, params.publish.experiment)
         experiments = lay_down(store, root, params.publish.experiment)
         parent = find_or_create(store, state)
+        complete = is_complete(parent)
         run_ids = {model.path: _publish_model(store, root, model, parent.info.run_id, data) for model in models}
         versions = {
             model.path: registry.ensure_version(store, run_ids[model.path], model.name)
@@ -99,20 +100,21 @@ def _add_what_is_missing(
         _name_challenger(store, params, models, versions)
         registry.describe(store)
         _point_to(store, parent, state, run_ids, experiments)
-        fill(store, parent, state)
+        fill(store, parent, state, complete=complete)
 
 
 def _publish_model(store: Store, root: Path, model: RunContent, parent_id: str, data: Path) -> str:
     """Log the run of a model, with the MLflow model folder if it is a language model, and return its ID."""
     adopt_live_run(store, root, model)
     run = find_or_create(store, model)
-    if not is_complete(run):
+    complete = is_complete(run)
+    if not complete:
         store.client.set_tag(run.info.run_id, "mlflow.parentRunId", parent_id)
         if model.params["family"] == "rnn":
             with tempfile.TemporaryDirectory() as folder:
                 registry.package(data / "models" / model.path, Path(folder) / "model")
                 store.client.log_artifacts(run.info.run_id, str(Path(folder) / "model"), registry.MODEL_FOLDER)
-    fill(store, run, model)
+    fill(store, run, model, complete=complete)
     return str(run.info.run_id)
 
 

@@ -102,12 +102,12 @@ def _points_of(store: Store, run: Run, content: RunContent) -> set[tuple[str, fl
     }
 
 
-def fill(store: Store, run: Run, content: RunContent) -> None:
+def fill(store: Store, run: Run, content: RunContent, *, complete: bool) -> None:
     """Log the params, points, tags and artifacts that a run lacks, and finish it.
 
     A complete run gets only what a former version of this package did not log: metrics, description and dataset.
     """
-    run_id, complete = run.info.run_id, is_complete(run)
+    run_id = run.info.run_id
     metrics, minutes = list(content.metrics), minutes_of(run)
     if minutes is not None and MINUTES not in {*run.data.metrics, *(name for name, _, _ in metrics)}:
         metrics.append((MINUTES, minutes, 0))
