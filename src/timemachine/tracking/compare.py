@@ -18,7 +18,7 @@ from timemachine.base.errors import UserError
 from timemachine.base.files import read_mapping
 from timemachine.tracking import registry
 from timemachine.tracking.address import hide_secrets
-from timemachine.tracking.runs import MINUTES
+from timemachine.tracking.runs import minutes_of
 from timemachine.tracking.store import Store, local_folder, open_store
 
 # Regular expressions of the metrics of each family that are shown by default; runs are sorted by the first. For
@@ -206,7 +206,7 @@ def as_ranking(table: pd.DataFrame) -> str:
     cells[".minutes"] = minutes.map("{:.1f}".format).where(minutes.notna(), "-")
     cells["alias"] = table["alias"].fillna("").where(finished, table["status"].str.lower())
     if table["name"].duplicated().any():
-        cells["run_id"] = table["run_id"].fillna("").str[:8]
+        cells["run"] = table["run_id"].fillna("").str[:6]
     return text_tables(cells, len(cells.columns), None)
 
 
@@ -277,7 +277,7 @@ def _row(run: Run, aliases: Mapping[str, str]) -> dict[str, object]:
         "run_id": run.info.run_id,
         "status": run.info.status,
         "start_time": pd.Timestamp(run.info.start_time, unit="ms", tz="UTC"),
-        "minutes": run.data.metrics.get(MINUTES),
+        "minutes": minutes_of(run),
         "alias": aliases.get(run.info.run_id),
         **{f"metrics.{key}": value for key, value in run.data.metrics.items()},
         # The name is a param of each model too, but it has its own column.

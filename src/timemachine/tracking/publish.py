@@ -99,6 +99,7 @@ def _add_what_is_missing(
         send_waiting(store, root, params.publish.experiment)
         experiments = lay_down(store, root, params.publish.experiment)
         parent = find_or_create(store, state)
+        complete = is_complete(parent)
         run_ids = dict[str, str]()
         for model in models:
             show(len(run_ids), len(models) + 1, f"runs, {model.path}")
@@ -112,7 +113,7 @@ def _add_what_is_missing(
         _name_challenger(store, params, models, versions)
         registry.describe(store)
         _point_to(store, parent, state, run_ids, experiments)
-        fill(store, parent, state)
+        fill(store, parent, state, complete=complete)
     show(len(models) + 1, len(models) + 1, "runs")
 
 
@@ -120,13 +121,14 @@ def _publish_model(store: Store, root: Path, model: RunContent, parent_id: str, 
     """Log the run of a model, with the MLflow model folder if it is a language model, and return its ID."""
     adopt_live_run(store, root, model)
     run = find_or_create(store, model)
-    if not is_complete(run):
+    complete = is_complete(run)
+    if not complete:
         store.client.set_tag(run.info.run_id, "mlflow.parentRunId", parent_id)
         if model.params["family"] == "rnn":
             with tempfile.TemporaryDirectory() as folder:
                 registry.package(data / "models" / model.path, Path(folder) / "model")
                 store.client.log_artifacts(run.info.run_id, str(Path(folder) / "model"), registry.MODEL_FOLDER)
-    fill(store, run, model)
+    fill(store, run, model, complete=complete)
     return str(run.info.run_id)
 
 
@@ -281,7 +283,7 @@ def _state_run(
         metrics.append((f"pipeline/{MINUTES}", minutes, 0))
     artifacts = [(str(path.parent.relative_to(data)), path) for path in files]
     dataset = ("raw", text) if text else None
-    return RunContent("pipeline", name or f"pipeline {key[:8]}", key, flat, metrics, artifacts, tags, dataset)
+    return RunContent("pipeline", f"pipeline {name or key[:8]}", key, flat, metrics, artifacts, tags, dataset)
 
 
 def _headlines(reports: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -100,13 +100,15 @@ def _points_of(store: Store, run: Run, content: RunContent) -> set[tuple[str, fl
     }
 
 
-def fill(store: Store, run: Run, content: RunContent) -> None:
+def fill(store: Store, run: Run, content: RunContent, *, complete: bool) -> None:
     """Log the params, points, tags and artifacts that a run lacks, and finish it.
 
     A complete run gets only what a former version of this package did not log: metrics, description and dataset.
     """
-    run_id, complete = run.info.run_id, is_complete(run)
-    metrics = [*content.metrics, *_minutes_of_live_run(run, content)]
+    run_id = run.info.run_id
+    metrics, minutes = list(content.metrics), minutes_of(run)
+    if minutes is not None and MINUTES not in {*run.data.metrics, *(name for name, _, _ in metrics)}:
+        metrics.append((MINUTES, minutes, 0))
     if complete and {name for name, _, _ in metrics} <= set(run.data.metrics) and _NOTE in run.data.tags:
         return
     there = {(key, step) for key, _, step in _points_of(store, run, content)}
@@ -129,12 +131,16 @@ def fill(store: Store, run: Run, content: RunContent) -> None:
         store.client.set_terminated(run_id, "FINISHED", run.info.end_time)
 
 
-def _minutes_of_live_run(run: Run, content: RunContent) -> list[tuple[str, float, int]]:
-    """Return the duration of a run that was logged live, if the time of its stage is not known."""
-    is_known = any(name == MINUTES for name, _, _ in content.metrics) or MINUTES in run.data.metrics
-    if is_known or "timemachine.host" not in run.data.tags or run.info.end_time is None:
-        return []
-    return [(MINUTES, round((run.info.end_time - run.info.start_time) / 60_000, 2), 0)]
+def minutes_of(run: Run) -> float | None:
+    """Return the minutes of the training of a run; None if they are not known.
+
+    That is the metric, or else the duration of the run if the training logged it live.
+    """
+    if MINUTES in run.data.metrics:
+        return float(run.data.metrics[MINUTES])
+    if "timemachine.host" not in run.data.tags or run.info.end_time is None:
+        return None
+    return round((run.info.end_time - run.info.start_time) / 60_000, 2)
 
 
 def dataset_of(config: Mapping[str, Any]) -> tuple[str, str]:
