@@ -152,6 +152,7 @@ LAYERS = [
     ("provenance", "tracking"),
     ("retraining",),
     ("report",),
+    ("commands",),
     ("cli",),
 ]
 
