@@ -29,10 +29,10 @@ pytestmark = pytest.mark.slow
 PARAMS = config.validate(Params, tiny_params(), "params.yaml")
 ATTACK = "</script><script>document.title = 'broken'</script>"
 ROUNDS = [
-    Round("2026-11-20T04:00:00+00:00", "promoted", "1", 1.8, None, 1.84, "1", "first", 0, 20.0, "a"),
-    Round("2026-11-21T04:00:00+00:00", "promoted", "2", 1.7, 1.8, 1.84, "2", ATTACK, 1, 21.0, "b"),
-    Round("2026-11-22T04:00:00+00:00", "rejected", "3", 1.75, 1.7, 1.84, "2", "worse", 1, 21.0, "c"),
-    Round("2026-11-23T04:00:00+00:00", "rolled back", "1", None, 1.8, None, "1", "by hand", None, None, "d"),
+    Round("2026-11-20T04:00:00+00:00", "promoted", "1", 1.8, None, 1.84, "1", "first", 0, 20.0, "a", ""),
+    Round("2026-11-21T04:00:00+00:00", "promoted", "2", 1.7, 1.8, 1.84, "2", ATTACK, 1, 21.0, "b", ""),
+    Round("2026-11-22T04:00:00+00:00", "rejected", "3", 1.75, 1.7, 1.84, "2", "worse", 1, 21.0, "c", ""),
+    Round("2026-11-23T04:00:00+00:00", "rolled back", "1", None, 1.8, None, "1", "by hand", None, None, "d", ""),
 ]
 
 
