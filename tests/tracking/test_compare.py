@@ -153,7 +153,7 @@ def test_the_short_table_ranks_every_language_model_once_in_80_columns_and_names
     copy: tuple[Path, MlflowClient, str], store: Path
 ) -> None:
     root, client, experiment_id = copy
-    add_run(client, experiment_id, "a_recipe_with_a_very_long_name_indeed", 1.0, "FINISHED")
+    add_run(client, experiment_id, "a_recipe_with_a_very_long_name_indeed", 0.25, "FINISHED")
     add_run(client, experiment_id, "gated", 0.5, "RUNNING")
     comparison = compare_runs(root, "timemachine", family="language", metrics=SHORT_METRICS["language"])
     report = json.loads((store / "data/reports/language_models.json").read_text())["models"]
@@ -167,7 +167,7 @@ def test_the_short_table_ranks_every_language_model_once_in_80_columns_and_names
     lines = as_ranking(comparison).splitlines()
     assert max(map(len, lines)) <= 80
     assert [line.split()[0] for line in lines[1:-1]] == [str(rank + 1) for rank in range(len(comparison) - 1)]
-    assert lines[1].split()[1:3] == ["a_recipe_with…g_name_indeed", "1.0000*"]
+    assert lines[1].split()[1:3] == ["a_recipe_with…g_name_indeed", "0.2500*"]
     assert lines[-1].split()[0] == "-"
     assert "running" in lines[-1]
     challengers = [line for line in lines if "challenger" in line]
