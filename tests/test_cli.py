@@ -186,3 +186,9 @@ def test_outside_the_repository_a_command_says_so(
     monkeypatch.setattr(sys, "argv", ["timemachine", *arguments])
     with pytest.raises(SystemExit, match=r"error: .*params\.yaml: no such file; run this in the repository root$"):
         cli.main()
+
+
+def test_a_report_is_not_written_over_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["timemachine", "report", "--output", str(tmp_path)])
+    with pytest.raises(SystemExit, match=r"error: --output: .* is a folder; give the name of a file$"):
+        cli.main()

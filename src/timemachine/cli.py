@@ -39,7 +39,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    debug: Annotated[bool, Option(help="Show tracebacks.")] = False,
+    debug: Annotated[bool, Option("--debug", help="Show tracebacks.")] = False,
     version: Annotated[
         bool, Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,

@@ -44,14 +44,25 @@ SCRIPT = """if True:
 """
 
 
-def test_a_terminal_has_a_bar() -> None:
+def said_on_a_terminal(num_rows: int, num_columns: int) -> str:
+    """Return what the script prints on a terminal of a size."""
     here, there = pty.openpty()
-    termios.tcsetwinsize(there, (24, 80))
+    termios.tcsetwinsize(there, (num_rows, num_columns))
     subprocess.run([sys.executable, "-c", SCRIPT], stderr=there, check=True)
     os.close(there)
     said = os.read(here, 10_000).decode()
     os.close(here)
+    return said
+
+
+def test_a_terminal_has_a_bar() -> None:
+    said = said_on_a_terminal(24, 80)
     bars = re.split(r"[\r\n]+", said)
     assert re.search(r"model:  25%\|█+.? +\| 1/4 epochs \[00:0.<.+, perplexity 1\.500\]", said)
     assert re.search(r"model:  75%\|█+.? +\| 3/4 networks \[00:0., linear\]", said)
     assert max(map(len, bars)) <= 80
+
+
+def test_a_terminal_that_does_not_tell_its_size_has_lines() -> None:
+    said = said_on_a_terminal(0, 0)
+    assert said.splitlines() == ["model: 1/4 epochs, perplexity 1.500 (0 s)", "model: 3/4 networks, linear (0 s)"]

@@ -96,6 +96,8 @@ def report(
     ] = None,
 ) -> None:
     """Write the report, one HTML file that shows all results, the state of the repository and the rounds."""
+    if output is not None and output.is_dir():
+        raise UserError(f"--output: {output} is a folder; give the name of a file")
     from timemachine.report.command import write_report
 
     write_report(stage.repository_root(), output, typer.echo)

@@ -4,6 +4,7 @@ Library functions report to a callback `show(done, total, what)`, which only not
 them, so that lines appear, and the clock of the bar goes on, while one step takes long.
 """
 
+import os
 import sys
 import threading
 import time
@@ -32,7 +33,9 @@ def show_progress(
         steady: whether all steps take about as long, so that the bar can estimate the time that is left.
         interval_s: seconds between two lines.
     """
-    begin_s, over, is_terminal = time.monotonic(), threading.Event(), sys.stderr.isatty()
+    begin_s, over = time.monotonic(), threading.Event()
+    # tqdm draws nothing on a terminal that does not tell its size, as that of `script` or of a container may not.
+    is_terminal = sys.stderr.isatty() and all(os.get_terminal_size(sys.stderr.fileno()))
     bar_format = _BAR.replace("{elapsed}", "{elapsed}<{remaining}") if steady else _BAR
     noted: tuple[int, int, str] | None = None
     bar: tqdm[NoReturn] | None = None
