@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -134,6 +135,8 @@ def test_runs_of_one_name_are_told_apart_by_id_and_date(copy: tuple[Path, Mlflow
     assert text.splitlines()[-2].split()[:2] == ["gated", run_id[:8]]
     started = pd.Timestamp(client.get_run(run_id).info.start_time, unit="ms")
     assert text.splitlines()[-2].split()[2] == f"{started:%Y-%m-%d}"
+    with_counted = as_text(compare_runs(root, "timemachine", family="language", names=["gated", "kneser_ney_2"]))
+    assert [line for line in with_counted.splitlines() if re.match(r"kneser_ney_2 +20\d\d-", line)]
 
 
 def test_a_run_that_is_not_finished_comes_last_and_is_never_the_best(

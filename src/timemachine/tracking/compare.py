@@ -173,7 +173,7 @@ def as_text(table: pd.DataFrame, width: int | None = None) -> str:
     """
     cells = table[["name"]].rename(columns={"name": "run"})
     if cells["run"].duplicated().any():
-        cells["run_id"] = table["run_id"].str[:8]
+        cells["run_id"] = table["run_id"].fillna("").str[:8]  # counted models have no run
         cells["date"] = table["start_time"].dt.strftime("%Y-%m-%d")
     if (table["status"] != "FINISHED").any():
         cells["status"] = table["status"].str.lower()
