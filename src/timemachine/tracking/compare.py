@@ -85,11 +85,12 @@ def compare_runs(
     Raises:
         UserError: there is no such family, model or metric, there are no runs, or the store cannot be read.
     """
-    frame = read_runs(root, experiment, family)
+    frame = everything = read_runs(root, experiment, family)
     if names:
         check_known("model", names, frame["name"])
         frame = frame[frame["name"].isin(names)]
-    shown = choose_metrics(frame, family, metrics)
+    # A metric that none of the named models has is shown as missing.
+    shown = choose_metrics(everything if metrics else frame, family, metrics)
     if all_metrics:
         known = frame.filter(regex=r"^metrics\.").dropna(axis="columns", how="all")
         shown = list(dict.fromkeys([*shown, *known]))
