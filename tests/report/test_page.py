@@ -46,7 +46,7 @@ def report(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "data/generated/carried.txt").write_text(f"the time{ATTACK}\n")
     found = facts.gather(folder, ROUNDS, "", [("runs", "http://127.0.0.1:5000/"), ("bad", "javascript:alert(1)")])
     found = found._replace(
-        times=[("train_rnn@gated", StageTime("2026-11-20T04:00:00+00:00", 90.0))],
+        times=[("train_rnn@e1_concise_sequential", StageTime("2026-11-20T04:00:00+00:00", 90.0))],
         params=[("train_rnn.gated.seed", "0", ATTACK)],
         summary=json.loads((folder / "data/reports/summary.json").read_text()) | {"test_bpc": 99.0},
     )
@@ -191,6 +191,9 @@ def test_a_damaged_score_file_is_one_line_that_names_it(project: Path) -> None:
     with pytest.raises(
         UserError, match=r"mixtures.safetensors: arithmetic.test is not nats of this corpus; recreate"
     ):
+        write_report(project, project / "page.html", print)
+    save_file({key: nats for key, nats in arrays.items() if key != "arithmetic.val"}, path)
+    with pytest.raises(UserError, match=r"mixtures.safetensors: no arithmetic.val; recreate"):
         write_report(project, project / "page.html", print)
     path.write_bytes(kept)
     path = project / "data/scores/rnn/gated.safetensors"

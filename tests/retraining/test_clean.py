@@ -18,6 +18,7 @@ from timemachine.retraining.history import read_rounds
 from timemachine.retraining.round import NOTHING_NEW, PROMOTED
 from timemachine.tracking.run_origin import trace_run
 from timemachine.tracking.server import load_alias
+from timemachine.tracking.store import open_store
 
 pytestmark = pytest.mark.slow
 
@@ -54,6 +55,12 @@ class Cleaned(Rounds):
     def with_artifacts(self) -> list[bool]:
         """Return for each version whether MLflow has its artifacts."""
         return [(self.folder / "mlartifacts" / run_id / "artifacts/model").is_dir() for run_id in self.run_ids]
+
+    def with_logged_models(self) -> list[bool]:
+        """Return for each version whether MLflow lists its run among the models."""
+        with open_store(self.folder, "timemachine") as store:
+            found = store.client.search_logged_models([store.experiment_id])
+        return [run_id in {model.source_run_id for model in found} for run_id in self.run_ids]
 
     def size(self) -> int:
         return size_of(self.folder / name for name in (".dvc/cache", "mlartifacts", ".timemachine"))
@@ -107,7 +114,7 @@ class TestInOrder:
         said = rounds.clean(1)
         assert said[-1].endswith(" MB  was removed")
         assert rounds.aliases() == before == {"champion": "3", "previous": "2", "challenger": "3"}
-        assert rounds.in_cache() == rounds.with_artifacts() == [False, True, True]
+        assert rounds.in_cache() == rounds.with_artifacts() == rounds.with_logged_models() == [False, True, True]
         assert sorted(path.name for path in (rounds.folder / SERVED).iterdir()) == sorted(rounds.run_ids[1:])
         assert [path.name for path in (rounds.folder / STATES).iterdir()] == ["new"]
         freed = float(said[-1].split()[0].replace(",", "")) * 1e6

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import torch
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow.entities import LoggedModel, LoggedModelStatus, Run
 from mlflow.exceptions import MlflowException
 from tiny import run_stage
 
@@ -106,6 +106,33 @@ def test_the_parent_has_all_params_headline_metrics_all_reports_the_data_and_a_d
     assert published == reports
 
 
+def logged_models(root: Path) -> list[LoggedModel]:
+    client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("timemachine")
+    return list(client.search_logged_models([experiment.experiment_id]))
+
+
+def test_each_model_has_one_logged_model_with_its_scores_also_if_its_run_was_deleted(root: Path) -> None:
+    publish_here(root)
+    client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+    deleted = runs(root)["carried"]
+    client.delete_run(deleted.info.run_id)
+    # As another machine could have made it at the same time.
+    twin = {"timemachine.key": runs(root)["gated"].data.tags["timemachine.key"]}
+    client.create_logged_model(deleted.info.experiment_id, "gated", runs(root)["gated"].info.run_id, twin)
+    publish_here(root)
+    found = runs(root)
+    models = logged_models(root)
+    assert sorted(model.name for model in models) == sorted(MODELS)
+    for model in models:
+        run = found[model.name]
+        assert (model.source_run_id, model.status) == (run.info.run_id, LoggedModelStatus.READY)
+        score = "one_step_rmse" if model.model_type == "ar" else "val_bits_per_character"
+        scores = {metric.key: metric.value for metric in model.metrics}
+        assert scores[score] == run.data.metrics[score]
+        assert len(client.get_metric_history(run.info.run_id, score)) == 1
+
+
 def everything(root: Path) -> list[str]:
     """All that MLflow's database holds."""
     with sqlite3.connect(root / "mlflow.db") as database:
@@ -152,6 +179,7 @@ def test_six_processes_that_fill_one_empty_store_at_once_add_nothing_twice(proje
     assert len(runs(project)) == NUM_RUNS
     client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
     assert len(client.search_model_versions("name = 'timemachine-lm'")) == 3
+    assert len(logged_models(project)) == len(MODELS)
 
 
 def ends_of_spools(root: Path) -> list[tuple[str, int]]:
@@ -277,6 +305,7 @@ def test_mlflow_can_be_filled_again_from_the_files(root: Path, empty_store: Path
     shutil.rmtree(root / "mlartifacts")
     assert publish_here(root) == before
     assert len(runs(root)) == NUM_RUNS
+    assert len(logged_models(root)) == len(MODELS)
 
 
 def test_a_metric_of_models_is_not_the_same_for_all(root: Path) -> None:

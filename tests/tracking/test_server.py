@@ -94,7 +94,7 @@ class TestWithTheRightPassword:
         (project / "params.yaml").write_text(text.replace("num_draws: 20", "num_draws: 21"))
         monkeypatch.chdir(project)
         done = CliRunner().invoke(cli.app, ["publish"], catch_exceptions=False)
-        assert done.output.startswith(f"{server.url} has state ")
+        assert done.stdout.startswith(f"{server.url} has state ")
         assert names(server).count("pipeline") == 2
         assert PASSWORD not in done.output
         stored = [path.read_bytes() for path in server.store.parent.glob("mlflow.db*")]

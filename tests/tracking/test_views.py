@@ -81,6 +81,17 @@ def test_each_view_shows_names_and_numbers_without_a_click(server: Server, chrom
         page.close()
 
 
+def test_the_models_tab_lists_the_models_with_their_scores(server: Server, chromium: "Browser") -> None:
+    client = MlflowClient(server.url)
+    experiment_id = client.get_experiment_by_name("timemachine").experiment_id
+    (run,) = client.search_runs([experiment_id], "attributes.run_name = 'gated'")
+    page = chromium.new_page(viewport={"width": 3000, "height": 1000})  # columns out of sight are not in the page
+    page.goto(f"{server.url}/#/experiments/{experiment_id}/models?workflowType=machine_learning")
+    for text in ("gated", *(f"{run.data.metrics[f'{part}_bits_per_character']:.4f}" for part in ("val", "test"))):
+        page.wait_for_function("text => document.body.innerText.includes(text)", arg=text[:5], timeout=60_000)
+    page.close()
+
+
 def test_the_page_takes_two_processes_and_prints_the_addresses_of_the_views(published: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

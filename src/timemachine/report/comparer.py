@@ -196,7 +196,9 @@ def _own_file(name: str, params: Params) -> str | None:
 
 def _check(path: Path, arrays: dict[str, NDArray[Any]], corpus: Corpus) -> None:
     for key, nats in arrays.items():
-        part = key.rpartition(".")[2]
+        name, _, part = key.rpartition(".")
+        if absent := [one for one in HELD_OUT if f"{name}.{one}" not in arrays]:
+            raise UserError(f"{path}: no {name}.{absent[0]}; recreate it with `dvc repro`")
         fits = part in HELD_OUT and nats.shape == corpus.part(part).shape
         if not fits or np.isnan(nats).any() or (nats < 0).any():
             raise UserError(f"{path}: {key} is not nats of this corpus; recreate it with `dvc repro`")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from timemachine.base.config import read_yaml
+from timemachine.base.errors import UserError
 from timemachine.report.sources import look_up
 
 _WIDTH, _HEIGHT, _GAP, _LAYER = 152, 30, 10, 74  # pixels: a node, between nodes, from layer to layer
@@ -32,8 +33,13 @@ def draw_graph(path: Path, params: Mapping[str, Any]) -> dict[str, Any]:
     Returns:
         `width` and `height` in pixels; `nodes` with `x`, `y`, `name`, `desc`, `count` and `wing`; `edges` as
         paths of SVG.
+
+    Raises:
+        UserError: the file is not YAML, or has no stages.
     """
-    stages = look_up(read_yaml(path), "stages") or {}
+    stages = look_up(read_yaml(path), "stages")
+    if not (stages and isinstance(stages, dict) and all(isinstance(stage, dict) for stage in stages.values())):
+        raise UserError(f"{path}: 'stages' is not a mapping from names to stages")
     bodies = {name: stage.get("do", stage) for name, stage in stages.items()}
     outs = {
         name: [out for kind in ("outs", "metrics", "plots") for out in _paths(body, kind)]

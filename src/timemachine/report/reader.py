@@ -59,7 +59,7 @@ def published(sources: Sources) -> list[dict[str, str]]:
     rows = []
     for row in PUBLISHED:
         value = look_up(reports[row.report], *row.keys)
-        if value is not None:
+        if isinstance(value, (int, float)):
             rows.append(row._asdict() | {"here": f"{value:,.{row.digits}f}"})
     return rows
 
@@ -75,7 +75,7 @@ def headlines(sources: Sources, before: dict[str, Any]) -> list[dict[str, Any]]:
     tiles = []
     for one in HEADLINES:
         value, old = summary.get(one.key), before.get(one.key)
-        if value is None:
+        if not isinstance(value, (int, float)):
             continue
         share = one.key == "coverage"
         tile = one._asdict() | {"value": f"{value:.1%}".replace("%", " %") if share else f"{value:.3f}"}

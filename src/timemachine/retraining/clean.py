@@ -64,7 +64,8 @@ def _clean(
     root: Path, experiment: str, rounds: Sequence[Round], keep: int, dry_run: bool
 ) -> Iterator[tuple[str, int]]:
     """Yield what is removed and its size in bytes, and remove it at the end."""
-    run_ids, cache = set[str](), CacheLeftovers(root, [], [], ())
+    cache = CacheLeftovers(root, [], [], ())
+    unserved = list[Path]()  # without a store it is not known which versions stay
     if (database := sqlite_file(tracking_uri(root))) is None or database.exists():
         from timemachine.tracking import leftovers, store
 
@@ -72,10 +73,8 @@ def _clean(
             judged = [(one.verdict, one.version, one.state) for one in rounds]
             found = leftovers.store_leftovers(opened, judged, keep, _published(root))
             weights = leftovers.fetch_weights(opened, found, Path(folder))
-            run_ids, cache = (
-                set(found.kept.values()),
-                cache_leftovers(root, [str(md5_of(path)) for path in weights]),
-            )
+            cache = cache_leftovers(root, [str(md5_of(path)) for path in weights])
+            unserved = sorted(_unserved(root, set(found.kept.values())))
             for run in found.runs:
                 size = leftovers.size_of_artifacts(opened, run.info.run_id)
                 yield f"MLflow: run {run.info.run_name} ({run.info.run_id[:8]})", size
@@ -95,7 +94,7 @@ def _clean(
         cache.remove()
     # A state or spool that is older than the rounds that count is of a training that no round will resume.
     before_s = datetime.fromisoformat(rounds[-min(max(keep, 1), len(rounds))].when).timestamp() if rounds else 0.0
-    for path in [*_older(root / STATES, before_s), *_older(root / SPOOLS, before_s), *_unserved(root, run_ids)]:
+    for path in [*_older(root / STATES, before_s), *_older(root / SPOOLS, before_s), *unserved]:
         yield str(path.relative_to(root)), size_of([path])
         if not dry_run:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -123,7 +122,7 @@ def _unserved(root: Path, run_ids: set[str]) -> Iterator[Path]:
     # A hidden one is being downloaded.
     found = [path for path in (folder.iterdir() if folder.is_dir() else []) if path.name[0] != "."]
     words = {word for process in psutil.process_iter(["cmdline"]) for word in process.info["cmdline"] or ()}
-    for path in sorted(found):
+    for path in found:
         if path.name not in run_ids and not any(str(path) in word for word in words):
             yield path
 

@@ -10,6 +10,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 
 from timemachine.base.errors import UserError
 from timemachine.pipeline.paths import PACKAGED
+from timemachine.tracking.logged_models import find_logged_models
 from timemachine.tracking.registry import MODEL_FOLDER, MODEL_NAME
 from timemachine.tracking.runs import KEY, find_runs
 from timemachine.tracking.store import Store
@@ -129,6 +130,8 @@ def remove_leftovers(store: Store, leftovers: StoreLeftovers) -> None:
     for run_id, parent_id in leftovers.parents.items():
         client.set_tag(run_id, _PARENT, parent_id)
     for run in leftovers.runs:
+        for model in find_logged_models(store, run.data.tags[KEY]):
+            client.delete_logged_model(model.model_id)
         client.set_tag(run.info.run_id, _CLEANED, "true")
         client.delete_run(run.info.run_id)
     # A call that was killed has left artifacts of deleted runs.

@@ -18,6 +18,7 @@ from timemachine.pipeline.params import Params
 from timemachine.pipeline.times import read_times
 from timemachine.tracking import registry
 from timemachine.tracking.contents import mixing_runs, model_runs, state_run
+from timemachine.tracking.logged_models import ensure_logged_model
 from timemachine.tracking.registry import Version
 from timemachine.tracking.runs import (
     RunContent,
@@ -99,7 +100,10 @@ def _add_what_is_missing(
 
 
 def _publish_model(store: Store, root: Path, model: RunContent, parent_id: str, data: Path) -> str:
-    """Log the run of a model, with the MLflow model folder if it is a language model, and return its ID."""
+    """Log the run of a model, with the MLflow model folder if it is a language model, and return its ID.
+
+    The run also gets a logged model, which MLflow lists in the tab "Models".
+    """
     adopt_live_run(store, root, model)
     run = find_or_create(store, model)
     complete = is_complete(run)
@@ -110,6 +114,7 @@ def _publish_model(store: Store, root: Path, model: RunContent, parent_id: str, 
                 registry.package(data / "models" / model.path, Path(folder) / "model")
                 store.client.log_artifacts(run.info.run_id, str(Path(folder) / "model"), registry.MODEL_FOLDER)
     fill(store, run, model, complete=complete)
+    ensure_logged_model(store, run.info.run_id, model)
     return str(run.info.run_id)
 
 

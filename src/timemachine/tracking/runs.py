@@ -17,7 +17,7 @@ from timemachine.tracking.store import Store, local_folder
 
 KEY, TRAINING = "timemachine.key", "timemachine.training"
 MINUTES = "minutes"  # metric: duration of the stage, with the start of Python
-_NOTE = "mlflow.note.content"
+NOTE = "mlflow.note.content"  # tag: the description
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def fill(store: Store, run: Run, content: RunContent, *, complete: bool) -> None
     metrics, minutes = list(content.metrics), minutes_of(run)
     if minutes is not None and MINUTES not in {*run.data.metrics, *(name for name, _, _ in metrics)}:
         metrics.append((MINUTES, minutes, 0))
-    if complete and {name for name, _, _ in metrics} <= set(run.data.metrics) and _NOTE in run.data.tags:
+    if complete and {name for name, _, _ in metrics} <= set(run.data.metrics) and NOTE in run.data.tags:
         return
     there = {(key, step) for key, _, step in _points_of(store, run, content)}
     # The same time for all points, so that a point that two processes log at once is stored once.
@@ -120,7 +120,7 @@ def fill(store: Store, run: Run, content: RunContent, *, complete: bool) -> None
     tags = [
         RunTag(key, value)
         for key, value in content.tags.items()
-        if key not in run.data.tags and (key == _NOTE or not complete)
+        if key not in run.data.tags and (key == NOTE or not complete)
     ]
     store.client.log_batch(run_id, points, () if complete else params, tags)
     if content.dataset and not (run.inputs and run.inputs.dataset_inputs):
