@@ -87,8 +87,8 @@ def test_the_models_tab_lists_the_models_with_their_scores(server: Server, chrom
     (run,) = client.search_runs([experiment_id], "attributes.run_name = 'gated'")
     page = chromium.new_page(viewport={"width": 3000, "height": 1000})  # columns out of sight are not in the page
     page.goto(f"{server.url}/#/experiments/{experiment_id}/models?workflowType=machine_learning")
-    for text in ("gated", *(f"{run.data.metrics[f'{part}_bits_per_character']:.4f}" for part in ("val", "test"))):
-        page.wait_for_function("text => document.body.innerText.includes(text)", arg=text[:5], timeout=60_000)
+    for text in ("gated", *(str(run.data.metrics[f"{part}_bits_per_character"])[:6] for part in ("val", "test"))):
+        page.wait_for_function("text => document.body.innerText.includes(text)", arg=text, timeout=60_000)
     page.close()
 
 
