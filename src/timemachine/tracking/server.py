@@ -106,8 +106,10 @@ def serve_version(root: Path, experiment: str, alias: str, port: int) -> NoRetur
     body = json.dumps({"dataframe_records": [{"prefix": "time traveller", "num_preds": 50}]})
     url = f"http://{HOST}:{port}"
     print(f"serving {alias}: version {version.number} of {MODEL_NAME} ({version.name}, run {version.run_id})")
-    if (folder / "code/timemachine/tracking/page").is_dir():  # older versions have no page
+    if (folder / "code/timemachine/tracking/page").is_dir():
         print(f"page: {url}/ and {url}/docs")
+    else:
+        print(f"no page: the code packaged with version {version.number} is older than the page")
     print(f"curl {url}/invocations -H 'Content-Type: application/json' -d '{body}'", flush=True)
     command = [sys.executable, "-m", "uvicorn", "--app-dir", str(folder / "code"), "--factory"]
     command += ["--host", HOST, "--port", str(port), "timemachine.tracking.front:make_app"]
