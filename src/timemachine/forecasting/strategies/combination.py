@@ -9,6 +9,7 @@ from timemachine.forecasting.models.regression import Array
 
 # Larger errors count as this one, so that sums stay finite; the largest value of a scaled series is 1.
 _LARGEST_ERROR = 1e9
+_LARGEST_RATIO = 1.5
 
 
 def known_errors(errors: Array) -> Array:
@@ -33,8 +34,9 @@ def known_errors(errors: Array) -> Array:
 def choose(errors: Array, methods: Sequence[str], num_best: int) -> NDArray[np.int64]:
     """Return the candidates with the smallest known errors at each origin, and after the last one, best first.
 
-    Of the candidates of one method only the best is chosen, so that the mean is not one of near copies. Of equal
-    ones, also where no error is known yet, the first are chosen.
+    Of the candidates of one method only the best is chosen, so that the mean is not one of near copies. A candidate
+    whose root mean squared error is more than 1.5 times the smallest one is not chosen. Of equal ones, also where no
+    error is known yet, the first are chosen.
 
     Args:
         errors: as of `known_errors`.
@@ -42,7 +44,7 @@ def choose(errors: Array, methods: Sequence[str], num_best: int) -> NDArray[np.i
         num_best: number of candidates to choose.
 
     Returns:
-        (num_origins + 1, n) indices; n is `num_best`, or the number of methods if that is less.
+        (num_origins + 1, n) indices, −1 for none; n is `num_best`, or the number of methods if that is less.
     """
     sums = known_errors(errors)
     best, smallest = [], []
@@ -51,7 +53,8 @@ def choose(errors: Array, methods: Sequence[str], num_best: int) -> NDArray[np.i
         best.append(members[sums[members].argmin(axis=0)])
         smallest.append(sums[members].min(axis=0))
     order = np.argsort(np.stack(smallest), axis=0, kind="stable")[:num_best]  # (n, num_origins + 1)
-    return np.take_along_axis(np.stack(best), order, axis=0).T
+    chosen, known = (np.take_along_axis(np.stack(one), order, axis=0) for one in (best, smallest))
+    return np.where(known <= _LARGEST_RATIO**2 * known[0], chosen, -1).T
 
 
 def mean_of(predictions: Array, chosen: NDArray[np.int64]) -> Array:
@@ -59,11 +62,12 @@ def mean_of(predictions: Array, chosen: NDArray[np.int64]) -> Array:
 
     Args:
         predictions: (num_candidates, num_origins, horizon).
-        chosen: (num_origins, num_best) indices of candidates.
+        chosen: (num_origins, n) indices of candidates, −1 for none.
 
     Returns:
         (num_origins, horizon).
     """
-    origins = np.arange(predictions.shape[1])
+    used = (chosen >= 0)[..., None]
     with np.errstate(over="ignore", invalid="ignore"):
-        return predictions[chosen, origins[:, None]].mean(axis=1)
+        values = np.where(used, predictions[chosen, np.arange(len(chosen))[:, None]], 0)
+        return values.sum(axis=1) / used.sum(axis=1)

@@ -3,7 +3,7 @@
 Each candidate is a composition of forecasters and transforms with fixed knobs; rolling origins compare them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from timemachine.forecasting.models.regression import Array, ridge
@@ -28,9 +28,10 @@ class Candidate:
 
     Attributes:
         forecaster: the forecaster.
-        method: what it has in common with the candidates that differ in lags, in logarithms or in the kind of season.
-        num_folds: number of groups of consecutive origins that share a fit. A forecaster that uses all values before
-            each origin in any case has 1.
+        method: the name that it shares with the candidates that differ from it in the number of lags, in
+            logarithms or in the kind of season.
+        num_folds: number of groups of consecutive origins that share a fit. A forecaster that uses all values
+            before each origin in any case has 1.
         in_logs: whether it forecasts logarithms.
     """
 
@@ -62,7 +63,7 @@ def is_few(num_points: int, seasons: Sequence[int]) -> bool:
 
 
 def pool(x: Array, num_points: int, seasons: Sequence[int], log: bool | None = None) -> dict[str, Candidate]:
-    """Return the candidates for a series by name, those that need the fewest values first.
+    """Return the candidates for a series by name.
 
     Args:
         x: (n,) the values before the first rolling origin. Logarithms and multiplicative seasons are candidates if
@@ -72,15 +73,27 @@ def pool(x: Array, num_points: int, seasons: Sequence[int], log: bool | None = N
         log: whether to forecast logarithms; None for both.
     """
     if is_few(num_points, seasons):
-        few = {"theta": theta(), "damped_trend": exponential_smoothing(Form(trend=True)), "drift": drift}
-        if seasons:
-            few = {f"adjusted_{name}": seasonally_adjusted(one, seasons[0]) for name, one in few.items()}
-        found = {name: Candidate(one, name, _NUM_FOLDS) for name, one in few.items()}
-        return _in_logs(found) if log else found
+        return few_candidates(seasons, log)
+    return many_candidates(x, num_points, seasons, log)
+
+
+def few_candidates(seasons: Sequence[int], log: bool | None = None) -> dict[str, Candidate]:
+    """Return the candidates for a series of few values."""
+    found = {"theta": theta(), "damped_trend": exponential_smoothing(Form(trend=True)), "drift": drift}
+    if seasons:
+        found = {f"adjusted_{name}": seasonally_adjusted(one, seasons[0]) for name, one in found.items()}
+    candidates = {name: Candidate(one, name, _NUM_FOLDS) for name, one in found.items()}
+    return _in_logs(candidates) if log else candidates
+
+
+def many_candidates(
+    x: Array, num_points: int, seasons: Sequence[int], log: bool | None = None
+) -> dict[str, Candidate]:
+    """Return the candidates for a series of many values; arguments as of `pool`."""
     positive = bool((x > 0).all())
     periods = [season for season in seasons if _FEW_PERIODS * season <= num_points and len(x) > season]
-    found = {}
-    if log is not True:
+    found: dict[str, Candidate] = {}
+    if not log:
         found = _linear(len(x), periods)
         if positive:
             found |= _multiplicative(periods)
@@ -113,7 +126,7 @@ def _linear(num_known: int, periods: Sequence[int]) -> dict[str, Candidate]:
 
 
 def _multiplicative(periods: Sequence[int]) -> dict[str, Candidate]:
-    found = {}
+    found: dict[str, Forecaster] = {}
     for period in periods:
         found |= {
             f"theta_{period}": theta(period, multiplicative=True),
@@ -132,7 +145,7 @@ def _ridges(num_known: int, periods: Sequence[int]) -> dict[str, Candidate]:
         taus = [2, *(times * period + 1 for period in periods for times in (1, 2))]
     else:
         taus = [2**i for i in range(1, _LONGEST_LAGS.bit_length())]
-    found = {}
+    found: dict[str, Candidate] = {}
     for lag in (0, 1, *periods):
         for tau in sorted(set(taus)):
             if 2 * tau > num_known - lag:
@@ -145,9 +158,9 @@ def _ridges(num_known: int, periods: Sequence[int]) -> dict[str, Candidate]:
     return found
 
 
-def _in_logs(candidates: dict[str, Candidate]) -> dict[str, Candidate]:
+def _in_logs(candidates: Mapping[str, Candidate]) -> dict[str, Candidate]:
     return {
         f"log_{name}": Candidate(logged(one.forecaster), one.method, one.num_folds, True)
         for name, one in candidates.items()
-        if name not in ("last_value", "drift", "mean") and not name.startswith("last_")
+        if not name.startswith("last_") and name not in ("drift", "mean")
     }

@@ -1,9 +1,11 @@
 """Exponential smoothing and the theta method, at every origin of a series in one pass.
 
-Smoothing parameters are taken from a grid. All points of the grid are filtered side by side, and each origin has the
-parameters with the smallest sum of squared one-step errors before it. Nothing is fitted again between origins, and
-no forecast uses a value from its origin on. Sources: Hyndman et al., 2008, Forecasting with exponential smoothing;
-Assimakopoulos and Nikolopoulos, 2000, The theta model; Hyndman and Billah, 2003, Unmasking the theta method.
+Smoothing parameters are taken from a grid. All points of the grid are filtered side by side, and each origin has
+the parameters with the smallest sum of squared one-step errors before it. Nothing is fitted again between origins,
+and no forecast uses a value from its origin on.
+
+Sources: Hyndman et al., 2008, Forecasting with exponential smoothing; Assimakopoulos and Nikolopoulos, 2000, The
+theta model; Hyndman and Billah, 2003, Unmasking the theta method.
 """
 
 from dataclasses import dataclass
@@ -66,7 +68,9 @@ def _fit(form: Form, x: Array, *, drifting: bool) -> FittedForecaster:
 
     def forecast(x: Array, origins: Origins, horizon: int) -> Array:
         known = x[:, : origins.max()]
-        return np.stack([_forecast(form, *pair, origins, horizon, drifting) for pair in zip(known, states, strict=True)])
+        return np.stack(
+            [_forecast(form, *pair, origins, horizon, drifting) for pair in zip(known, states, strict=True)]
+        )
 
     return forecast
 
@@ -113,7 +117,10 @@ def _forecast(form: Form, x: Array, state: State, origins: Origins, horizon: int
 
 
 def _filter(form: Form, x: Array, state: State) -> tuple[Array, Array, Array, Array]:
-    """Return level, trend (n + 1, num_points), season (n + period, num_points) and one-step errors (n, num_points).
+    """Filter a series x (n,) with all points of the grid.
+
+    Returns:
+        Level and trend (n + 1, num_points), season (n + period, num_points) and one-step errors (n, num_points).
 
     Row t of level and trend is the state before x_t is known; row t of season is the season that holds for x_t.
     """

@@ -65,8 +65,8 @@ def seasonally_adjusted(forecaster: Forecaster, period: int) -> Forecaster:
     """Return the forecaster that subtracts a season, forecasts the rest by another one, and adds the season.
 
     The season comes from the regression of all values that the forecaster is fitted to on time and on the place in
-    the period. It is multiplied by its adjusted R² among what the time does not explain, so that the season of a few
-    values, or of noise, is small; it is 0 where the values are too few for the regression.
+    the period. It is multiplied by its adjusted R² among what the time does not explain, so that the season of few
+    values, or of noise, is small. It is 0 where the values are too few for the regression.
     """
 
     def fit(x: Array) -> FittedForecaster:
