@@ -21,7 +21,6 @@ from timemachine.forecasting.strategies.baselines import last_value
 from timemachine.forecasting.strategies.combination import choose, mean_of
 from timemachine.forecasting.strategies.pool import Candidate, is_few, pool, seasons_of
 
-NUM_BEST = 5
 _LEAST_POINTS = 6
 # The cost of rolling origins is proportional to their number times the steps ahead, and the distant past says
 # little about the end of a series.
@@ -125,7 +124,7 @@ def forecast_series(
     tests = _tests(x, first, num_steps, candidates, options.strategy is not None, show)
     names = list(tests)
     errors = np.concatenate([test.errors for test in tests.values()])
-    chosen = choose(errors, [candidates[name].method for name in names], NUM_BEST)
+    chosen = choose(errors, [candidates[name].method for name in names])
     rolling = mean_of(np.concatenate([test.predictions for test in tests.values()]), chosen[:-1])
     best = [names[i] for i in chosen[-1] if i >= 0]
     predicted = np.mean([_final(candidates[name], x, horizon, name) for name in best], axis=0)

@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from timemachine.forecasting.models.regression import Array
+from timemachine.forecasting.strategies.lag_strategies import FittedForecaster, Forecaster, Origins
 
+NUM_BEST = 5
 # Larger errors count as this one, so that sums stay finite; the largest value of a scaled series is 1.
 _LARGEST_ERROR = 1e9
 _LARGEST_RATIO = 1.5
@@ -31,12 +33,12 @@ def known_errors(errors: Array) -> Array:
     return np.cumsum(sums.reshape(num_candidates, -1), axis=1)
 
 
-def choose(errors: Array, methods: Sequence[str], num_best: int) -> NDArray[np.int64]:
+def choose(errors: Array, methods: Sequence[str], num_best: int = NUM_BEST) -> NDArray[np.int64]:
     """Return the candidates with the smallest known errors at each origin, and after the last one, best first.
 
-    Of the candidates of one method only the best is chosen, so that the mean is not one of near copies. A candidate
-    whose root mean squared error is more than 1.5 times the smallest one is not chosen. Of equal ones, also where no
-    error is known yet, the first are chosen.
+    Of the candidates of one method only the best is chosen, so that the mean is not one of near copies. None is
+    chosen whose root mean squared error is more than 1.5 times the smallest one. Of equal ones, also where no error
+    is known yet, the first are chosen.
 
     Args:
         errors: as of `known_errors`.
@@ -71,3 +73,21 @@ def mean_of(predictions: Array, chosen: NDArray[np.int64]) -> Array:
     with np.errstate(over="ignore", invalid="ignore"):
         values = np.where(used, predictions[chosen, np.arange(len(chosen))[:, None]], 0)
         return values.sum(axis=1) / used.sum(axis=1)
+
+
+def mean_forecaster(forecasters: Sequence[Forecaster]) -> Forecaster:
+    """Return the forecaster whose forecast is the mean of those of others."""
+
+    def fit(x: Array) -> FittedForecaster:
+        fitted = [forecaster(x) for forecaster in forecasters]
+
+        def forecast(x: Array, origins: Origins, horizon: int) -> Array:
+            with np.errstate(over="ignore", invalid="ignore"):
+                total = np.zeros((len(x), len(origins), horizon))
+                for one in fitted:
+                    total += one(x, origins, horizon)
+                return total / len(fitted)
+
+        return forecast
+
+    return fit
