@@ -1,0 +1,186 @@
+"""Which columns of a table have the times and the values."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from timemachine.base.errors import UserError
+from timemachine.forecasting.series.config import Layout
+from timemachine.forecasting.series.dates import looks_like_date, parse_digits
+from timemachine.forecasting.series.forms import expression
+from timemachine.forecasting.series.table import Table
+from timemachine.forecasting.series.values import PLAIN, is_missing, is_number
+
+_NUM_SAMPLED = 200
+_NUM_SHOWN = 3
+# What tools name the numbers of rows.
+_ROW_NUMBERS = ("", "unnamed: 0", "index", "row", "rownames", "rowname", "row.names", "x", "no", "nr", "#", "...1")
+_TIME_NAMES = ("time", "t", "year", "date", "period", "month", "week", "day", "step", "hour", "ds", "timestamp")
+
+
+def kind_of(column: Sequence[str]) -> str:
+    """Return date, number, text or empty, by what most of a column's texts are."""
+    sample = column if len(column) <= _NUM_SAMPLED else column[:: -(-len(column) // _NUM_SAMPLED)]
+    known = [text for text in sample if not is_missing(text)]
+    if not known:
+        return "empty"
+    dates = sum(map(looks_like_date, known))
+    if dates >= len(known) / 2:
+        return "date"
+    numbers = sum(map(is_number, known))
+    return "number" if numbers >= len(known) / 2 else "text"
+
+
+def find_column(table: Table, name: str) -> int:
+    """Return the column of a name; spaces around it and its case matter only where they tell columns apart.
+
+    Raises:
+        UserError: there is no such column, or there are several.
+    """
+    for normal in (str, str.strip, _plain):
+        found = [i for i, known in enumerate(table.names) if normal(known) == normal(name)]
+        if found:
+            if len(found) > 1:
+                raise UserError(f"{len(found)} columns {name!r}; it has {listed(table.names)}")
+            return found[0]
+    raise UserError(f"no column {name!r}; it has {listed(table.names)}")
+
+
+def _plain(name: str) -> str:
+    return " ".join(name.split()).casefold()
+
+
+def choose_columns(table: Table, layout: Layout) -> tuple[int | None, int]:
+    """Return the columns of times and of values.
+
+    Where they are not named, there must be one column of dates, or of numbers that rise in equal steps, and one
+    other column of numbers. Numbers of rows, such as those of R, count as neither if there is a column of dates.
+
+    Args:
+        table: the table.
+        layout: the names of the columns, and the form of the dates, where they are known. If rows are consecutive,
+            there may be no column of times.
+
+    Raises:
+        UserError: a column is not there, or what the file has does not decide.
+    """
+    kinds = [kind_of(column) for column in table.columns]
+    if layout.date_format is not None:
+        pattern = expression(layout.date_format, optional_time=True)
+        dates = [pattern.fullmatch(column[0]) is not None for column in table.columns]
+        if any(dates):
+            kinds = ["date" if is_date else kind for is_date, kind in zip(dates, kinds, strict=True)]
+    value = None if layout.value is None else find_column(table, layout.value)
+    if layout.time is None:
+        time = _time_of(table, kinds, value, layout.steps == "rows")
+    else:
+        time = find_column(table, layout.time)
+    if time is not None and time == value:
+        raise UserError(f"--time and --value are both {table.names[time]!r}")
+    return time, _value_of(table, kinds, time) if value is None else value
+
+
+def _time_of(table: Table, kinds: list[str], value: int | None, rows: bool) -> int | None:
+    others = [i for i in range(len(kinds)) if i != value]
+    dates = [i for i in others if kinds[i] == "date"]
+    if not dates:
+        dates = [i for i in others if kinds[i] == "number" and _digits_are_dates(table, i)]
+    if not dates:
+        numbers = [i for i in others if kinds[i] == "number" and _rises_equally(table.columns[i])]
+        named = [i for i in numbers if table.names[i].strip().casefold() in _TIME_NAMES]
+        without = [i for i in numbers if not _is_row_number(table, i)]
+        dates = named if len(named) == 1 else without or numbers
+        if len(others) == 1 and value is None:
+            dates = []  # the only column has the values
+    if len(dates) == 1:
+        return dates[0]
+    if not dates and rows:
+        return None
+    if not dates:
+        raise UserError(
+            f"no column has dates, or numbers in equal steps; it has {listed(table.names)}; "
+            "name it with --time, or count the rows with --steps rows"
+        )
+    names = [table.names[i] for i in dates]
+    raise UserError(f"several columns may be the times: {listed(names)}; choose one with --time")
+
+
+def _value_of(table: Table, kinds: list[str], time: int | None) -> int:
+    numbers = [i for i, kind in enumerate(kinds) if kind == "number" and i != time]
+    if len(numbers) > 1:
+        numbers = [i for i in numbers if not _is_row_number(table, i)] or numbers
+    if len(numbers) == 1:
+        return numbers[0]
+    if not numbers:
+        raise UserError(f"no column of numbers beside the times; it has {listed(table.names)}")
+    names = [table.names[i] for i in numbers]
+    raise UserError(f"several columns have numbers: {listed(names)}; choose one with --value")
+
+
+def _digits_are_dates(table: Table, i: int) -> bool:
+    """Return whether numbers are dates such as 20240131 or 202401, or whole years with the name year."""
+    column = table.columns[i]
+    if not all(text.isdecimal() and len(text) in (6, 8, 10, 12, 14) for text in column):
+        return False
+    return bool(parse_digits(column[:1])) and bool(parse_digits(column))
+
+
+def _is_row_number(table: Table, i: int) -> bool:
+    column = table.columns[i]
+    start = 0 if column[0] == "0" else 1
+    named = table.names[i].strip().casefold() in _ROW_NUMBERS
+    return named and column == [str(k) for k in range(start, start + len(column))]
+
+
+def _rises_equally(column: Sequence[str]) -> bool:
+    sample = column[:_NUM_SAMPLED]
+    if len(sample) < 2 or not all(map(PLAIN.fullmatch, sample)):
+        return False
+    steps = [float(b) - float(a) for a, b in pairwise(sample)]
+    typical = sorted(steps)[len(steps) // 2]
+    near = sum(abs(step - typical) <= 0.1 * abs(typical) for step in steps)
+    return typical != 0 and near >= 0.9 * len(steps)
+
+
+def describe_columns(table: Table) -> list[str]:
+    """Return a line for each column: its name, kind, number of different values and first values."""
+    width = max(map(len, map(repr, table.names)))
+    lines = []
+    for name, column in zip(table.names, table.columns, strict=True):
+        kind = kind_of(column)
+        if kind == "number" and _digits_are_dates(Table([name], [column], [], ","), 0):
+            kind = "date"
+        distinct = list(dict.fromkeys(column))
+        shown = ", ".join(distinct[:_NUM_SHOWN]) + (", …" if len(distinct) > _NUM_SHOWN else "")
+        count = f", {len(distinct)} values" if kind == "text" else ""
+        gaps = sum(map(is_missing, column))
+        missing = f", {gaps} missing" if gaps else ""
+        lines.append(f"{name!r:<{width}}  {kind}{count}{missing}: {shown}")
+    return lines
+
+
+def hint_of_several(table: Table, time: int | None, value: int) -> str:
+    """Return how to choose one of several series, if a column tells them apart; else an empty text."""
+    n = len(table.lines)
+    for i, (name, column) in enumerate(zip(table.names, table.columns, strict=True)):
+        distinct = list(dict.fromkeys(column))
+        if i in (time, value) or not 1 < len(distinct) <= n / 2 or any(map(looks_like_date, distinct[:5])):
+            continue
+        pairs = set(zip(column, table.columns[time] if time is not None else range(n), strict=True))
+        if len(pairs) == n:
+            example = distinct[0]
+            return (
+                f"; column {name!r} has {len(distinct)} values: choose one with --where {_shell(name, example)}, "
+                f"or forecast all with --all --id {_shell(name)}"
+            )
+    return ""
+
+
+def _shell(*texts: str) -> str:
+    text = "=".join(texts)
+    return f"'{text}'" if " " in text else text
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names for a message."""
+    shown = ", ".join(map(repr, names[:20]))
+    return f"{shown}, … ({len(names)} in all)" if len(names) > 20 else shown
