@@ -1,20 +1,28 @@
 """Which columns of a table have the times and the values."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from timemachine.base.errors import UserError
 from timemachine.forecasting.series.config import Layout
 from timemachine.forecasting.series.dates import looks_like_date, parse_digits
-from timemachine.forecasting.series.forms import expression
+from timemachine.forecasting.series.forms import expression, formats_of
 from timemachine.forecasting.series.table import Table
 from timemachine.forecasting.series.values import PLAIN, is_missing, is_number
 
 _NUM_SAMPLED = 200
 _NUM_SHOWN = 3
 # What tools name the numbers of rows.
-_ROW_NUMBERS = ("", "unnamed: 0", "index", "row", "rownames", "rowname", "row.names", "x", "no", "nr", "#", "...1")
+_ROW_NUMBERS = ("", "unnamed: 0", "index", "row", "rownames", "rowname", "row.names", "no", "nr", "#", "...1")
 _TIME_NAMES = ("time", "t", "year", "date", "period", "month", "week", "day", "step", "hour", "ds", "timestamp")
+# Columns that are one time together, from the largest unit on; names in lower case.
+_UNITS = (
+    ("year", "yr", "yyyy"), ("quarter", "qtr", "month", "mon", "mo", "mm", "period"), ("day", "dy", "dd", "dom"),
+    ("hour", "hr", "hh"), ("minute", "min", "mi"),
+)  # fmt: skip
+_DIGITS = re.compile(r"\d{6,8}|\d{10}|\d{12}|\d{14}|\d{4}\.\d{1,2}")
+_CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?( ?[ap]\.?m\.?)?", re.IGNORECASE)
 
 
 def kind_of(column: Sequence[str]) -> str:
@@ -47,6 +55,41 @@ def find_column(table: Table, name: str) -> int:
 
 def _plain(name: str) -> str:
     return " ".join(name.split()).casefold()
+
+
+def join_times(table: Table) -> Table:
+    """Return a table in which dates and times of day that are columns beside each other are one column.
+
+    Joined are a column of days and one of times of day, and columns named year, month (or quarter), day and so on.
+    """
+    first = [column[len(column) // 2] for column in table.columns]
+    clocks = [i for i, text in enumerate(first) if _CLOCK.fullmatch(text)]
+    days = [i for i, text in enumerate(first) if looks_like_date(text) and "%H" not in formats_of(text)[0]]
+    if len(clocks) == 1 and len(days) == 1 and (table.names[clocks[0]].casefold() in _TIME_NAMES or days[0] < 2):
+        return _joined(table, [days[0], clocks[0]], lambda day, clock: f"{day} {clock}")
+    names = [name.strip().casefold() for name in table.names]
+    found = [next((i for i, name in enumerate(names) if name in unit), None) for unit in _UNITS]
+    units = [i for i in found[: found.index(None) if None in found else None] if i is not None]
+    if len(units) < 2 or not all(text.isdecimal() for text in first[units[0] : units[0] + 1]):
+        return table
+    return _joined(table, units, lambda *parts: _ISO_JOINS[len(parts)].format(*map(_padded, parts)))
+
+
+def _padded(text: str) -> str:
+    return text.zfill(2) if text.isdecimal() else text
+
+
+_ISO_JOINS = {2: "{}-{}", 3: "{}-{}-{}", 4: "{}-{}-{} {}:00", 5: "{}-{}-{} {}:{}"}
+
+
+def _joined(table: Table, parts: list[int], join: Callable[..., str]) -> Table:
+    """Return a table with one column for several, in the place of the first."""
+    column = [join(*texts) for texts in zip(*(table.columns[i] for i in parts), strict=True)]
+    kept = [i for i in range(len(table.names)) if i not in parts[1:]]
+    names = [" ".join(table.names[k] for k in parts) if i == parts[0] else table.names[i] for i in kept]
+    return Table(
+        names, [column if i == parts[0] else table.columns[i] for i in kept], table.lines, table.separator
+    )
 
 
 def choose_columns(table: Table, layout: Layout) -> tuple[int | None, int]:
@@ -91,6 +134,9 @@ def _time_of(table: Table, kinds: list[str], value: int | None, rows: bool) -> i
         dates = named if len(named) == 1 else without or numbers
         if len(others) == 1 and value is None:
             dates = []  # the only column has the values
+    texts = [i for i in others if kinds[i] == "text"]
+    if not dates and len(texts) == 1 and len(kinds) > 1:
+        dates = texts  # its faults are named
     if len(dates) == 1:
         return dates[0]
     if not dates and rows:
@@ -108,6 +154,9 @@ def _value_of(table: Table, kinds: list[str], time: int | None) -> int:
     numbers = [i for i, kind in enumerate(kinds) if kind == "number" and i != time]
     if len(numbers) > 1:
         numbers = [i for i in numbers if not _is_row_number(table, i)] or numbers
+    texts = [i for i, kind in enumerate(kinds) if kind != "number" and i != time]
+    if not numbers and len(texts) == 1:
+        return texts[0]  # its faults are named
     if len(numbers) == 1:
         return numbers[0]
     if not numbers:
@@ -119,9 +168,11 @@ def _value_of(table: Table, kinds: list[str], time: int | None) -> int:
 def _digits_are_dates(table: Table, i: int) -> bool:
     """Return whether numbers are dates such as 20240131 or 202401, or whole years with the name year."""
     column = table.columns[i]
-    if not all(text.isdecimal() and len(text) in (6, 8, 10, 12, 14) for text in column):
+    if not all(map(_DIGITS.fullmatch, column)) or not parse_digits(column[:1]):
         return False
-    return bool(parse_digits(column[:1])) and bool(parse_digits(column))
+    years = [float(text) for text in column]  # 2024.01 may also be a value: months do not rise and fall
+    ordered = years in (sorted(years), sorted(years, reverse=True))
+    return (column[0].isdecimal() or ordered) and bool(parse_digits(column))
 
 
 def _is_row_number(table: Table, i: int) -> bool:
@@ -133,6 +184,7 @@ def _is_row_number(table: Table, i: int) -> bool:
 
 def _rises_equally(column: Sequence[str]) -> bool:
     sample = column[:_NUM_SAMPLED]
+    sample = [text.replace(",", ".") for text in sample]
     if len(sample) < 2 or not all(map(PLAIN.fullmatch, sample)):
         return False
     steps = [float(b) - float(a) for a, b in pairwise(sample)]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from timemachine.base.errors import UserError
 from timemachine.forecasting.series.forms import Form, expression, form_of, formats_of, month_of, offset_of
+from timemachine.forecasting.series.place import Place
 
 Times = NDArray[np.datetime64]
 _NAMES_A_DATE = ({"Y", "m"}, {"Y", "b"}, {"Y", "j"}, {"Y", "Q"}, {"Y", "E"}, {"Y", "N"}, {"G", "V"}, {"Y"})
@@ -54,7 +55,7 @@ def looks_like_date(text: str) -> bool:
 
 def read_dates(
     texts: Sequence[str],
-    where: Callable[[int], str],
+    where: Place,
     is_regular: Callable[[Dates], bool],
     date_format: str | None = None,
 ) -> Dates:
@@ -65,7 +66,7 @@ def read_dates(
 
     Args:
         texts: (n,) the column.
-        where: returns the place of a row in the file, for messages.
+        where: the place of the texts in the file.
         is_regular: whether dates lie in equal steps.
         date_format: of `strptime`; None finds the form.
 
@@ -190,17 +191,17 @@ def _local(parts: dict[str, list[str]], n: int) -> tuple[Times, NDArray[np.bool_
     return dates.astype("datetime64[us]") + (seconds * 1_000_000 + micro).astype("timedelta64[us]"), valid
 
 
-def _refuse(texts: Sequence[str], format: str, row: int, where: Callable[[int], str]) -> None:
+def _refuse(texts: Sequence[str], format: str, row: int, where: Place) -> None:
     text = texts[row]
     if not text:
         raise UserError(f"{where(row)}: the date is missing")
     if row and format:
-        raise UserError(f"{where(row)}: {text!r} is not a date in the form of {texts[0]!r} at {where(0)}")
+        raise UserError(f"{where(row)}: {text!r} is not a date in the form of {texts[0]!r} at {where.line(0)}")
     others = "; a form that is not known can be named with --date-format, for example '%d.%m.%Y %H:%M'"
     raise UserError(f"{where(row)}: {text!r} is neither a number nor a date{others}")
 
 
-def _refuse_readings(texts: Sequence[str], readings: list[Dates], where: Callable[[int], str]) -> None:
+def _refuse_readings(texts: Sequence[str], readings: list[Dates], where: Place) -> None:
     """Name a date that has several meanings, and the formats that would decide."""
     first, second = readings[:2]
     row = int((first.local != second.local).argmax())

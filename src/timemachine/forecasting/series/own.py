@@ -9,10 +9,17 @@ from numpy.typing import NDArray
 
 from timemachine.base.errors import UserError, about
 from timemachine.forecasting.series.axis import DateAxis, NumberAxis, NumberStep, date_axis, number_axis
-from timemachine.forecasting.series.columns import choose_columns, describe_columns, find_column, listed
+from timemachine.forecasting.series.columns import (
+    choose_columns,
+    describe_columns,
+    find_column,
+    join_times,
+    listed,
+)
 from timemachine.forecasting.series.config import Layout, SeriesParams, column_and_text
 from timemachine.forecasting.series.dates import read_dates
 from timemachine.forecasting.series.opening import read_text
+from timemachine.forecasting.series.place import Place
 from timemachine.forecasting.series.reader import Reader, Rows
 from timemachine.forecasting.series.source import Series
 from timemachine.forecasting.series.steps import Step
@@ -157,7 +164,11 @@ def _with_axis(series: Series) -> OwnSeries:
         axis = number_axis(np.asarray(series.time, series.time.dtype), None)
     else:
         texts = [str(time) for time in series.time.tolist()]
-        axis = date_axis(read_dates(texts, "time {}".format, lambda dates: not date_axis(dates).num_faults))
+        axis = date_axis(
+            read_dates(
+                texts, Place(range(1, len(texts) + 1), "time"), lambda dates: not date_axis(dates).num_faults
+            )
+        )
     return OwnSeries(series.time, series.x, axis.step.seasons, None, axis)
 
 
@@ -168,6 +179,7 @@ def _shown(path: str | Path) -> str:
 
 def _table(path: str | Path, layout: Layout) -> Table:
     table = read_table(read_text(path), [name for name in (layout.time, layout.value) if name])
+    table = table if layout.time else join_times(table)
     if layout.where is None:
         return table
     name, wanted = layout.where

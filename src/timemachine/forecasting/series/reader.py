@@ -12,6 +12,7 @@ from timemachine.forecasting.series.axis import DateAxis, NumberAxis, date_axis,
 from timemachine.forecasting.series.columns import hint_of_several
 from timemachine.forecasting.series.config import Fill
 from timemachine.forecasting.series.dates import Dates, looks_like_date, parse_digits, read_dates
+from timemachine.forecasting.series.place import Place
 from timemachine.forecasting.series.table import Table
 from timemachine.forecasting.series.values import PLAIN, is_number, read_numbers
 
@@ -83,8 +84,8 @@ class Reader:
             texts[k] = self._table.columns[self._time][row]
         return np.array(texts), _without_gaps(x, self._fill), axis
 
-    def _in_column(self, column: int) -> "_Where":
-        return _Where(self._table, column)
+    def _in_column(self, column: int) -> Place:
+        return Place(self._table.lines, self._table.names[column])
 
     def _read_times(self, texts: list[str], date_format: str | None) -> None:
         assert self._time is not None
@@ -178,11 +179,17 @@ class Reader:
             what = f"{text!r} is there twice, first at line {self._table.lines[first]}"
         else:
             what = f"{text!r} is before {before!r} at line {self._table.lines[first]}; sort the rows by time"
+            if self._dates is not None and "%y" in self._dates.form.format:
+                what += " (years of two digits are read as 1930 to 2029)"
         raise UserError(f"{self._in_column(self._time)(second)}: {what}{hint}")
 
     def _refuse_step(self, rows: Rows, axis: DateAxis | NumberAxis, i: int) -> NoReturn:
         assert self._time is not None
         where, text = self._in_column(self._time)(int(rows[i])), self._text(rows[i])
+        if isinstance(axis, NumberAxis) and 20_000 < axis.time[0] < 80_000 and axis.step.size > 25:
+            raise UserError(
+                f"{where}: {text!r} may be a number of days of Excel; format the column as dates there"
+            )
         if axis.off[i]:
             others = f"{self._text(rows[i - 1])!r} and the other times" if i else "the other times"
             raise UserError(f"{where}: {text!r} is not in equal steps ({axis.step.name}) with {others}; {_ROWS}")
@@ -199,17 +206,7 @@ class Reader:
         return self._table.columns[self._time][int(row)]
 
 
-class _Where:
-    """The place of a row in the file, for messages."""
-
-    def __init__(self, table: Table, column: int) -> None:
-        self._table, self._column = table, column
-
-    def __call__(self, row: int) -> str:
-        return f"line {self._table.lines[row]}, column {self._table.names[self._column]!r}"
-
-
-def _numbers(texts: list[str], where: _Where, separator: str) -> tuple[NDArray[np.number], int | None]:
+def _numbers(texts: list[str], where: Place, separator: str) -> tuple[NDArray[np.number], int | None]:
     if all(map(_INTEGER.fullmatch, texts)):
         integers = [int(text) for text in texts]
         if max(map(abs, integers)) <= np.iinfo(np.int64).max:

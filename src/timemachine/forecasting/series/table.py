@@ -16,7 +16,10 @@ _SEPARATORS = (",", ";", "\t", "|", " ")
 _NUM_SNIFFED = 100
 # Lines of tools around a table: rules of psql, MySQL and Markdown, and psql's number of rows.
 _RULE = re.compile(r"[-+=|: \t]*[-=]{2,}[-+=|: \t]*|\(\d+ rows?\)|\d+ rows? in set.*")
+_UNIT = re.compile(r"-?|[(\[].*[)\]]|[^\W\d]{1,3}|[%°$€£].{0,3}")
 _COMMENT = re.compile(r"\"?(#|%|//|!)")
+_TIME = re.compile(r"(19|20)\d{2}|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|q[1-4]", re.IGNORECASE)
+_QUOTED_LINE = re.compile(r'\s*".*"\s*')
 _SHOWN = 60
 
 
@@ -50,6 +53,8 @@ def read_table(text: str, wanted: Sequence[str] = ()) -> Table:
     lines = list(io.StringIO(text, newline=None))
     comments = {i for i, line in enumerate(lines) if _COMMENT.match(line)}
     kept = ["\n" if i in comments or _RULE.fullmatch(line.strip()) else line for i, line in enumerate(lines)]
+    if all(line.count('"') == 2 and _QUOTED_LINE.fullmatch(line) for line in kept if line.strip()):
+        kept = [line.strip()[1:-1] + "\n" if line.strip() else line for line in kept]
     separator, first = _named_separator(kept)
     separator = separator or _sniffed(kept[first:])
     rows = list(_rows(kept, separator, first))
@@ -58,8 +63,7 @@ def read_table(text: str, wanted: Sequence[str] = ()) -> Table:
     header = _header(rows[:begin], width, wanted)
     if header is None and comments:
         header = _header_in_comment(lines, comments, rows[begin][0], separator, width)
-    if header is None:
-        _check_not_wide(rows[begin])
+    _check_not_wide(header or rows[begin])
     names = [str(i) for i in range(1, width + 1)] if header is None else header[1]
     if len(names) == width - 1 and _are_row_names(rows[begin:], separator):
         names = ["", *names]
@@ -119,21 +123,24 @@ def _sniffed(lines: list[str]) -> str:
     sample = [line for line in lines if line.strip()]
     middle = max(0, (len(sample) - _NUM_SNIFFED) // 2)  # titles are at the start, notes at the end
     sample = sample[middle : middle + _NUM_SNIFFED]
-    scores = {separator: _score(sample, separator) for separator in _SEPARATORS}
-    return max(_SEPARATORS, key=lambda separator: scores[separator])
+    found = {separator: _score(sample, separator) for separator in _SEPARATORS}
+    # Spaces are also within dates and names: any other separator comes first.
+    others = [separator for separator in _SEPARATORS[:-1] if found[separator][1]]
+    return max(others or _SEPARATORS, key=lambda separator: found[separator][0])
 
 
-def _score(sample: list[str], separator: str) -> float:
+def _score(sample: list[str], separator: str) -> tuple[float, bool]:
+    """Return how well a separator fits, and whether it makes rows of one width."""
     rows = [cells for _, cells in _rows(sample, separator, strict=False)]
     width = Counter(len(cells) for cells in rows).most_common(1)[0][0] if rows else 1
     if width < 2:
-        return 0.01  # a single column of numbers
+        return 0.01, False  # a single column of numbers
     wide = [cells for cells in rows if len(cells) == width]
     known = [sum(looks_like_date(cell) or is_number(cell) for cell in cells) for cells in wide]
     score = (sum(number > 1 for number in known) + sum(known) / width) / len(rows)
-    # A separator leaves no other one in the fields; spaces are also within dates and names.
-    clean = separator != " " and not any(other in cell for other in ";\t|" for cells in wide for cell in cells)
-    return score * (1 if clean else 0.9)
+    # A separator leaves no other one in the fields.
+    clean = not any(other in cell for other in ";\t|" for cells in wide for cell in cells)
+    return score * (1 if clean else 0.9), len(wide) >= 0.9 * len(rows)
 
 
 def _width(rows: list[Row]) -> int:
@@ -147,6 +154,8 @@ def _header(before: list[Row], width: int, wanted: Sequence[str]) -> Row | None:
     rows = [(line, cells) for line, cells in before if len(cells) >= width - 1 and _is_header(cells, width)]
     names = {name.strip().casefold() for name in wanted}
     named = [row for row in rows if names and names <= {cell.casefold() for cell in row[1]}]
+    if len(rows) > 1 and not named and all(map(_UNIT.fullmatch, rows[-1][1][1:])) and all(rows[-2][1][1:]):
+        rows.pop()
     return [None, *rows, *named][-1]
 
 
@@ -169,7 +178,7 @@ def _begin(rows: list[Row], width: int) -> tuple[int, int]:
     """Return the first row of data, and the least number of dates and numbers in such rows."""
     for least in (2, 1) if width > 1 else (1,):  # dates in a form that only the user knows
         for i, (_, cells) in enumerate(rows):
-            if (len(cells) == width or not any(cells[width:])) and _num_known(cells) >= least:
+            if len(cells) >= width and not any(cells[width:]) and _num_known(cells) >= least:
                 return i, least
     line, cells = rows[min(1, len(rows) - 1)] if rows else (1, [])
     raise UserError(f"no rows with a date and a number; line {line} has {quoted(cells)}")
@@ -179,9 +188,9 @@ def _end(rows: list[Row], begin: int, least: int) -> int:
     """Return the row after the last one of data: what follows are notes."""
     end = len(rows)
     while end > begin + 1 and _num_known(rows[end - 1][1]) < least:
-        first = next(cell for cell in rows[end - 1][1] if cell)
-        if looks_like_date(first) or is_number(first):
-            return len(rows)
+        filled = [cell for cell in rows[end - 1][1] if cell]
+        if any(map(str.isdigit, filled[0])) and (len(filled) > 1 or looks_like_date(filled[0])):
+            return len(rows)  # a row with a fault
         end -= 1
     return end
 
@@ -215,7 +224,7 @@ def _data(rows: list[Row], header: Row | None, names: list[str]) -> list[Row]:
 def _check_not_wide(row: Row) -> None:
     """Refuse a table with a column for each time."""
     line, cells = row
-    years = [cell for cell in cells if re.fullmatch(r"(19|20)\d{2}", cell) or looks_like_date(cell)]
+    years = [cell for cell in cells if _TIME.fullmatch(cell) or looks_like_date(cell)]
     if len(years) >= max(3, len(cells) - 4):
         shown = ", ".join(years[:3])
         raise UserError(f"line {line}: the times stand side by side ({shown}, …); write one row for each time")

@@ -2,20 +2,23 @@
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from timemachine.base.errors import UserError
+from timemachine.forecasting.series.place import Place
 
 MISSING = frozenset((
     "", ".", "..", "…", "-", "--", "–", ":", "?", "na", "n/a", "#n/a", "n.a.", "n.a", "nan", "null", "none",
     "<na>", "nil", "missing", "\\n", "#value!", "#div/0!", "#ref!", "nd", "n.d.",
 ))  # fmt: skip
 PLAIN = re.compile(r"[-+]?(?:\d+(?:\.(\d*))?|\.(\d+))(?:[eE][-+]?\d+)?")
-_SIGNS = re.compile(r"([-+(]?)\s*([$€£¥₹]|[A-Z]{3}(?= ?\d))?\s*([-+]?[\d.][^%€$£¥₹]*?)\s*(%|[€$£¥₹])?")
+_SIGNS = re.compile(
+    r"([-+(]?)\s*([$€£¥₹]|(?:USD|EUR|GBP|JPY|CHF|CNY|AUD|CAD|INR|Rs\.?)(?= ?[\d.]))?\s*([-+]?[\d.][^%€$£¥₹]*?)\s*(%|[€$£¥₹])?"
+)
 _SPACES = str.maketrans({"\u2212": "-", "\u00a0": " ", "\u202f": " ", "\u2009": " ", "’": "'"})
 _GROUPED_POINT = re.compile(r"[-+]?[1-9]\d{0,2}\.\d{3}")
 
@@ -58,14 +61,12 @@ def _number_of_any_style(text: str) -> bool:
     return found is not None and any(style.pattern.fullmatch(found[3]) for style in _STYLES)
 
 
-def read_numbers(
-    texts: Sequence[str], where: Callable[[int], str], separator: str
-) -> tuple[NDArray[np.float64], int | None]:
+def read_numbers(texts: Sequence[str], where: Place, separator: str) -> tuple[NDArray[np.float64], int | None]:
     """Return the values (n,), NaN where one is missing, and the most decimals that are written.
 
     Args:
         texts: (n,) the column.
-        where: returns the place of a row in the file, for messages.
+        where: the place of the texts in the file.
         separator: of the columns of the file: with ';' a comma is a decimal comma.
 
     Returns:
@@ -78,10 +79,10 @@ def read_numbers(
     cells = [texts[i] for i in known]
     found = [PLAIN.fullmatch(cell) for cell in cells]
     if not all(found):
-        cells = _normal(cells, lambda k: where(known[k]), separator)
+        cells = _normal(cells, Place([where.lines[i] for i in known], where.column), separator)
         found = [PLAIN.fullmatch(cell) for cell in cells]
     elif separator == ";":
-        _check_points(cells, lambda k: where(known[k]))
+        _check_points(cells, Place([where.lines[i] for i in known], where.column))
     values = np.full(len(texts), np.nan)
     values[known] = [float(cell) for cell in cells]
     if (infinite := np.isinf(values)).any():
@@ -92,7 +93,7 @@ def read_numbers(
     return values, max((len(match[1] or match[2] or "") for match in found if match), default=0)
 
 
-def _normal(cells: list[str], where: Callable[[int], str], separator: str) -> list[str]:
+def _normal(cells: list[str], where: Place, separator: str) -> list[str]:
     """Return the cells of a column that is not in the plain style as plain numbers."""
     matches = [_SIGNS.fullmatch(cell.translate(_SPACES)) for cell in cells]
     bodies = [match[3] if match and match[1] != "(" else None for match in matches]
@@ -101,14 +102,12 @@ def _normal(cells: list[str], where: Callable[[int], str], separator: str) -> li
         _refuse(cells, bodies, where)
     signs = [(match[2] or match[4] or "") for match in matches if match]
     if (k := next((k for k, sign in enumerate(signs) if sign != signs[0]), None)) is not None:
-        raise UserError(f"{where(k)}: {cells[k]!r} has another unit than {cells[0]!r} at {where(0)}")
+        raise UserError(f"{where(k)}: {cells[k]!r} has another unit than {cells[0]!r} at {where.line(0)}")
     style = _decided(styles, [str(b) for b in bodies], cells, where, separator)
     return [f"{m[1]}{style.plain(m[3])}" for m in matches if m]
 
 
-def _decided(
-    styles: list[_Style], bodies: list[str], cells: list[str], where: Callable[[int], str], separator: str
-) -> _Style:
+def _decided(styles: list[_Style], bodies: list[str], cells: list[str], where: Place, separator: str) -> _Style:
     """Return the one style in which all numbers can be read; a comma decides by the separator of the columns."""
     by_value: dict[tuple[str, ...], _Style] = {}
     for style in styles:
@@ -123,7 +122,7 @@ def _decided(
     raise UserError(f"{where(k)}: {cells[k]!r} can be {readings}; leave out separators of thousands")
 
 
-def _check_points(cells: list[str], where: Callable[[int], str]) -> None:
+def _check_points(cells: list[str], where: Place) -> None:
     """Refuse points in a file with ';' which may all be separators of thousands."""
     pointed = [k for k, cell in enumerate(cells) if "." in cell]
     if pointed and all(_GROUPED_POINT.fullmatch(cells[k]) for k in pointed):
@@ -134,7 +133,7 @@ def _check_points(cells: list[str], where: Callable[[int], str]) -> None:
         )
 
 
-def _refuse(cells: list[str], bodies: Sequence[str | None], where: Callable[[int], str]) -> None:
+def _refuse(cells: list[str], bodies: Sequence[str | None], where: Place) -> None:
     """Name the first cell that no number of the style of most others fits."""
     counts = [sum(1 for b in bodies if b is not None and style.pattern.fullmatch(b)) for style in _STYLES]
     best = _STYLES[int(np.argmax(counts))]
@@ -143,5 +142,5 @@ def _refuse(cells: list[str], bodies: Sequence[str | None], where: Callable[[int
     infinite = cell.lower().lstrip("+-") in ("inf", "infinity", "∞", "1.#inf")
     unfinished = PLAIN.fullmatch(cell) is not None and math.isfinite(float(cell))
     if unfinished:
-        raise UserError(f"{where(k)}: {cell!r} is written in another way than {cells[0]!r} at {where(0)}")
+        raise UserError(f"{where(k)}: {cell!r} is written in another way than {cells[0]!r} at {where.line(0)}")
     raise UserError(f"{where(k)}: {cell!r} is not a {'finite ' if infinite else ''}number")
