@@ -21,6 +21,8 @@ _UNITS = (
     ("year", "yr", "yyyy"), ("quarter", "qtr", "month", "mon", "mo", "mm", "period"), ("day", "dy", "dd", "dom"),
     ("hour", "hr", "hh"), ("minute", "min", "mi"),
 )  # fmt: skip
+_QUARTERS = ("quarter", "qtr")
+_PART = re.compile(r"0?[1-9]|1[0-2]|[MQ]\d{1,2}|[A-Za-z]{3,9}\.?")
 _DIGITS = re.compile(r"\d{6,8}|\d{10}|\d{12}|\d{14}|\d{4}\.\d{1,2}")
 _CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?( ?[ap]\.?m\.?)?", re.IGNORECASE)
 
@@ -70,16 +72,17 @@ def join_times(table: Table) -> Table:
     names = [name.strip().casefold() for name in table.names]
     found = [next((i for i, name in enumerate(names) if name in unit), None) for unit in _UNITS]
     units = [i for i in found[: found.index(None) if None in found else None] if i is not None]
-    if len(units) < 2 or not all(text.isdecimal() for text in first[units[0] : units[0] + 1]):
+    if days or len(units) < 2 or not (first[units[0]].isdecimal() and _PART.fullmatch(first[units[1]])):
         return table
-    return _joined(table, units, lambda *parts: _ISO_JOINS[len(parts)].format(*map(_padded, parts)))
+    quarters = names[units[1]] in _QUARTERS
 
+    def join(year: str, part: str, *rest: str) -> str:
+        part = f"Q{part}" if quarters and part.isdecimal() else part.zfill(2)
+        return "-".join([year, part, *(text.zfill(2) for text in rest[:1])]) + (
+            f" {rest[1].zfill(2)}:{(*rest, '00')[2].zfill(2)}" if len(rest) > 1 else ""
+        )
 
-def _padded(text: str) -> str:
-    return text.zfill(2) if text.isdecimal() else text
-
-
-_ISO_JOINS = {2: "{}-{}", 3: "{}-{}-{}", 4: "{}-{}-{} {}:00", 5: "{}-{}-{} {}:{}"}
+    return _joined(table, units, join)
 
 
 def _joined(table: Table, parts: list[int], join: Callable[..., str]) -> Table:
@@ -92,7 +95,7 @@ def _joined(table: Table, parts: list[int], join: Callable[..., str]) -> Table:
     )
 
 
-def choose_columns(table: Table, layout: Layout) -> tuple[int | None, int]:
+def choose_columns(table: Table, layout: Layout, telling: str | None = None) -> tuple[int | None, int]:
     """Return the columns of times and of values.
 
     Where they are not named, there must be one column of dates, or of numbers that rise in equal steps, and one
@@ -102,11 +105,14 @@ def choose_columns(table: Table, layout: Layout) -> tuple[int | None, int]:
         table: the table.
         layout: the names of the columns, and the form of the dates, where they are known. If rows are consecutive,
             there may be no column of times.
+        telling: the name of the column that tells several series apart, which has neither times nor values.
 
     Raises:
         UserError: a column is not there, or what the file has does not decide.
     """
     kinds = [kind_of(column) for column in table.columns]
+    if telling is not None:
+        kinds[find_column(table, telling)] = "id"
     if layout.date_format is not None:
         pattern = expression(layout.date_format, optional_time=True)
         dates = [pattern.fullmatch(column[0]) is not None for column in table.columns]
@@ -135,7 +141,7 @@ def _time_of(table: Table, kinds: list[str], value: int | None, rows: bool) -> i
         if len(others) == 1 and value is None:
             dates = []  # the only column has the values
     texts = [i for i in others if kinds[i] == "text"]
-    if not dates and len(texts) == 1 and len(kinds) > 1:
+    if not dates and len(texts) == 1 and len(kinds) > 1 and not rows:
         dates = texts  # its faults are named
     if len(dates) == 1:
         return dates[0]

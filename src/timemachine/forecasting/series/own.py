@@ -77,7 +77,7 @@ def read_series(path: str | Path, layout: Layout | None = None) -> OwnSeries:
     layout = layout or Layout()
     with about(_shown(path)):
         table = _table(path, layout)
-        time, value = choose_columns(table, layout)
+        time, value = choose_columns(table, layout, None if layout.where is None else layout.where[0])
         rows = np.arange(len(table.lines))
         return _series(_reader(table, time, value, layout, [rows]), rows, table.names[value])
 
@@ -102,7 +102,7 @@ def read_all(path: str | Path, layout: Layout, id_column: str) -> dict[str, "Own
         groups: dict[str, list[int]] = {}
         for row, name in enumerate(ids):
             groups.setdefault(name, []).append(row)
-        time, value = choose_columns(_rows_of(table, next(iter(groups.values()))), layout)
+        time, value = choose_columns(_rows_of(table, next(iter(groups.values()))), layout, id_column)
         reader = _reader(table, time, value, layout, [np.array(rows) for rows in groups.values()])
         found: dict[str, OwnSeries | UserError] = {}
         for name, rows in groups.items():

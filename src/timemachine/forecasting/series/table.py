@@ -52,7 +52,7 @@ def read_table(text: str, wanted: Sequence[str] = ()) -> Table:
     """
     lines = list(io.StringIO(text, newline=None))
     comments = {i for i, line in enumerate(lines) if _COMMENT.match(line)}
-    kept = ["\n" if i in comments or _RULE.fullmatch(line.strip()) else line for i, line in enumerate(lines)]
+    kept = ["\n" if i in comments or _is_rule(line) else line for i, line in enumerate(lines)]
     if all(line.count('"') == 2 and _QUOTED_LINE.fullmatch(line) for line in kept if line.strip()):
         kept = [line.strip()[1:-1] + "\n" if line.strip() else line for line in kept]
     separator, first = _named_separator(kept)
@@ -74,6 +74,10 @@ def read_table(text: str, wanted: Sequence[str] = ()) -> Table:
     columns = [list(column) for column in zip(*(cells for _, cells in data), strict=True)]
     filled = [i for i, name in enumerate(names) if name or any(columns[i])]
     return Table([names[i] for i in filled], [columns[i] for i in filled], [line for line, _ in data], separator)
+
+
+def _is_rule(line: str) -> bool:
+    return ("--" in line or "==" in line or "row" in line) and _RULE.fullmatch(line.strip()) is not None
 
 
 def _num_known(cells: Sequence[str]) -> int:
@@ -217,7 +221,9 @@ def _data(rows: list[Row], header: Row | None, names: list[str]) -> list[Row]:
                 f"line {line}: {len(cells)} fields, where {where}: {quoted(cells)}; "
                 "put texts and numbers that contain the separator into quotation marks"
             )
-        found.append((line, cells[:width] + [""] * (width - len(cells))))
+        if len(cells) != width:
+            cells = cells[:width] + [""] * (width - len(cells))
+        found.append((line, cells))
     return found
 
 

@@ -16,9 +16,8 @@ MISSING = frozenset((
     "<na>", "nil", "missing", "\\n", "#value!", "#div/0!", "#ref!", "nd", "n.d.",
 ))  # fmt: skip
 PLAIN = re.compile(r"[-+]?(?:\d+(?:\.(\d*))?|\.(\d+))(?:[eE][-+]?\d+)?")
-_SIGNS = re.compile(
-    r"([-+(]?)\s*([$€£¥₹]|(?:USD|EUR|GBP|JPY|CHF|CNY|AUD|CAD|INR|Rs\.?)(?= ?[\d.]))?\s*([-+]?[\d.][^%€$£¥₹]*?)\s*(%|[€$£¥₹])?"
-)
+_CURRENCY = r"[$€£¥₹]|(?:USD|EUR|GBP|JPY|CHF|CNY|AUD|CAD|INR|Rs\.?)"
+_SIGNS = re.compile(rf"([-+(]?)\s*({_CURRENCY})?\s*([-+]?[\d.].*?)\s*(%|{_CURRENCY})?")
 _SPACES = str.maketrans({"\u2212": "-", "\u00a0": " ", "\u202f": " ", "\u2009": " ", "’": "'"})
 _GROUPED_POINT = re.compile(r"[-+]?[1-9]\d{0,2}\.\d{3}")
 
@@ -57,7 +56,7 @@ def is_missing(text: str) -> bool:
 
 
 def _number_of_any_style(text: str) -> bool:
-    found = _SIGNS.fullmatch(text.translate(_SPACES)) if text and text[-1] in "0123456789.%€$£¥₹" else None
+    found = _SIGNS.fullmatch(text.translate(_SPACES)) if any(map(str.isdigit, text)) else None
     return found is not None and any(style.pattern.fullmatch(found[3]) for style in _STYLES)
 
 
