@@ -135,7 +135,8 @@ def _time_of(table: Table, kinds: list[str], value: int | None, rows: bool) -> i
         dates = [i for i in others if kinds[i] == "number" and _digits_are_dates(table, i)]
     if not dates:
         numbers = [i for i in others if kinds[i] == "number" and _rises_equally(table.columns[i])]
-        named = [i for i in numbers if table.names[i].strip().casefold() in _TIME_NAMES]
+        named = [i for i in others if kinds[i] == "number" and _plain(table.names[i]) in _TIME_NAMES]
+        named = [i for i in named if _is_ordered(table.columns[i])]
         without = [i for i in numbers if not _is_row_number(table, i)]
         dates = named if len(named) == 1 else without or numbers
         if len(others) == 1 and value is None:
@@ -188,13 +189,20 @@ def _is_row_number(table: Table, i: int) -> bool:
     return named and column == [str(k) for k in range(start, start + len(column))]
 
 
+def _differences(column: Sequence[str]) -> list[float]:
+    """Return the differences between numbers; none if there is another text."""
+    sample = [text.replace(",", ".") for text in column[:_NUM_SAMPLED]]
+    return [float(b) - float(a) for a, b in pairwise(sample)] if all(map(PLAIN.fullmatch, sample)) else []
+
+
+def _is_ordered(column: Sequence[str]) -> bool:
+    steps = _differences(column)
+    return bool(steps) and (min(steps) > 0 or max(steps) < 0)
+
+
 def _rises_equally(column: Sequence[str]) -> bool:
-    sample = column[:_NUM_SAMPLED]
-    sample = [text.replace(",", ".") for text in sample]
-    if len(sample) < 2 or not all(map(PLAIN.fullmatch, sample)):
-        return False
-    steps = [float(b) - float(a) for a, b in pairwise(sample)]
-    typical = sorted(steps)[len(steps) // 2]
+    steps = _differences(column)
+    typical = sorted(steps)[len(steps) // 2] if steps else 0.0
     near = sum(abs(step - typical) <= 0.1 * abs(typical) for step in steps)
     return typical != 0 and near >= 0.9 * len(steps)
 

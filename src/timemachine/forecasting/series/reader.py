@@ -166,7 +166,7 @@ class Reader:
         if faults.any():
             self._refuse_step(rows, axis, int(faults.argmax()))
         if axis.position[-1] >= _MOST_FILLED * len(rows) + 1000:
-            filled = f"would be filled to {axis.position[-1] + 1:,}, with steps of a {axis.step.name}"
+            filled = f"would be filled to {axis.position[-1] + 1:,}, with the step {axis.step.name}"
             raise UserError(f"{len(rows):,} rows {filled}; {_ROWS}")
 
     def _refuse_order(self, rows: Rows, i: int) -> NoReturn:
@@ -192,7 +192,9 @@ class Reader:
             )
         if axis.off[i]:
             others = f"{self._text(rows[i - 1])!r} and the other times" if i else "the other times"
-            raise UserError(f"{where}: {text!r} is not in equal steps ({axis.step.name}) with {others}; {_ROWS}")
+            raise UserError(
+                f"{where}: {text!r} is not in equal steps (step: {axis.step.name}) with {others}; {_ROWS}"
+            )
         number = int(axis.position[i] - axis.position[i - 1]) - 1
         missing = axis.after(i - 1, np.array([1]))[0]
         what = f"{missing} is missing" if number == 1 else f"{number:,} times are missing from {missing} on"
