@@ -66,7 +66,8 @@ def join_times(table: Table) -> Table:
     """
     first = [column[len(column) // 2] for column in table.columns]
     clocks = [i for i, text in enumerate(first) if _CLOCK.fullmatch(text)]
-    days = [i for i, text in enumerate(first) if looks_like_date(text) and "%H" not in formats_of(text)[0]]
+    days = [i for i, text in enumerate(first) if looks_like_date(text)]
+    days = [i for i in days if not any("%H" in format or "%I" in format for format in formats_of(first[i]))]
     if len(clocks) == 1 and len(days) == 1 and (table.names[clocks[0]].casefold() in _TIME_NAMES or days[0] < 2):
         return _joined(table, [days[0], clocks[0]], lambda day, clock: f"{day} {clock}")
     names = [name.strip().casefold() for name in table.names]
