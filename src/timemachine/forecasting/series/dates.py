@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from timemachine.base.errors import UserError
-from timemachine.forecasting.series.forms import Form, expression, form_of, formats_of, month_of, offset_of
+from timemachine.forecasting.series.forms import MONTHS, Form, expression, form_of, formats_of, month_of, offset_of
 from timemachine.forecasting.series.place import Place
 
 Times = NDArray[np.datetime64]
@@ -240,4 +240,4 @@ def _refuse_readings(texts: Sequence[str], readings: list[Dates], where: Place) 
 
 
 def _said(time: datetime) -> str:
-    return f"{time.day} {time:%B} {time.year}"
+    return f"{time.day} {MONTHS[time.month - 1]} {time.year}"
