@@ -212,11 +212,10 @@ class Form:
 
 def form_of(format: str, columns: dict[str, list[str]]) -> Form:
     """Return the form of texts that have a format; `columns` are their parts by code."""
-    unpadded = {
-        code
-        for code, texts in columns.items()
-        if code in _PADDED and any(len(text) < (3 if code == "j" else 2) for text in texts)
-    }
+    numbers = {code: set(texts) - {""} for code, texts in columns.items() if code in _PADDED}
+    unpadded = {code for code, texts in numbers.items() if min(map(len, texts)) < (3 if code == "j" else 2)}
+    if unpadded:  # numbers that all have two digits are written as the others are
+        unpadded |= {code for code, texts in numbers.items() if not any(text.startswith("0") for text in texts)}
     samples = {}
     for code in columns.keys() & set("bBaApzf"):
         texts = [text for text in columns[code] if text]
@@ -229,11 +228,8 @@ def form_of(format: str, columns: dict[str, list[str]]) -> Form:
 def _as(sample: str, name: str) -> str:
     """Return a name, shortened and with capitals as the sample is."""
     bare = sample.rstrip(".")
-    text = name if len(bare) > 4 else name[:3]
-    if bare.lower() not in ("", "may", "june", "july") and len(bare) == 4:
-        text = name[:4] if name == "September" else name[:3]
-    elif bare.lower() in ("june", "july"):
-        text = name
+    text = name if bare.title() in (*MONTHS, *_DAYS) and bare.lower() != "may" else name[:3]
+    text = "Sept" if bare.lower() == "sept" and name == "September" else text
     text = text.upper() if bare.isupper() else text.lower() if bare.islower() else text
     return text + ("." if sample.endswith(".") and text != name else "")
 
