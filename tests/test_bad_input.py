@@ -20,7 +20,7 @@ from tiny import make_project, random_text, run_stage, tiny_params, write_params
 
 from timemachine.base import config
 from timemachine.base.files import read_arrays
-from timemachine.forecasting import own_forecast
+from timemachine.forecasting.own.forecast import Options, forecast_series
 from timemachine.forecasting.series.own import read_series
 from timemachine.language.generation.continuation import clean_prefix, sampling_of
 from timemachine.language.generation.decoding import continue_texts
@@ -200,19 +200,29 @@ def write_series(path: Path, x: list[float]) -> None:
     SERIES,
     st.integers(0, 120),
     st.sampled_from([1, 7, 1000]),
-    st.sampled_from(
-        [None, None, "harmonic", "seasonal_naive", "direct_recursive_ridge", "recursive_linear", "best"]
-    ),
+    st.sampled_from([None, None, "harmonic", "log_theta", "direct_recursive_ridge", "recursive_linear", "best"]),
     st.sampled_from([None, 5e-324, 0.5, 1 - 2**-53]),
+    st.sampled_from([None, True, False]),
 )
 def test_the_command_line_forecasts_any_own_series_in_finite_numbers_or_refuses_it(
-    workshop: Path, x: list[float], length: int, horizon: int, strategy: str | None, level: float | None
+    workshop: Path,
+    x: list[float],
+    length: int,
+    horizon: int,
+    strategy: str | None,
+    level: float | None,
+    log: bool | None,
 ) -> None:
     write_series(path := workshop / "own.csv", x[:length])
     with refusals(ValueError):
-        found = own_forecast.forecast_series(read_series(path), horizon, CHECKED, strategy, level)
-        assert np.isfinite([*found.x, found.ranking[found.strategy], found.ranking["last_value"]]).all()
-        assert np.isfinite(found.half_widths).all()
+        series = read_series(path)
+        options = Options(strategy, level, log, recipes=CHECKED.train_ar)
+        found = forecast_series(series.x, series.seasons, horizon, options)
+        assert np.isfinite([*found.x, found.rmse, *found.ranking.values()]).all()
+        if level is not None:
+            assert np.isfinite([found.lower, found.upper]).all()
+            assert (found.lower <= found.x).all()
+            assert (found.x <= found.upper).all()
 
 
 JSON = st.recursive(

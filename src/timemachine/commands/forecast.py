@@ -100,9 +100,9 @@ def forecast(
         future = series.future(horizon)
         found = forecast_series(series.x, series.seasons, horizon, options, show)
     figure = result.figure_path(out)
-    result.write_table(out, [(None, future, found, series.decimals)])
     times = np.concatenate([series.time, future])
     result.draw(figure, file.name.partition(".")[0], series.value_name, times, series.x, found)
+    result.write_table(out, [(None, future, found, series.decimals)])
     for line in [*result.summary(found, verbose), f"{out} and {figure}"]:
         typer.echo(line)
 
