@@ -107,8 +107,8 @@ def forecast_series(
             value does not fit the options, is above 1e280, or the forecast grows without bound.
     """
     options = options or Options()
-    x = series[-_MOST_POINTS:]
     _check(series, horizon, options)
+    x = series[-_MOST_POINTS:]
     # Scaled by a power of 2, which is exact, so that squares neither overflow nor underflow.
     exponent = int(np.frexp(np.abs(x).max())[1])
     x = np.ldexp(x, -exponent)
@@ -116,14 +116,7 @@ def forecast_series(
     first = _first_origin(len(x), calendar, horizon)
     num_steps = min(horizon, len(x) - first, _MOST_STEPS)
     seasons = seasons_of(x[:first], calendar)
-    if options.strategy is None:
-        candidates = pool(x[:first], len(x), seasons, options.log)
-    else:
-        with about(options.strategy):
-            one = named_strategy(
-                options.strategy, x, first, num_steps, seasons, options.log, options.recipes or {}
-            )
-        candidates = {options.strategy: one}
+    candidates = _candidates(x, first, num_steps, seasons, options)
     predictions = _backtests(x, first, num_steps, candidates, options.strategy is not None, show)
     names, stacked = list(predictions), np.stack(list(predictions.values()))
     true = true_values(x[None], first, num_steps)[0]
@@ -134,36 +127,36 @@ def forecast_series(
     in_logs = sum(candidates[name].in_logs for name in best) > len(best) / 2 and all(
         (np.nan_to_num(values, nan=1) > 0).all() for values in (rolling, true, predicted)
     )
-    reach, coverage = None, None
+    found, coverage = [predicted], None
     if options.level is not None:
         reach, coverage = _intervals(rolling, true, in_logs, horizon, options.level)
-    lower, upper = None, None
-    with np.errstate(over="ignore", invalid="ignore"):
-        if reach is not None:
-            lower = predicted * np.exp(-reach) if in_logs else predicted - reach
-            upper = predicted * np.exp(reach) if in_logs else predicted + reach
-        found = [values for values in (predicted, lower, upper) if values is not None]
-        limited = all((np.abs(values) < _LARGEST_FORECAST).all() for values in found)
-        bounded = [_bounded(np.ldexp(values, exponent), options.lower) for values in found]
-        finite = limited and all(np.isfinite(values).all() for values in bounded)
-    if not finite:
+        with np.errstate(over="ignore", invalid="ignore"):
+            found += [predicted * np.exp(end) if in_logs else predicted + end for end in (-reach, reach)]
+
+    def in_unit(values: Array) -> Array:
+        with np.errstate(over="ignore"):
+            scaled = np.ldexp(values, exponent)
+        return scaled if options.lower is None else np.maximum(scaled, options.lower)
+
+    bounded = [in_unit(values) for values in found]
+    if not all((np.abs(values) < _LARGEST_FORECAST).all() for values in found) or not np.isfinite(bounded).all():
         raise UserError(f"{', '.join(best)}: the forecasts grow without bound; choose another strategy")
     predictions |= {"last_value": backtest(last_value, x[None], first, num_steps).predictions[0]}
     rmse, *scores = (_rmse(values - true, exponent) for values in (rolling, *predictions.values()))
-    ranking = dict(zip(predictions, scores, strict=True))
+    ranking = dict(sorted(zip(predictions, scores, strict=True), key=lambda item: item[1]))
     return Forecast(
         bounded[0],
-        bounded[1] if reach is not None else None,
-        bounded[2] if reach is not None else None,
+        bounded[1] if len(bounded) > 1 else None,
+        bounded[2] if len(bounded) > 1 else None,
         options.level,
         coverage,
         best,
         rmse,
-        dict(sorted(ranking.items(), key=lambda item: item[1])),
+        ranking,
         seasons,
         in_logs,
         len(series) - len(x) + first,
-        _bounded(np.ldexp(rolling, exponent), options.lower),
+        in_unit(rolling),
     )
 
 
@@ -190,6 +183,16 @@ def _first_origin(num_points: int, calendar: Sequence[int], horizon: int) -> int
     if calendar and not is_few(num_points, calendar):
         first = max(first, min(2 * min(calendar) + 1, num_points - 1))
     return max(first, num_points - _MOST_ORIGINS - min(horizon, _MOST_STEPS))
+
+
+def _candidates(
+    x: Array, first: int, num_steps: int, seasons: Sequence[int], options: Options
+) -> dict[str, Candidate]:
+    """Return the candidates, or the strategy that the options name."""
+    if (name := options.strategy) is None:
+        return pool(x[:first], len(x), seasons, options.log)
+    with about(name):
+        return {name: named_strategy(name, x, first, num_steps, seasons, options.log, options.recipes or {})}
 
 
 def _backtests(
@@ -246,7 +249,3 @@ def _intervals(
             reach = pooled_half_widths(known, num_steps, level)
             inside.append((np.abs(errors[origin]) <= reach)[~np.isnan(errors[origin])])
     return widths, float(np.concatenate(inside).mean()) if inside else None
-
-
-def _bounded(values: Array, lower: float | None) -> Array:
-    return values if lower is None else np.maximum(values, lower)
