@@ -73,7 +73,7 @@ def test_an_error_is_known_when_the_value_that_it_is_about_is_known() -> None:
 
 def test_the_best_of_each_method_are_chosen_anew_at_each_origin() -> None:
     # Candidates 0 and 1 are of one method; 2 is much worse than the best; at first no error is known.
-    errors = np.array([[[1.0], [1.0], [9.0]], [[1.2], [0.9], [1.0]], [[2.0], [2.0], [2.0]], [[1.4], [1.1], [1.1]]])
+    errors = np.array([[[1.0], [1.0], [9.0]], [[1.2], [0.9], [1.0]], [[2.5], [2.5], [2.5]], [[1.9], [1.1], [1.1]]])
     chosen = choose(errors, ["a", "a", "b", "c"], 3)
     assert chosen.tolist() == [[0, 2, 3], [0, 3, -1], [0, 3, -1], [1, 3, -1]]
     means = mean_of(np.arange(12.0).reshape(4, 3, 1), chosen[:-1])

@@ -11,7 +11,7 @@ from timemachine.forecasting.strategies.lag_strategies import FittedForecaster, 
 NUM_BEST = 5
 # Larger errors count as this one, so that sums stay finite; the largest value of a scaled series is 1.
 _LARGEST_ERROR = 1e9
-_LARGEST_RATIO = 1.5
+_LARGEST_RATIO = 2.0
 
 
 def known_errors(errors: Array) -> Array:
@@ -37,7 +37,7 @@ def choose(errors: Array, methods: Sequence[str], num_best: int = NUM_BEST) -> N
     """Return the candidates with the smallest known errors at each origin, and after the last one, best first.
 
     Of the candidates of one method only the best is chosen, so that the mean is not one of near copies. None is
-    chosen whose root mean squared error is more than 1.5 times the smallest one. Of equal ones, and where no error
+    chosen whose root mean squared error is more than twice the smallest one. Of equal ones, and where no error
     is known yet, the first are chosen.
 
     Args:
