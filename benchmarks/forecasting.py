@@ -413,8 +413,9 @@ def of_statsforecast() -> dict[str, SeriesCompetitor]:
 
     def of(make: Callable[[int], Any]) -> SeriesCompetitor:
         def forecast(series: Series, m: int, horizon: int) -> Forecast:
-            found = make(m).forecast(series.x, horizon, level=[100 * LEVEL])
-            return Forecast(found["mean"], found[f"lo-{100 * LEVEL:g}"], found[f"hi-{100 * LEVEL:g}"])
+            percent = round(100 * LEVEL)
+            found = make(m).forecast(series.x, horizon, level=[percent])
+            return Forecast(found["mean"], found[f"lo-{percent}"], found[f"hi-{percent}"])
 
         return forecast
 

@@ -58,7 +58,8 @@ def test_every_competitor_stands_in_the_table_with_error_coverage_and_seconds(
     pd.DataFrame({"ds": dates, "y": x + noise}).to_csv(tmp_path / "series/airpassengers.csv", index=False)
     run_script(ROOT, SCRIPT, str(tmp_path / "series"), "--csv", str(tmp_path / "scores.csv"))
     printed = capsys.readouterr().out
-    lines = [line.strip("| ").split(" | ") for line in printed.splitlines() if line.startswith("| ")]
+    rows = [line for line in printed.splitlines() if line.startswith("| ")]
+    lines = [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows]
     header, series, *summary = lines
     assert series[:4] == ["airpassengers", "month", "60", "R, datasets: AirPassengers"]
     assert dict(zip(header, series, strict=True))["seasonal naive"] == "1.000"
