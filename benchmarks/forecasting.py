@@ -510,7 +510,7 @@ def compare_on_series(folder: Path, table: Path | None) -> None:
         "CPU s, most": np.nanmax(cpu_s, axis=1),
         "CPU s to ours, median": np.nanmedian(cpu_s / cpu_s[0], axis=1),
     }.items():
-        print(f"| **{title}** | | | | " + " | ".join(f"{value:.3g}" for value in values) + " |")
+        print(f"| **{title}** | | | | " + " | ".join(f"{value:.3f}" for value in values) + " |")
     if command_s:
         print(f"\n`timemachine forecast`: {np.median(command_s):.2f} CPU s (median), {max(command_s):.2f} (most)")
     print(*faults, sep="\n")
