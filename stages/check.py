@@ -9,6 +9,7 @@ from pathlib import Path
 
 from timemachine.base.errors import about
 from timemachine.base.files import write_text
+from timemachine.forecasting.series.own import read_own_series
 from timemachine.pipeline import stage
 from timemachine.pipeline.owned import remove_unowned
 from timemachine.pipeline.params import Params
@@ -20,9 +21,7 @@ def run(params: Params, data: Path, out: Path) -> None:
     tracking_uri(stage.repository_root())
     p = params.series
     if p.csv is not None:
-        from timemachine.forecasting.series.own import read_csv_within  # importing pandas takes 0.5 s
-
-        own = read_csv_within(data / "own", p.csv, p.time_column, p.value_column)
+        own = read_own_series(data / "own", p)
         with about(p.csv):
             params.check_length(len(own.x))
             own.check_unit()

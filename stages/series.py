@@ -8,6 +8,7 @@ Run: python stages/series.py
 from pathlib import Path
 
 from timemachine.base.errors import about
+from timemachine.forecasting.series.own import read_own_series
 from timemachine.forecasting.series.source import noisy_sine
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
@@ -21,9 +22,7 @@ def run(params: Params, out: Path, figures: Path) -> None:
     if p.csv is None:
         series = noisy_sine(p.num_points, p.frequency, p.noise_std, p.seed)
     else:
-        from timemachine.forecasting.series.own import read_csv_within  # importing pandas takes 0.5 s
-
-        series = read_csv_within("data/own", p.csv, p.time_column, p.value_column)
+        series = read_own_series("data/own", p).in_iso()
     with about(p.csv or "series"):
         series.check_unit()
     series.save(out)

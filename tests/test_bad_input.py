@@ -21,7 +21,7 @@ from tiny import make_project, random_text, run_stage, tiny_params, write_params
 from timemachine.base import config
 from timemachine.base.files import read_arrays
 from timemachine.forecasting import own_forecast
-from timemachine.forecasting.series.own import read_csv
+from timemachine.forecasting.series.own import read_series
 from timemachine.language.generation.continuation import clean_prefix, sampling_of
 from timemachine.language.generation.decoding import continue_texts
 from timemachine.language.models.trained import LanguageModel
@@ -210,7 +210,7 @@ def test_the_command_line_forecasts_any_own_series_in_finite_numbers_or_refuses_
 ) -> None:
     write_series(path := workshop / "own.csv", x[:length])
     with refusals(ValueError):
-        found = own_forecast.forecast_series(read_csv(path, "t", "x"), horizon, CHECKED, strategy, level)
+        found = own_forecast.forecast_series(read_series(path), horizon, CHECKED, strategy, level)
         assert np.isfinite([*found.x, found.ranking[found.strategy], found.ranking["last_value"]]).all()
         assert np.isfinite(found.half_widths).all()
 

@@ -8,11 +8,12 @@ import typer
 from typer import Option
 
 from timemachine.commands import models, pipeline, retraining
+from timemachine.commands.forecast import forecast
 from timemachine.pipeline import stage
 
 _PANELS: dict[str, list[Callable[..., Any]]] = {
     "Pipeline": [pipeline.repair, pipeline.publish, pipeline.verify, pipeline.trace, pipeline.report, pipeline.ui],
-    "Models": [models.compare, models.generate, models.forecast, models.serve],
+    "Models": [models.compare, models.generate, forecast, models.serve],
     "Retraining": [
         retraining.retrain,
         retraining.rollback,

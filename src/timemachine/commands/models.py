@@ -9,14 +9,13 @@ import typer
 from typer import Argument, Option
 
 from timemachine.base.config import read_yaml
-from timemachine.base.errors import UserError, about
+from timemachine.base.errors import UserError
 from timemachine.commands.repository import experiment, use_threads_of
 from timemachine.language.comparison.config import CONTEXT_MIXING
 from timemachine.pipeline import completion, params, stage
 from timemachine.pipeline.paths import ALIASES
 
 _MAX_NUM_PREDS = 100_000
-_MAX_HORIZON = 10_000
 
 
 def compare(
@@ -121,40 +120,6 @@ def generate(
             trained = LanguageModel.load(find_checkpoint(root / "data/models/rnn", model))
         module, tokenizer = trained.module, trained.tokenizer
     typer.echo(continue_texts(module, tokenizer, [cleaned], [num_preds], sampling, seed)[0])
-
-
-def forecast(
-    file: Annotated[Path, Argument(help="CSV file with your series.")],
-    time: Annotated[str, Option(help="Column with the times: numbers or dates in equal steps.")],
-    value: Annotated[str, Option(help="Column with the values.")],
-    horizon: Annotated[int, Option(help="Number of steps to forecast.")],
-    strategy: Annotated[
-        str | None, Option(help="For example last_value, harmonic, direct_ridge; default: the best in a backtest.")
-    ] = None,
-    interval: Annotated[float | None, Option(help="Level of prediction intervals, for example 0.9.")] = None,
-    output: Annotated[
-        Path | None, Option(help="CSV file to write, with a figure beside it. Default: FILE_forecast.csv here.")
-    ] = None,
-) -> None:
-    """Forecast your own series with the strategy that has the smallest error on its past."""
-    if not 1 <= horizon <= _MAX_HORIZON:
-        raise UserError(f"--horizon: {horizon} is not from 1 to {_MAX_HORIZON}")
-    if interval is not None and not 0 < interval < 1:
-        raise UserError(f"--interval: {interval} is not between 0 and 1")
-    from timemachine.forecasting import own_forecast
-    from timemachine.forecasting.series.own import read_csv
-    from timemachine.pipeline.progress import show_progress
-
-    root = stage.repository_root()
-    use_threads_of(root)
-    out = own_forecast.output_path(file, output)
-    series = read_csv(file, time, value)
-    checked = params.load(root / "params.yaml")
-    with about(str(file)), show_progress("forecast") as show:
-        found = own_forecast.forecast_series(series, horizon, checked, strategy, interval, show)
-    found.write(series, out)
-    for line in [*found.summary(), f"{out} and {own_forecast.figure_path(out)}"]:
-        typer.echo(line)
 
 
 def serve(

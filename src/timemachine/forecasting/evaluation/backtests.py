@@ -12,13 +12,14 @@ from timemachine.forecasting.models.config import ArRecipe
 from timemachine.forecasting.models.regression import Array
 from timemachine.forecasting.strategies.backtest import backtest
 from timemachine.forecasting.strategies.candidates import CLOSED_FORM, candidates
-from timemachine.forecasting.strategies.config import BacktestParams, ChooseTauParams
+from timemachine.forecasting.strategies.config import MEAN_OF_BEST, BacktestParams, ChooseTauParams
 from timemachine.forecasting.strategies.lag_strategies import (
     LAG_STRATEGIES,
     FittedForecaster,
     Forecaster,
     lag_forecaster,
 )
+from timemachine.forecasting.strategies.pooled import pooled
 from timemachine.forecasting.training.side_by_side import trained_regressor
 
 Result = dict[str, Array]
@@ -29,6 +30,7 @@ def all_forecasters(
     p: BacktestParams,
     choose_tau: ChooseTauParams,
     recipes: Mapping[str, ArRecipe],
+    calendar: Sequence[int] = (),
     show: Callable[[int, int, str], object] = lambda *_: None,
 ) -> dict[str, Forecaster]:
     """Return all forecasters to compare by name; those without training by gradient descent come first.
@@ -38,12 +40,14 @@ def all_forecasters(
         p: the strategies of trained models.
         choose_tau: the lags and penalties to choose from.
         recipes: entries of `train_ar`.
+        calendar: periods that the step between times implies.
         show: as of `choose_lags`.
 
     Raises:
         UserError: two forecasters have the same name.
     """
     found = candidates(x, p, choose_tau, p.horizon, show=show)
+    found |= {name: one for name, one in pooled(x, p, calendar, show).items() if name not in found}
     for name, strategies in p.trained.items():
         regress = trained_regressor(recipes[name])
         for strategy in strategies:
@@ -103,6 +107,8 @@ def backtest_all(
 def backtest_report(results: Mapping[str, Result], x: Array, ks: Sequence[int]) -> dict[str, Any]:
     """Return the errors of all forecasters, and of the best one of each series by validation error.
 
+    The mean of the best is not among those to choose from, because the same errors have chosen its members.
+
     All are means over series. Names that end in `_std` are standard deviations over series, except
     `k_step_origins_std`, the standard deviation of the absolute error over origins.
 
@@ -111,15 +117,20 @@ def backtest_report(results: Mapping[str, Result], x: Array, ks: Sequence[int]) 
         x: (num_series, T).
         ks: horizons to report.
     """
-    names, rows = list(results), np.arange(len(x))
-    chosen = np.stack([result["validation"] for result in results.values()]).argmin(0)  # (num_series,)
-    best = {key: np.stack([one[key] for one in results.values()])[chosen, rows] for key in results[names[0]]}
+    single, rows = _single(results), np.arange(len(x))
+    names = list(single)
+    chosen = np.stack([result["validation"] for result in single.values()]).argmin(0)  # (num_series,)
+    best = {key: np.stack([one[key] for one in single.values()])[chosen, rows] for key in single[names[0]]}
     counts = Counter(names[i] for i in chosen)
     return {
         "num_series": len(x),
         "chosen": {"strategies": dict(counts.most_common()), **_errors(best, x, ks)},
         "strategies": {name: _errors(result, x, ks) for name, result in results.items()},
     }
+
+
+def _single(results: Mapping[str, Result]) -> dict[str, Result]:
+    return {name: result for name, result in results.items() if name != MEAN_OF_BEST}
 
 
 def _errors(result: Result, x: Array, ks: Sequence[int]) -> dict[str, Any]:
@@ -164,5 +175,5 @@ def errors_by_horizon(results: Mapping[str, Result], p: BacktestParams) -> dict[
 
 def multistep_curves(results: Mapping[str, Result]) -> dict[tuple[str, int], Result]:
     """Return predictions of the first series by strategy, and 1 for the lowest validation error, else 0."""
-    best = min(results, key=lambda name: float(results[name]["validation"][0]))
+    best = min(_single(results), key=lambda name: float(results[name]["validation"][0]))
     return {(name, int(name == best)): {"prediction": one["multistep"][0]} for name, one in results.items()}

@@ -7,10 +7,12 @@ from pydantic import Field
 from timemachine.base.config import Distinct, Section, matching
 
 _UNTRAINED = matching(
-    "last_value|mean|seasonal_naive|harmonic|"
+    "last_value|mean|seasonal_naive|harmonic|drift|simple_smoothing|damped_trend|mean_of_best|theta(_[0-9]+)?|"
+    "(seasonal_smoothing|holt_winters)_[0-9]+|differenced_[0-9]+_ridge|"
     "(recursive|direct|multi_output|direct_recursive)_(least_squares|ridge)",
-    "last_value, mean, seasonal_naive, harmonic, or recursive_, direct_, multi_output_ or direct_recursive_ with "
-    "least_squares or ridge",
+    "last_value, mean, seasonal_naive, harmonic, drift, simple_smoothing, damped_trend, theta, mean_of_best; "
+    "theta_12, seasonal_smoothing_12, holt_winters_12 or differenced_12_ridge with a period of the series; or "
+    "recursive_, direct_, multi_output_ or direct_recursive_ with least_squares or ridge",
 )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from timemachine.base.errors import UserError
 from timemachine.forecasting.evaluation.config import IntervalsParams
 from timemachine.forecasting.evaluation.conformal import coverage, half_widths
 from timemachine.forecasting.evaluation.tables import at_horizons
@@ -13,6 +14,7 @@ from timemachine.forecasting.models.regression import Array
 from timemachine.forecasting.strategies.backtest import backtest
 from timemachine.forecasting.strategies.candidates import candidates
 from timemachine.forecasting.strategies.config import BacktestParams, ChooseTauParams
+from timemachine.forecasting.strategies.pooled import pooled
 
 Curves = dict[str, Array]
 
@@ -22,6 +24,7 @@ def measure_intervals(
     p: IntervalsParams,
     b: BacktestParams,
     choose_tau: ChooseTauParams,
+    calendar: Sequence[int] = (),
     show: Callable[[int, int, str], object] = lambda *_: None,
 ) -> tuple[dict[tuple[str, float], Curves], dict[tuple[str, int], Curves]]:
     """Forecast series x (num_series, T) with all strategies of `intervals`, and measure their intervals.
@@ -33,6 +36,7 @@ def measure_intervals(
         p: the strategies, and the levels of the intervals.
         b: the rolling origins.
         choose_tau: the lags and penalties to choose from.
+        calendar: periods that the step between times implies.
         show: reports progress: steps done, their number, and what they are.
 
     Returns:
@@ -41,10 +45,18 @@ def measure_intervals(
         By the strategy with the lowest validation error on the first series, and origin, an index of this series:
         consecutive forecasts of it (`prediction`), and by level the half widths of their intervals. Each begins
         where the one before ends.
+
+    Raises:
+        UserError: a strategy has a period that the series does not have.
     """
     # Folds have as many origins as those by which lags are chosen.
     num_folds = max(1, round((x.shape[1] - b.first_validation) * b.num_folds / b.num_validation))
-    found = candidates(x[:, : b.num_observed], b, choose_tau, b.horizon, p.strategies, show)
+    observed = x[:, : b.num_observed]
+    found = candidates(observed, b, choose_tau, b.horizon, p.strategies, show)
+    if missing := [name for name in p.strategies if name not in found]:
+        found |= pooled(observed, b, calendar, show)
+        if wrong := [name for name in missing if name not in found]:
+            raise UserError(f"strategies: no {wrong[0]!r} for this series; choose from {', '.join(found)}")
     # The errors of the origins before num_observed that are not yet known there.
     unknown = np.add.outer(np.arange(b.num_validation), np.arange(1, b.horizon + 1)) > b.num_validation
     measured, first_series, scores = {}, {}, dict[str, float]()

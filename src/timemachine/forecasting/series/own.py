@@ -1,188 +1,205 @@
-"""A time series of your own, from a CSV file."""
+"""A time series of your own, from a CSV file as people have it."""
 
-import math
-import re
-from decimal import Decimal
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-from pandas.tseries.offsets import BaseOffset
 
-from timemachine.base.errors import UserError
+from timemachine.base.errors import UserError, about
+from timemachine.forecasting.series.axis import DateAxis, NumberAxis, NumberStep, date_axis, number_axis
+from timemachine.forecasting.series.columns import (
+    choose_columns,
+    describe_columns,
+    find_column,
+    join_times,
+    listed,
+)
+from timemachine.forecasting.series.config import Layout, SeriesParams, column_and_text
+from timemachine.forecasting.series.dates import read_dates
+from timemachine.forecasting.series.opening import read_text
+from timemachine.forecasting.series.place import Place
+from timemachine.forecasting.series.reader import Reader, Rows
 from timemachine.forecasting.series.source import Series
+from timemachine.forecasting.series.steps import Step
+from timemachine.forecasting.series.table import Table, read_table
 
-# The longest gap in a series of work days: stock exchanges close for a week or more around some holidays.
-_MOST_WORK_DAYS = 10
+
+@dataclass(frozen=True)
+class OwnSeries(Series):
+    """A series from a file.
+
+    Attributes:
+        seasons: lengths in steps of the seasons of the calendar, the shortest first: 12 for months, 24 and 168 for
+            hours.
+        decimals: the most decimals that are written in the values; None if a value has an exponent.
+        axis: how the times go on.
+        value_name: name of the column of values.
+    """
+
+    seasons: tuple[int, ...]
+    decimals: int | None
+    axis: DateAxis | NumberAxis
+    value_name: str = ""
+
+    @property
+    def step(self) -> Step | NumberStep:
+        """The step from one time to the next; its `name` is for messages."""
+        return self.axis.step
+
+    def future(self, num_steps: int) -> NDArray[np.generic]:
+        """Return the times (num_steps,) that follow, in the form and the zone of the file.
+
+        Raises:
+            UserError: a time is beyond 64-bit numbers or the year 9999.
+        """
+        k = np.arange(1, num_steps + 1)
+        return self.axis.after(-1, k)
+
+    def in_iso(self) -> Series:
+        """Return the series with dates in ISO 8601, which `Series.save` writes and `Series.load` reads."""
+        return Series(self.time if isinstance(self.axis, NumberAxis) else np.array(self.axis.in_iso()), self.x)
 
 
-def read_csv(path: str | Path, time_column: str, value_column: str) -> Series:
-    """Read a series from two columns of a CSV file.
+def read_series(path: str | Path, layout: Layout | None = None) -> OwnSeries:
+    """Read a series from a file.
 
-    Times are numbers or ISO 8601 dates (in UTC if they have no time zone) and must increase in equal steps. Dates
-    may also increase by whole months or by work days. In a series of work days, up to 10 work days in a row may be
-    missing, for example the holidays of a stock exchange; the observations around them count as consecutive.
-    Values must be finite numbers.
+    The separator of the columns, the form of numbers and dates, and compression are found by the content. Times
+    are numbers or dates in equal steps, the newest first or last. Dates may also rise by months, or by work days,
+    of which up to 10 in a row may be missing, for example the holidays of a stock exchange. Dates with a time zone
+    lie in equal steps in this zone, or in UTC; without one, an hour may be missing or there twice where clocks
+    change.
 
     Raises:
-        UserError: the file does not exist or is not CSV, or a column, time or value is invalid; the message names
-            the file, the column and the row of the first error.
+        UserError: the message names the file, and the line and the text that cannot be read.
     """
-    try:
-        # The header is read as a row, so that every row must have as many fields.
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", header=None)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise UserError(f"{path}: not a CSV file in UTF-8: {' '.join(str(error).split())}") from None
-    header = [str(name) for name in table.iloc[0]]
-    table = table.iloc[1:].set_axis(header, axis=1)
-    for column in (time_column, value_column):
-        if (times := header.count(column)) != 1:
-            has = ", ".join(map(repr, header))
-            raise UserError(f"{path}: {'no column' if not times else f'{times} columns'} {column!r}; it has {has}")
-    if len(table) < 2:
-        raise UserError(f"{path}: {len(table)} rows; at least 2 are needed")
-    x = _numbers(table[value_column]).astype(np.float64)
-    if (row := _first(~np.isfinite(x))) is not None:
-        found = table[value_column].iloc[row]
-        raise UserError(f"{path}: column {value_column!r}, row {row + 1}: {found!r} is not a finite number")
-    return Series(_times(table[time_column], path), x)
+    layout = layout or Layout()
+    with about(_shown(path)):
+        table = _table(path, layout)
+        time, value = choose_columns(table, layout, None if layout.where is None else layout.where[0])
+        rows = np.arange(len(table.lines))
+        return _series(_reader(table, time, value, layout, [rows]), rows, table.names[value])
 
 
-def read_csv_within(folder: str | Path, path: str | Path, time_column: str, value_column: str) -> Series:
-    """Read a series as `read_csv` does, from a file inside a folder, links resolved.
+def read_all(path: str | Path, layout: Layout, id_column: str) -> dict[str, "OwnSeries | UserError"]:
+    """Read all series of a file with a column that tells them apart.
+
+    Args:
+        path: the file.
+        layout: how to read it.
+        id_column: the name of the column.
+
+    Returns:
+        The series by the texts of that column in the order of the file; for one that cannot be read, the error.
 
     Raises:
-        UserError: as `read_csv`; or the path leads out of the folder by a link, or is not a regular file.
+        UserError: the file cannot be read at all.
     """
-    if not Path(path).resolve().is_relative_to(Path(folder).resolve()):
+    with about(_shown(path)):
+        table = _table(path, layout)
+        ids = table.columns[find_column(table, id_column)]
+        groups: dict[str, list[int]] = {}
+        for row, name in enumerate(ids):
+            groups.setdefault(name, []).append(row)
+        time, value = choose_columns(_rows_of(table, next(iter(groups.values()))), layout, id_column)
+        reader = _reader(table, time, value, layout, [np.array(rows) for rows in groups.values()])
+        found: dict[str, OwnSeries | UserError] = {}
+        for name, rows in groups.items():
+            try:
+                found[name] = _series(reader, np.array(rows), table.names[value])
+            except UserError as error:
+                found[name] = error
+        return found
+
+
+def read_own_series(folder: str | Path, p: SeriesParams) -> OwnSeries:
+    """Read the series that params name, from a file inside a folder, links resolved.
+
+    Raises:
+        UserError: as `read_series`; or the path leads out of the folder by a link, or is not a regular file.
+    """
+    path = Path(p.csv or "")
+    if not path.resolve().is_relative_to(Path(folder).resolve()):
         raise UserError(f"{path}: a link that leads out of {folder}/; put the file itself there")
-    if Path(path).exists() and not Path(path).is_file():
+    if path.exists() and not path.is_file():
         raise UserError(f"{path}: not a file")  # reading a pipe could block forever
-    return read_csv(path, time_column, value_column)
+    where = None if p.where is None else column_and_text(p.where)
+    return read_series(path, Layout(p.time_column, p.value_column, p.date_format, p.steps, p.fill, where))
 
 
-def _times(column: "pd.Series[str]", path: str | Path) -> NDArray[np.generic]:
-    """Return the times; they must increase in equal steps."""
-    where = f"{path}: column {str(column.name)!r}"
-    times = _numbers(column)
-    numeric = bool(np.isfinite(times).all())
-    if numeric:
-        if column.str.fullmatch(r"(19|20)[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])").all():
-            raise UserError(f"{where}: {column.iloc[0]!r} is a number; write dates with hyphens, as 2024-01-31")
-        steps = np.diff(times).astype(np.float64)
-        falls, typical = steps <= 0, float(np.median(steps))
-        # The rounding of times far from zero is not a gap.
-        rounding = 4 * np.finfo(np.float64).eps * float(np.abs(times).max()) if times.dtype.kind == "f" else 0.0
-        gap = _first(np.abs(steps - typical) > 1e-6 * typical + rounding)
-        expected = f", where the step is {typical:g}"
-    else:
-        dates = _dates(column)
-        if (row := _first(dates.isna().to_numpy())) is not None:
-            found = column.iloc[row]
-            raise UserError(f"{where}, row {row + 1}: {found!r} is neither a number nor an ISO 8601 date")
-        falls = dates.diff().iloc[1:].to_numpy() <= np.timedelta64(0)
-        gap, expected = _step(dates)[1], "; the dates must rise in equal steps"
-    if (row := _first(falls)) is not None:
-        raise UserError(f"{where}, row {row + 2}: {column.iloc[row + 1]!r} does not rise")
-    if gap is not None:
-        found = f"{column.iloc[gap]!r} to {column.iloc[gap + 1]!r}"
-        raise UserError(f"{where}, row {gap + 2}: a gap: {found}{expected}")
-    return times if numeric else column.to_numpy(dtype=str)
+def columns_of(path: str | Path) -> list[str]:
+    """Return a line for each column of a file: its name, kind and first values.
 
-
-def _dates(column: "pd.Series[str]") -> "pd.Series[pd.Timestamp]":
-    """Return the dates in UTC, NaT where the text is not a date."""
-    return pd.to_datetime(column, errors="coerce", format="ISO8601", utc=True).dt.tz_localize(None)
-
-
-def _step(dates: "pd.Series[pd.Timestamp]") -> tuple[pd.Timedelta | BaseOffset, int | None]:
-    """Return the step between dates, and the row before the first gap; None if there is no gap.
-
-    The step is a number of months (all dates are month ends, or the same day of the month, or the last day of a
-    month that is shorter), a time, or one work day.
+    Raises:
+        UserError: there is no table in the file.
     """
-    steps = dates.diff().iloc[1:]
-    months = (dates.dt.year * 12 + dates.dt.month).diff().iloc[1:]
-    month_ends = bool(dates.dt.is_month_end.all())
-    same_day = (dates.dt.day == np.minimum(dates.dt.day.max(), dates.dt.days_in_month)).all()
-    if (month_ends or same_day) and months.nunique() == 1 and months.iloc[0] > 0:
-        num_months = int(months.iloc[0])
-        return pd.offsets.MonthEnd(num_months) if month_ends else pd.DateOffset(months=num_months), None
-    if steps.nunique() == 1:
-        return steps.iloc[0], None
-    if (dates.dt.day_of_week < 5).all() and (dates.dt.normalize() == dates).all():
-        days = dates.to_numpy().astype("datetime64[D]")
-        work_days = np.busday_count(days[:-1], days[1:])
-        # Only daily series may leave out work days; a missing week or month is a gap.
-        if np.median(work_days) == 1:
-            return pd.offsets.BusinessDay(), _first(work_days > _MOST_WORK_DAYS)
-    return steps.median(), _first((steps != steps.median()).to_numpy())
+    with about(_shown(path)):
+        return describe_columns(read_table(read_text(path)))
 
 
 def future_times(series: Series, num_steps: int) -> NDArray[np.generic]:
-    """Return the times (num_steps,) that follow a series read by `read_csv`, in the same step.
-
-    Integers stay integers; other numbers keep the number of decimals of the series. Dates are ISO 8601 text,
-    with a time of day (in UTC) if the series has it. Work days leave out weekends, but not holidays.
+    """Return the times (num_steps,) that follow a series, in the same step and form.
 
     Raises:
-        UserError: a time is beyond 64-bit numbers or the year 9999 (2262 for dates with nanoseconds).
+        UserError: a time is beyond 64-bit numbers or the year 9999.
     """
-    time = series.time
-    if time.dtype.kind not in "iuf":
-        return _future_dates(time, num_steps)
-    first, last, num_gaps = time[0].item(), time[-1].item(), len(time) - 1
-    future: NDArray[np.number]
-    if time.dtype.kind in "iu":
-        step = (last - first + num_gaps // 2) // num_gaps
-        if last + num_steps * step > np.iinfo(np.int64).max:
-            raise UserError(f"{num_steps} steps after the time {last} end beyond whole numbers of 64 bits")
-        future = last + step * np.arange(1, num_steps + 1)
+    return _with_axis(series).future(num_steps)
+
+
+def calendar_seasons(time: NDArray[np.generic]) -> tuple[int, ...]:
+    """Return the lengths in steps of the seasons that times (T,) imply, the shortest first.
+
+    Args:
+        time: numbers, or dates in ISO 8601, as `Series.load` returns them.
+    """
+    return _with_axis(Series(time, np.zeros(len(time)))).seasons if len(time) > 1 else ()
+
+
+def _with_axis(series: Series) -> OwnSeries:
+    if isinstance(series, OwnSeries):
+        return series
+    axis: DateAxis | NumberAxis
+    if series.time.dtype.kind in "iuf":
+        axis = number_axis(np.asarray(series.time, series.time.dtype), None)
     else:
-        decimals = -min(int(Decimal(repr(t)).as_tuple().exponent) for t in time.tolist())
-        with np.errstate(over="ignore"):
-            ahead = last + (last - first) / num_gaps * np.arange(1, num_steps + 1)
-        future = np.array([round(t, decimals) if math.isfinite(t) else t for t in ahead.tolist()])
-        if not (np.isfinite(future).all() and (np.diff(future, prepend=last) > 0).all()):
-            raise UserError(f"{num_steps} steps after the time {last} end beyond what 64 bits tell apart")
-    return future
+        texts = [str(time) for time in series.time.tolist()]
+        axis = date_axis(
+            read_dates(
+                texts, Place(range(1, len(texts) + 1), "time"), lambda dates: not date_axis(dates).num_faults
+            )
+        )
+    return OwnSeries(series.time, series.x, axis.step.seasons, None, axis)
 
 
-def _future_dates(time: NDArray[np.generic], num_steps: int) -> NDArray[np.str_]:
-    dates = _dates(pd.Series(time))
-    step, last = _step(dates)[0], dates.iloc[-1]
-    end = pd.Timestamp.max if last.unit == "ns" else pd.Timestamp("9999-12-31T23:59:59.999999")
-    if num_steps > _num_steps_between(last, end, step):
-        raise UserError(f"{num_steps} steps after {time[-1]} end beyond the year {end.year}")
-    # Each counted from the last date: a date moved to the end of a short month must not move those after it.
-    ahead = [(last + k * step).to_pydatetime(warn=False) for k in range(1, num_steps + 1)]
-    length = max(len(text) for text in time.tolist())
-    if length <= len("2024-01-31"):
-        return np.array([date.isoformat()[:length] for date in ahead])
-    zone = "Z" if re.search(r"[T ].*(Z|[+-][0-9:]+)$", str(time[-1])) else ""
-    return np.array([date.isoformat() + zone for date in ahead])
+def _shown(path: str | Path) -> str:
+    text = str(path)
+    return text if "://" in text else text.replace(":/", "://", 1)
 
 
-def _num_steps_between(last: pd.Timestamp, end: pd.Timestamp, step: pd.Timedelta | BaseOffset) -> float:
-    """Return how many steps after `last`, one of the dates of a series, are not after `end`."""
-    if isinstance(step, pd.Timedelta):
-        return (end - last) / step
-    if isinstance(step, pd.offsets.BusinessDay):
-        return int(np.busday_count(last.date(), end.date()))
-    num_months = step.n if isinstance(step, pd.offsets.MonthEnd) else step.kwds["months"]
-    # The last month may end after `end`.
-    return int((12 * (end.year - last.year) + end.month - last.month - (end.year < 9999)) / num_months)
+def _table(path: str | Path, layout: Layout) -> Table:
+    table = read_table(read_text(path), [name for name in (layout.time, layout.value) if name])
+    table = table if layout.time else join_times(table)
+    if layout.where is None:
+        return table
+    name, wanted = layout.where
+    column = table.columns[find_column(table, name)]
+    same = [row for row, text in enumerate(column) if text == wanted.strip()]
+    same = same or [row for row, text in enumerate(column) if text.casefold() == wanted.strip().casefold()]
+    if not same:
+        raise UserError(f"column {name!r} has no {wanted!r}; it has {listed(list(dict.fromkeys(column)))}")
+    return _rows_of(table, same)
 
 
-def _numbers(column: "pd.Series[str]") -> NDArray[np.number]:
-    """Return integers if all are, else floats, NaN where the text is not a number."""
-    return pd.to_numeric(column, errors="coerce").to_numpy()
+def _rows_of(table: Table, rows: list[int]) -> Table:
+    columns = [[column[row] for row in rows] for column in table.columns]
+    return Table(table.names, columns, [table.lines[row] for row in rows], table.separator)
 
 
-def _first(faults: NDArray[np.bool_]) -> int | None:
-    return int(faults.argmax()) if faults.any() else None
+def _reader(table: Table, time: int | None, value: int, layout: Layout, groups: Sequence[Rows]) -> Reader:
+    return Reader(table, time, value, layout.date_format, layout.steps == "rows", layout.fill, groups)
+
+
+def _series(reader: Reader, rows: Rows, name: str) -> OwnSeries:
+    time, x, axis = reader.series(rows)
+    return OwnSeries(time, x, axis.step.seasons, reader.decimals, axis, name)

@@ -73,9 +73,19 @@ def backtest(forecaster: Forecaster, x: Array, first: int, horizon: int, num_fol
     predictions = np.concatenate(
         [forecaster(x[:, :a])(x, np.arange(a, b), horizon) for a, b in pairwise(bounds)], axis=1
     )
-    beyond = np.full((len(x), horizon - 1), np.nan)
-    true = np.lib.stride_tricks.sliding_window_view(np.concatenate([x, beyond], axis=1), horizon, axis=1)
     with np.errstate(over="ignore", invalid="ignore"):
         # A forecast that grew without bound has an infinite error; NaN means that the true value is not known.
-        errors = np.where(np.isfinite(predictions), predictions, np.inf) - true[:, first:]
+        errors = np.where(np.isfinite(predictions), predictions, np.inf) - true_values(x, first, horizon)
     return Backtest(predictions, errors)
+
+
+def true_values(x: Array, first: int, horizon: int) -> Array:
+    """Return what forecasts of x (num_series, T) from the origins first … T − 1 are compared with.
+
+    Returns:
+        (num_series, T − first, horizon); NaN beyond the end of x.
+    """
+    beyond = np.full((len(x), horizon - 1), np.nan)
+    return np.lib.stride_tricks.sliding_window_view(np.concatenate([x, beyond], axis=1), horizon, axis=1)[
+        :, first:
+    ]

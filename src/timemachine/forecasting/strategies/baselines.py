@@ -1,9 +1,11 @@
-"""Baselines that any model should beat: the last value, the mean, the value one period ago."""
+"""Baselines that any model should beat: the last value, the mean, the straight line, the value one period ago."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from timemachine.forecasting.models.regression import Array
-from timemachine.forecasting.strategies.lag_strategies import FittedForecaster, Origins
+from timemachine.forecasting.strategies.lag_strategies import FittedForecaster, Forecaster, Origins
 
 # Peaks of the autocorrelation at multiples of the period are as high, except for noise: the first peak of at least
 # this part of the highest one is the period.
@@ -25,10 +27,28 @@ def mean(x: Array) -> FittedForecaster:
     return forecast
 
 
+def drift(x: Array) -> FittedForecaster:
+    """Continue the straight line from the first to the last known value; nothing is fitted."""
+
+    def forecast(x: Array, origins: Origins, horizon: int) -> Array:
+        last = x[:, origins - 1]  # (num_series, num_origins)
+        slopes = (last - x[:, :1]) / np.maximum(origins - 1, 1)
+        return last[..., None] + slopes[..., None] * np.arange(1, horizon + 1)
+
+    return forecast
+
+
 def seasonal_naive(x: Array) -> FittedForecaster:
     """Repeat the last known period, whose length is `find_period` of x; without a period, the last value."""
-    periods = [find_period(one) for one in x]
+    return _repeat([find_period(one) for one in x])
 
+
+def periodic(period: int) -> Forecaster:
+    """Return the forecaster that repeats the last known period of this length; nothing is fitted."""
+    return lambda x: _repeat([period] * len(x))
+
+
+def _repeat(periods: Sequence[int]) -> FittedForecaster:
     def forecast(x: Array, origins: Origins, horizon: int) -> Array:
         steps = np.arange(horizon)
         return np.stack([one[origins[:, None] - p + steps % p] for one, p in zip(x, periods, strict=True)])

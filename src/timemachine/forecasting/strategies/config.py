@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from timemachine.base.config import Count, Distinct, Name, Positive, Section
 
 StrategyName = Literal["recursive", "direct", "multi_output", "direct_recursive"]
+MEAN_OF_BEST = "mean_of_best"
 
 
 class BacktestParams(Section):

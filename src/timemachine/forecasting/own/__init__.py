@@ -1,0 +1,1 @@
+"""Forecasts of a series of your own beyond its end."""

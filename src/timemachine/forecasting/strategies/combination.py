@@ -1,0 +1,93 @@
+"""The mean of the candidates with the smallest errors at rolling origins, chosen anew at each origin."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from timemachine.forecasting.models.regression import Array
+from timemachine.forecasting.strategies.lag_strategies import FittedForecaster, Forecaster, Origins
+
+NUM_BEST = 5
+# Larger errors count as this one, so that sums stay finite; the largest value of a scaled series is 1.
+_LARGEST_ERROR = 1e9
+_LARGEST_RATIO = 1.5
+
+
+def known_errors(errors: Array) -> Array:
+    """Return the sums of squared errors that are known at each origin, and after the last one.
+
+    Args:
+        errors: (num_candidates, num_origins, horizon) at consecutive origins, as `Backtest.errors`: the error at
+            origin i of the forecast k steps ahead is known from origin i + k on. NaN beyond the end of the series.
+
+    Returns:
+        (num_candidates, num_origins + 1).
+    """
+    num_candidates, num_origins, horizon = errors.shape
+    squares = np.square(np.minimum(np.where(np.isnan(errors), 0.0, np.abs(errors)), _LARGEST_ERROR))
+    known_from = np.minimum(np.add.outer(np.arange(num_origins), np.arange(1, horizon + 1)), num_origins)
+    known_from = np.broadcast_to(known_from, squares.shape)
+    rows = np.arange(num_candidates)[:, None, None] * (num_origins + 1)
+    sums = np.bincount((rows + known_from).ravel(), squares.ravel(), num_candidates * (num_origins + 1))
+    return np.cumsum(sums.reshape(num_candidates, -1), axis=1)
+
+
+def choose(errors: Array, methods: Sequence[str], num_best: int = NUM_BEST) -> NDArray[np.int64]:
+    """Return the candidates with the smallest known errors at each origin, and after the last one, best first.
+
+    Of the candidates of one method only the best is chosen, so that the mean is not one of near copies. None is
+    chosen whose root mean squared error is more than 1.5 times the smallest one. Of equal ones, also where no error
+    is known yet, the first are chosen.
+
+    Args:
+        errors: as of `known_errors`.
+        methods: the method of each candidate.
+        num_best: number of candidates to choose.
+
+    Returns:
+        (num_origins + 1, n) indices, −1 for none; n is `num_best`, or the number of methods if that is less.
+    """
+    sums = known_errors(errors)
+    best, smallest = [], []
+    for method in dict.fromkeys(methods):
+        members = np.array([i for i, one in enumerate(methods) if one == method])
+        best.append(members[sums[members].argmin(axis=0)])
+        smallest.append(sums[members].min(axis=0))
+    order = np.argsort(np.stack(smallest), axis=0, kind="stable")[:num_best]  # (n, num_origins + 1)
+    chosen, known = (np.take_along_axis(np.stack(one), order, axis=0) for one in (best, smallest))
+    return np.where(known <= _LARGEST_RATIO**2 * known[0], chosen, -1).T
+
+
+def mean_of(predictions: Array, chosen: NDArray[np.int64]) -> Array:
+    """Return the means over the chosen candidates at each origin.
+
+    Args:
+        predictions: (num_candidates, num_origins, horizon).
+        chosen: (num_origins, n) indices of candidates, −1 for none.
+
+    Returns:
+        (num_origins, horizon).
+    """
+    used = (chosen >= 0)[..., None]
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = np.where(used, predictions[chosen, np.arange(len(chosen))[:, None]], 0)
+        return values.sum(axis=1) / used.sum(axis=1)
+
+
+def mean_forecaster(forecasters: Sequence[Forecaster]) -> Forecaster:
+    """Return the forecaster whose forecast is the mean of those of others."""
+
+    def fit(x: Array) -> FittedForecaster:
+        fitted = [forecaster(x) for forecaster in forecasters]
+
+        def forecast(x: Array, origins: Origins, horizon: int) -> Array:
+            with np.errstate(over="ignore", invalid="ignore"):
+                total = np.zeros((len(x), len(origins), horizon))
+                for one in fitted:
+                    total += one(x, origins, horizon)
+                return total / len(fitted)
+
+        return forecast
+
+    return fit

@@ -1,0 +1,521 @@
+"""Files as people have them: the dates that follow, or what is said of a line."""
+
+import bz2
+import gzip
+import io
+import lzma
+import zipfile
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from timemachine.forecasting.series.own import Layout, columns_of, read_all, read_series
+
+VALUES = [10.25, 11.5, 12.75, 13.0, 12.5, 11.25, 10.0, 9.75]
+
+
+def months(form: str, n: int = 24, start: int = 2022 * 12, step: int = 1) -> list[str]:
+    return [f"{datetime((start + step * i) // 12, (start + step * i) % 12 + 1, 1):{form}}" for i in range(n)]
+
+
+def days(form: str, n: int = 40, step: timedelta = timedelta(1)) -> list[str]:
+    return [f"{datetime(2024, 1, 1) + i * step:{form}}" for i in range(n)]
+
+
+def berlin(form: str, n: int, day: str, minutes: int = 60, zone: str = "Europe/Berlin") -> list[str]:
+    """Return local times in equal steps from a local midnight on."""
+    first = datetime.fromisoformat(day).replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
+    return [f"{(first + i * timedelta(minutes=minutes)).astimezone(ZoneInfo(zone)):{form}}" for i in range(n)]
+
+
+def hours(form: str, n: int = 60, hours: float = 1) -> list[str]:
+    return days(form, n, timedelta(hours=hours))
+
+
+def rows(
+    times: Sequence[str],
+    separator: str = ",",
+    header: str = "time,value",
+    value: Callable[[float], str] = str,
+    row: str = "{t}{s}{v}",
+) -> str:
+    lines = [header.replace(",", separator)] if header else []
+    lines += [row.format(t=t, s=separator, v=value(VALUES[i % len(VALUES)]), i=i) for i, t in enumerate(times)]
+    return "\n".join(lines) + "\n"
+
+
+def comma(value: float) -> str:
+    return str(value).replace(".", ",")
+
+
+def quarters(form: str, n: int = 24) -> list[str]:
+    return [form.format(y=1998 + i // 4, q=i % 4 + 1, yy=(98 + i // 4) % 100) for i in range(n)]
+
+
+ISO = days("%Y-%m-%d")
+NEXT = ["2024-02-10", "2024-02-11"]  # after ISO
+MONTHS_NEXT = ["2024-01-01", "2024-02-01"]  # after months("%Y-%m-%d")
+CET = ZoneInfo("Europe/Berlin")
+
+# Name: content, what is asked for, the times that follow.
+READ: dict[str, tuple[str | bytes, dict[str, Any], list[Any]]] = {
+    # separators and what surrounds the table
+    "comma": (rows(ISO), {}, NEXT),
+    "semicolon with decimal comma": (rows(ISO, ";", value=comma), {}, NEXT),
+    "semicolon with decimal point": (rows(ISO, ";"), {}, NEXT),
+    "tab": (rows(ISO, "\t"), {}, NEXT),
+    "tab with decimal comma": (rows(ISO, "\t", value=comma), {}, NEXT),
+    "bar": (rows(ISO, "|"), {}, NEXT),
+    "columns of spaces": (rows(ISO, "   ", header="time,value"), {}, NEXT),
+    "crlf": (rows(ISO).replace("\n", "\r\n"), {}, NEXT),
+    "old mac line ends": (rows(ISO).replace("\n", "\r"), {}, NEXT),
+    "byte order mark": (rows(ISO).encode("utf-8-sig"), {}, NEXT),
+    "excel unicode text": (rows(ISO, "\t").encode("utf-16"), {}, NEXT),
+    "utf-16 without a mark": (rows(ISO).encode("utf-16-le"), {}, NEXT),
+    "windows-1252": (rows(ISO, ";", "Datum,Größe in m³", comma).encode("cp1252"), {}, NEXT),
+    "excel names the separator": ("sep=;\r\n" + rows(ISO, ";", value=comma), {}, NEXT),
+    "quoted fields": (rows(ISO, header='"time","value"', row='"{t}","{v}"'), {}, NEXT),
+    "spaces around": (rows(ISO, row="  {t} ,  {v}  "), {}, NEXT),
+    "title and blank line": ("Monthly report\n\n" + rows(ISO), {}, NEXT),
+    "padded title of excel": (
+        "Monthly report,,\n,,\n" + rows(ISO, row="{t},{v},", header="time,value,"),
+        {},
+        NEXT,
+    ),
+    "comments": ("# NOAA\n# units: ppm, monthly\n" + rows(ISO), {}, NEXT),
+    "header in a comment": ("# source: NOAA\n# time,value\n" + rows(ISO, header=""), {}, NEXT),
+    "no header": (rows(ISO, header=""), {}, NEXT),
+    "blank rows at the end": (rows(ISO) + "\n,\n , \n\n", {}, NEXT),
+    "separator at the end of rows": (rows(ISO, row="{t},{v},"), {}, NEXT),
+    "newest first": (rows(ISO[::-1]), {}, NEXT),
+    "header again": (rows(ISO[:20]) + rows(ISO[20:]), {}, NEXT),
+    "other case and spaces in names": (rows(ISO, header=" Date , Net Sales "), {"value": "net sales"}, NEXT),
+    "no line end at the end": (rows(ISO).rstrip("\n"), {}, NEXT),
+    # tools
+    "pandas with an index": (rows(ISO, header=",time,value", row="{i},{t},{v}"), {}, NEXT),
+    "pandas series": (rows(ISO, header=",0"), {}, NEXT),
+    "pandas with a time index": (rows(ISO, row="{t} 00:00:00,{v}"), {}, [f"{t} 00:00:00" for t in NEXT]),
+    "r write.csv": (
+        "\n".join(['"","ds","y"', *(f'"{i + 1}","{t}",{VALUES[i % 8]}' for i, t in enumerate(ISO))]),
+        {},
+        NEXT,
+    ),
+    "r write.table": (
+        "\n".join(['"ds" "y"', *(f'"{i + 1}" "{t}" {VALUES[i % 8]}' for i, t in enumerate(ISO))]),
+        {},
+        NEXT,
+    ),
+    "rdatasets": (
+        "\n".join(
+            ['"rownames","time","value"', *(f"{i + 1},{1949 + i / 12:.15g},{VALUES[i % 8]}" for i in range(24))]
+        ),
+        {},
+        [1951.0, 1951.08333333333],
+    ),
+    "psql": (
+        " time | value \n------------+-------\n" + rows(ISO, header="", row=" {t} |  {v} ") + "(40 rows)\n\n",
+        {},
+        NEXT,
+    ),
+    "mysql": (
+        "+------+----+\n| time | value |\n+------+----+\n"
+        + rows(ISO, header="", row="| {t} | {v} |")
+        + "+------+----+\n",
+        {},
+        NEXT,
+    ),
+    "markdown": ("| time | value |\n|:---|---:|\n" + rows(ISO, header="", row="| {t} | {v} |"), {}, NEXT),
+    "sqlite": (rows(ISO, "|", header=""), {}, NEXT),
+    "fred": (rows(months("%Y-%m-%d"), header="observation_date,UNRATE"), {}, MONTHS_NEXT),
+    "eurostat": (
+        rows(
+            months("%Y-%m"), header="DATAFLOW,geo,TIME_PERIOD,OBS_VALUE,OBS_FLAG", row="ESTAT:X(1.0),DE,{t},{v},"
+        ),
+        {},
+        ["2024-01", "2024-02"],
+    ),
+    "imf months": (rows(months("%YM%m")), {}, ["2024M01", "2024M02"]),
+    "ecb": (
+        rows(months("%Y-%m"), header="DATE,TIME PERIOD,value", row="{t}-28,{t},{v}"),
+        {"time": "TIME PERIOD"},
+        ["2024-01"],
+    ),
+    "google trends": (
+        "Category: All categories\n\n" + rows(months("%Y-%m"), header="Month,cats: (Worldwide)"),
+        {},
+        ["2024-01"],
+    ),
+    "google analytics": (
+        "# ----------------------------------------\n# All Web Site Data\n# 20240101-20240209\n"
+        "# ----------------------------------------\n\n" + rows(days("%Y%m%d"), header="Date,Users"),
+        {},
+        ["20240210"],
+    ),
+    "yahoo": (
+        rows(ISO, header="Date,Open,High,Low,Close,Adj Close,Volume", row="{t},1.5,2.5,3.5,{v},{v},1000"),
+        {"value": "close"},
+        NEXT,
+    ),
+    "open-meteo": (
+        "latitude,longitude,elevation,utc_offset_seconds,timezone\n52.52,13.41,38.0,0,GMT\n\n"
+        + rows(hours("%Y-%m-%dT%H:%M"), header="time,temperature_2m (°C)"),
+        {},
+        ["2024-01-03T12:00", "2024-01-03T13:00"],
+    ),
+    "a logger": (
+        rows(hours("%Y-%m-%d %H:%M:%S", hours=1 / 6), header="Timestamp,Temp"),
+        {},
+        ["2024-01-01 10:00:00"],
+    ),
+    # numbers
+    "thousands in quotes": (rows(ISO, value=lambda v: f'"1,0{v + 10}"'), {}, NEXT),
+    "thousands with points": (rows(ISO, ";", value=lambda v: f"1.0{comma(v + 10)}"), {}, NEXT),
+    "thousands with spaces": (rows(ISO, ";", value=lambda v: f"1\u00a00{comma(v + 10)}"), {}, NEXT),
+    "thousands with apostrophes": (rows(ISO, value=lambda v: f"1'0{v + 10}"), {}, NEXT),
+    "dollars": (rows(ISO, value=lambda v: f"${v}"), {}, NEXT),
+    "percent": (rows(ISO, value=lambda v: f"{v}%"), {}, NEXT),
+    "exponents": (rows(ISO, value=lambda v: f"{v:e}"), {}, NEXT),
+    "minus sign of typography": (rows(ISO, value=lambda v: f"\u2212{v}"), {}, NEXT),
+    # dates
+    "unpadded": (
+        rows([f"{t:%Y}/{t.month}/{t.day}" for t in map(datetime.fromisoformat, months("%Y-%m-%d"))]),
+        {},
+        ["2024/1/1", "2024/2/1"],
+    ),
+    "quarters": (rows(quarters("{y}Q{q}")), {}, ["2004Q1", "2004Q2"]),
+    "quarters with a hyphen": (rows(quarters("{y}-Q{q}")), {}, ["2004-Q1", "2004-Q2"]),
+    "quarters with a space": (rows(quarters("{y} Q{q}")), {}, ["2004 Q1", "2004 Q2"]),
+    "quarters first": (rows(quarters("Q{q} {y}")), {}, ["Q1 2004", "Q2 2004"]),
+    "quarters in lower case": (rows(quarters("{y}q{q}")), {}, ["2004q1", "2004q2"]),
+    "half-years": (rows([f"{1998 + i // 2}-S{i % 2 + 1}" for i in range(20)]), {}, ["2008-S1", "2008-S2"]),
+    "Jan-49": (rows(months("%b-%y", 144, 1949 * 12)), {}, ["Jan-61", "Feb-61"]),
+    "1949 Jan": (rows(months("%Y %b", 144, 1949 * 12)), {}, ["1961 Jan", "1961 Feb"]),
+    "January 1949": (rows(months("%B %Y", 144, 1949 * 12)), {}, ["January 1961", "February 1961"]),
+    "JAN 1949": (rows([t.upper() for t in months("%b %Y", 144, 1949 * 12)]), {}, ["JAN 1961"]),
+    "May only tells nothing": (rows(months("%b %Y", 5, 1949 * 12 + 4, 12)), {}, ["May 1954"]),
+    "weeks": (rows([f"2024-W{i:02d}" for i in range(1, 52)]), {}, ["2024-W52", "2025-W01"]),
+    "YYYYMM": (rows(months("%Y%m")), {}, ["202401", "202402"]),
+    "YYYYMMDD": (rows(days("%Y%m%d")), {}, ["20240210", "20240211"]),
+    "YYYYMMDDHH": (rows(hours("%Y%m%d%H")), {}, ["2024010312"]),
+    "month and year": (rows(months("%m/%Y")), {}, ["01/2024", "02/2024"]),
+    "fiscal years": (rows([f"{y}-{(y + 1) % 100:02d}" for y in range(1990, 2015)]), {}, ["2015-16", "2016-17"]),
+    "years": (rows([str(y) for y in range(1871, 1971)]), {}, [1971, 1972]),
+    "years with decimals": (rows([f"{1949 + i / 12:.3f}" for i in range(48)]), {}, [1953.0, 1953.083]),
+    "day first, decided by a day": (rows(days("%d/%m/%Y")), {}, ["10/02/2024", "11/02/2024"]),
+    "month first, decided by a day": (rows(days("%m/%d/%Y")), {}, ["02/10/2024", "02/11/2024"]),
+    "day first, decided by the steps": (rows(months("%d/%m/%Y")), {}, ["01/01/2024", "01/02/2024"]),
+    "month first, decided by the steps": (rows(months("%m/%d/%Y")), {}, ["01/01/2024", "02/01/2024"]),
+    "german": (rows(days("%d.%m.%Y"), ";", "Datum,Wert", comma), {}, ["10.02.2024", "11.02.2024"]),
+    "german with time": (rows(hours("%d.%m.%Y %H:%M"), ";", "Datum,Wert", comma), {}, ["03.01.2024 12:00"]),
+    "two digits of the year": (rows(days("%d.%m.%y"), ";", value=comma), {}, ["10.02.24", "11.02.24"]),
+    "am and pm": (rows(hours("%m/%d/%Y %I:%M:%S %p", 400)), {}, ["01/17/2024 04:00:00 PM"]),
+    "1-Jan-2024": (rows(days("%d-%b-%Y")), {}, ["10-Feb-2024"]),
+    "sas": (rows([t.upper() for t in days("%d%b%Y")]), {}, ["10FEB2024"]),
+    "Jan 1, 2024": (rows(days("%b %d, %Y"), row='"{t}",{v}'), {}, ["Feb 10, 2024"]),
+    "weekdays": (rows(days("%a %d %b %Y")), {}, ["Sat 10 Feb 2024"]),
+    "named format": (rows(months("%d/%m/%Y", 5)), {"date_format": "%d/%m/%Y"}, ["01/06/2022"]),
+    "named format of month names": (rows(months("%B of %Y")), {"date_format": "%B of %Y"}, ["January of 2024"]),
+    "r leaves out midnight": (
+        rows([t.replace(" 00:00:00", "") for t in hours("%Y-%m-%d %H:%M:%S")]),
+        {},
+        ["2024-01-03 12:00:00"],
+    ),
+    "python leaves out a fraction of zero": (
+        rows([(datetime(2024, 1, 1) + i * timedelta(seconds=0.5)).isoformat() for i in range(40)]),
+        {},
+        ["2024-01-01T00:00:20.000000", "2024-01-01T00:00:20.500000"],
+    ),
+    "month ends": (
+        rows(["2023-09-30", "2023-10-31", "2023-11-30", "2023-12-31"]),
+        {},
+        ["2024-01-31", "2024-02-29"],
+    ),
+    "the 30th": (rows(["2023-11-30", "2023-12-30", "2024-01-30", "2024-02-29"]), {}, ["2024-03-30", "2024-04-30"]),
+    "business month ends": (
+        rows(["2024-03-29", "2024-04-30", "2024-05-31", "2024-06-28", "2024-07-31"]),
+        {},
+        ["2024-08-30", "2024-09-30"],
+    ),
+    "exchange holidays": (
+        rows(["2024-03-27", "2024-03-28", "2024-04-02", "2024-04-03"]),
+        {},
+        ["2024-04-04", "2024-04-05", "2024-04-08"],
+    ),
+    "unix seconds": (rows([str(1700000000 + 3600 * i) for i in range(48)]), {}, [1700172800]),
+    # zones
+    "utc": (rows(hours("%Y-%m-%dT%H:%M:%SZ")), {}, ["2024-01-03T12:00:00Z"]),
+    "javascript": (rows(days("%Y-%m-%dT00:00:00.000Z")), {}, ["2024-02-10T00:00:00.000Z"]),
+    "days in a zone": (
+        rows([f"{datetime(2024, 3, 1, tzinfo=CET) + timedelta(i):%Y-%m-%dT%H:%M:%S%z}" for i in range(60)]),
+        {},
+        ["2024-04-30T00:00:00+0200"],
+    ),
+    "months in a zone": (
+        rows([datetime(2020 + i // 12, i % 12 + 1, 1, tzinfo=CET).isoformat() for i in range(36)]),
+        {},
+        [datetime(2023, i, 1, tzinfo=CET).isoformat() for i in range(1, 8)],
+    ),
+    "hours in a zone": (
+        rows([t[:-2] + ":" + t[-2:] for t in berlin("%Y-%m-%d %H:%M:%S%z", 60, "2024-10-26")]),
+        {},
+        ["2024-10-28 11:00:00+01:00"],
+    ),
+    "hours in a zone over the change to come": (
+        rows(berlin("%Y-%m-%d %H:%M%z", 24 * 210, "2024-03-30")),
+        {},
+        berlin("%Y-%m-%d %H:%M%z", 24 * 213, "2024-03-30")[24 * 210 :],
+    ),
+    "local hours, autumn": (rows(berlin("%Y-%m-%d %H:%M", 60, "2024-10-26")), {}, ["2024-10-28 11:00"]),
+    "local hours, spring": (rows(berlin("%Y-%m-%d %H:%M", 60, "2024-03-30")), {}, ["2024-04-01 13:00"]),
+    "local quarters of an hour": (rows(berlin("%d.%m.%Y %H:%M", 200, "2024-10-26", 15)), {}, ["28.10.2024 01:00"]),
+    "local hours, new york": (
+        rows(berlin("%m/%d/%Y %H:%M", 400, "2024-03-01", 60, "America/New_York")),
+        {},
+        ["03/17/2024 17:00"],
+    ),
+    "local midnights in utc": (
+        rows(
+            [
+                (datetime(2024, 3, 1, tzinfo=CET) + timedelta(i))
+                .astimezone(UTC)
+                .strftime("%Y-%m-%dT%H:%M:%S.000Z")
+                for i in range(60)
+            ]
+        ),
+        {},
+        ["2024-04-29T22:00:00.000Z"],
+    ),
+    # gaps, rows and several series
+    "a gap filled": (rows(ISO[:10] + ISO[12:]), {"fill": "linear"}, NEXT),
+    "missing values filled": (rows(ISO).replace("13.0", "NA"), {"fill": "previous"}, NEXT),
+    "a missing month filled": (rows(months("%b-%y")[:5] + months("%b-%y")[6:]), {"fill": "linear"}, ["Jan-24"]),
+    "six-day weeks": (
+        rows([t for t, d in zip(ISO, days("%w"), strict=True) if d != "0"]),
+        {"steps": "rows"},
+        ["2024-02-10", "2024-02-12"],
+    ),
+    "trading hours": (
+        rows(
+            [
+                f"{d} {h:02d}:00"
+                for d, w in zip(ISO, days("%w"), strict=True)
+                if w not in "06"
+                for h in range(9, 17)
+            ]
+        ),
+        {"steps": "rows"},
+        ["2024-02-12 09:00", "2024-02-12 10:00"],
+    ),
+    "weeks moved by holidays": (
+        rows(["2024-12-16", "2024-12-23", "2024-12-31", "2025-01-06", "2025-01-13", "2025-01-20", "2025-01-28"]),
+        {"steps": "rows"},
+        ["2025-02-03", "2025-02-10"],
+    ),
+    "one of several": (
+        rows(ISO, header="id,time,value", row="A,{t},{v}") + rows(ISO, header="", row="B,{t},{v}"),
+        {"where": ("id", "b")},
+        NEXT,
+    ),
+    "values without times": ("value\n1\n2\n3\n", {"steps": "rows"}, [4, 5]),
+}
+
+
+@pytest.mark.parametrize("case", READ)
+def test_a_file_is_read_as_it_is_and_its_times_go_on_in_their_form(case: str, tmp_path: Path) -> None:
+    content, layout, following = READ[case]
+    path = tmp_path / "s.csv"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    series = read_series(path, Layout(**layout))
+    assert series.future(len(following)).tolist() == following
+    assert len(series.time) == len(series.x) >= 3
+
+
+REFUSED: dict[str, tuple[str | bytes, dict[str, Any], list[str]]] = {
+    "day or month": (
+        rows(months("%d/%m/%Y", 5)),
+        {},
+        [
+            "line 3",
+            "'01/02/2022'",
+            "1 February 2022",
+            "2 January 2022",
+            "--date-format",
+            "'%d/%m/%Y'",
+            "'%m/%d/%Y'",
+        ],
+    ),
+    "day or month with points": (rows(months("%d.%m.%Y", 5)), {}, ["line 3", "'01.02.2022'", "--date-format"]),
+    "a missing month": (
+        rows(months("%Y-%m-%d")[:5] + months("%Y-%m-%d")[6:]),
+        {},
+        ["line 7", "2022-06-01 is missing", "--fill", "--steps rows"],
+    ),
+    "three missing days": (rows(ISO[:5] + ISO[8:]), {}, ["line 7", "3 times", "2024-01-06"]),
+    "an empty value": (rows(ISO).replace("13.0", ""), {}, ["line 5", "'value'", "missing", "--fill"]),
+    "NA": (rows(ISO).replace("13.0", "NA"), {}, ["line 5", "missing", "'NA'"]),
+    "a point for nothing": (rows(ISO).replace(",13.0", ",."), {}, ["line 5", "missing", "'.'"]),
+    "a word": (rows(ISO).replace(",13.0", ",high"), {}, ["line 5", "'high' is not a number"]),
+    "infinity": (rows(ISO).replace(",13.0", ",inf"), {}, ["line 5", "'inf' is not a finite number"]),
+    "1e999": (rows(ISO).replace(",13.0", ",1e999"), {}, ["line 5", "'1e999'", "too large"]),
+    "underscores": (rows(ISO).replace(",13.0", ",1_000"), {}, ["line 5", "'1_000' is not a number"]),
+    "points that may be thousands": (
+        rows(ISO, ";", value=lambda v: f"1.{int(v):03d}"),
+        {},
+        ["line 2", "'1.010'", "1010"],
+    ),
+    "another unit": (
+        rows(ISO, value=lambda v: f"${v}").replace("$13.0", "€13.0"),
+        {},
+        ["line 5", "'€13.0'", "unit"],
+    ),
+    "a note": (rows(ISO) + "\nSource: Federal Reserve\n", {}, ["line 43", "a note", "'Source: Federal Reserve'"]),
+    "a note with a separator": (
+        rows(ISO) + "\nSource: Fed, St. Louis\n",
+        {},
+        ["line 43", "'Source: Fed St. Louis'"],
+    ),
+    "a total": (rows(ISO) + "Total,450\n", {}, ["line 42", "'Total 450'"]),
+    "decimal commas between commas": (rows(ISO, value=comma), {}, ["line 2", "3 fields", "line 1 has 2"]),
+    "too many fields": (rows(ISO).replace("13.0", "13,0"), {}, ["line 5", "3 fields", "2"]),
+    "an open quote": (rows(ISO).replace("2024-01-04", '"2024-01-04'), {}, ["line 5", "quotation mark"]),
+    "a time twice": (rows([*ISO[:5], *ISO[4:]]), {}, ["line 7", "'2024-01-05'", "twice", "line 6"]),
+    "out of order": (rows([*ISO[:5], ISO[6], ISO[5], *ISO[7:]]), {}, ["line 8", "'2024-01-06'", "before", "sort"]),
+    "a date that is none": (rows([*ISO[:5], "2024-02-30", *ISO[6:]]), {}, ["line 7", "'2024-02-30'"]),
+    "words for times": (rows(["soon", "later", "never"]), {"time": "time"}, ["line 2", "'soon'", "--date-format"]),
+    "several series": (
+        rows(ISO, header="country,time,value", row="FR,{t},{v}") + rows(ISO, header="", row="DE,{t},{v}"),
+        {},
+        ["line 42", "'country' has 2 values", "--where country=FR", "--all --id country"],
+    ),
+    "an id that is not there": (
+        rows(ISO, header="id,time,value", row="A,{t},{v}"),
+        {"where": ("id", "X")},
+        ["'id' has no 'X'", "'A'"],
+    ),
+    "a column that is not there": (rows(ISO), {"value": "price"}, ["no column 'price'", "'time', 'value'"]),
+    "several numbers": (
+        rows(ISO, header="Date,Open,Close", row="{t},1.5,{v}"),
+        {},
+        ["'Open', 'Close'", "--value"],
+    ),
+    "several dates": (rows(ISO, header="from,to,value", row="{t},{t},{v}"), {}, ["'from', 'to'", "--time"]),
+    "a business week with a gap": (
+        rows([t for t, d in zip(ISO, days("%w"), strict=True) if d != "0"]),
+        {},
+        ["a gap", "--steps rows"],
+    ),
+    "weeks moved by holidays": (
+        rows(["2024-12-16", "2024-12-23", "2024-12-31", "2025-01-06", "2025-01-13"]),
+        {},
+        ["line 4", "'2024-12-31'", "week", "--steps rows"],
+    ),
+    "one row": (rows(ISO[:1]), {}, ["1 row", "at least 2"]),
+    "wide": (
+        "Country,"
+        + ",".join(map(str, range(1990, 2020)))
+        + "\nGermany"
+        + ",1.5" * 30
+        + "\nFrance"
+        + ",1.5" * 30
+        + "\n",
+        {},
+        ["1990", "side by side"],
+    ),
+    "nothing": ("", {}, ["empty"]),
+    "header only": ("time,value\n", {}, ["no rows"]),
+    "json": ('{"a": 1}', {}, ["JSON"]),
+    "html": ("<!DOCTYPE html><html></html>", {}, ["HTML"]),
+    "binary": (bytes(range(256)) * 4, {}, ["binary"]),
+    "excel": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), {}, ["Excel"]),
+    "a format without a year": (rows(ISO), {"date_format": "%d.%m."}, ["--date-format", "no year"]),
+    "another format": (rows(ISO), {"date_format": "%d.%m.%Y"}, ["line 2", "'2024-01-01'", "'%d.%m.%Y'"]),
+    "an unknown code": (rows(ISO), {"date_format": "%Y-%m-%K"}, ["--date-format", "%K"]),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_read_is_one_line_with_the_line_of_the_file(case: str, tmp_path: Path) -> None:
+    content, layout, words = REFUSED[case]
+    path = tmp_path / "s.csv"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    with pytest.raises(ValueError, match=r"s\.csv: ") as raised:
+        read_series(path, Layout(**layout))
+    message = str(raised.value)
+    assert [word for word in words if word not in message] == [], message
+    assert "\n" not in message
+
+
+def zipped(*members: str) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name in members:
+            archive.writestr(name, rows(ISO))
+    return file.getvalue()
+
+
+PACKED = {
+    "s.csv.gz": gzip.compress(rows(ISO).encode()),
+    "s.csv.bz2": bz2.compress(rows(ISO).encode()),
+    "s.csv.xz": lzma.compress(rows(ISO).encode()),
+    "s.csv.zip": zipped("a.csv"),
+    "s.zip": zipped("a.csv", "__MACOSX/._a.csv"),
+    "plain.csv.gz": rows(ISO).encode(),
+    "packed.csv": gzip.compress(rows(ISO).encode()),
+}
+
+
+@pytest.mark.parametrize("name", PACKED)
+def test_compression_is_known_by_the_content(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(PACKED[name])
+    assert read_series(tmp_path / name).future(2).tolist() == NEXT
+
+
+BROKEN = {
+    "s.csv.gz": (PACKED["s.csv.gz"][:-30], "cut"),
+    "s.csv.bz2": (PACKED["s.csv.bz2"][:-30], "cut"),
+    "s.csv.xz": (PACKED["s.csv.xz"][:-30], "cut|damaged"),
+    "s.csv.zip": (PACKED["s.csv.zip"][:-30], "damaged"),
+    "crc.csv.gz": (PACKED["s.csv.gz"][:-8] + bytes(8), "damaged"),
+    "two.zip": (zipped("a.csv", "b.csv"), r"2 members \(a\.csv, b\.csv\)"),
+    "book.xlsx": (zipped("[Content_Types].xml", "xl/workbook.xml"), "Excel"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_damaged_or_ambiguous_archive_is_named(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(BROKEN[name][0])
+    with pytest.raises(ValueError, match=BROKEN[name][1]):
+        read_series(tmp_path / name)
+
+
+def test_a_folder_a_url_and_no_file_are_named(tmp_path: Path) -> None:
+    for path, words in (
+        (tmp_path, "a folder"),
+        ("https://x.org/a.csv", "URLs are not"),
+        (tmp_path / "x", "no such"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            read_series(path)
+
+
+def test_the_columns_of_a_file_are_listed(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text(rows(ISO, header="country,time,value", row="FR,{t},{v}").replace("13.0", "NA"))
+    country, time, value = columns_of(tmp_path / "s.csv")
+    assert country.split() == ["'country'", "text,", "1", "values:", "FR"]
+    assert "date: 2024-01-01, 2024-01-02, 2024-01-03" in time
+    assert "number, 5 missing: 10.25, 11.5" in value
+
+
+def test_all_series_of_a_file_are_read_at_once_and_faults_are_of_one_only(tmp_path: Path) -> None:
+    bad = rows(ISO[:3] + ISO[4:], header="", row="B,{t},{v}")
+    (tmp_path / "s.csv").write_text(rows(ISO, header="id,time,value", row="A,{t},{v}") + bad)
+    found = read_all(tmp_path / "s.csv", Layout(), "id")
+    assert list(found) == ["A", "B"]
+    assert not isinstance(found["A"], ValueError)
+    assert found["A"].future(2).tolist() == NEXT
+    assert "line 45" in str(found["B"])
+    assert "2024-01-04 is missing" in str(found["B"])
