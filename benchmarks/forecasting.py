@@ -480,7 +480,7 @@ def compare_on_series(folder: Path, table: Path | None) -> None:
         try:
             command_s.append(command_cpu_s(path, horizon))
         except subprocess.CalledProcessError as error:
-            faults.append(f"timemachine forecast on {path.stem}: {error.stderr.decode().strip()}")
+            faults.append(f"timemachine forecast on {path.stem}: {error.stderr.decode().splitlines()[-1]}")
         source = PUBLIC[path.stem].source if path.stem in PUBLIC else "–"
         errors = [f"{results[-1].mase:.3f}".replace("nan", "–") for results in scores.values()]
         facts = [path.stem, source, str(len(x)), str(shortest(seasons)), str(horizon)]
