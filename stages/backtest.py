@@ -11,6 +11,7 @@ from timemachine.base.errors import about
 from timemachine.base.files import write_json
 from timemachine.forecasting.evaluation import backtests, error_growth
 from timemachine.forecasting.evaluation.tables import at_horizons, write_curves
+from timemachine.forecasting.series.own import calendar_seasons
 from timemachine.forecasting.series.source import Series, replicas
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
@@ -20,11 +21,12 @@ from timemachine.pipeline.progress import show_progress
 def run(params: Params, series: Path, report: Path, tables: Path) -> None:
     """Write the errors of all strategies, of the one with the lowest validation error, and their growth."""
     p = params.backtest
-    x = replicas(Series.load(series), params.series, p.num_seeds)
+    loaded = Series.load(series)
+    x, calendar = replicas(loaded, params.series, p.num_seeds), calendar_seasons(loaded.time)
     ks = [k for k in params.evaluate_forecast.k_steps if k <= p.horizon]
     with about("backtest"), show_progress("backtest") as show:
         sections = (p, params.choose_tau, params.train_ar)
-        forecasters = backtests.all_forecasters(x[:, : p.num_observed], *sections, show)
+        forecasters = backtests.all_forecasters(x[:, : p.num_observed], *sections, calendar, show)
         results = backtests.backtest_all(forecasters, x, p, show)
         growths = error_growth.measure_all_growths(x, *sections, show)
     content = backtests.backtest_report(results, x, ks) | {"error_growth": {}}

@@ -11,6 +11,7 @@ from timemachine.base.errors import about
 from timemachine.base.files import write_json
 from timemachine.forecasting.evaluation import intervals
 from timemachine.forecasting.evaluation.tables import write_curves
+from timemachine.forecasting.series.own import calendar_seasons
 from timemachine.forecasting.series.source import Series, replicas
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
@@ -20,9 +21,10 @@ from timemachine.pipeline.progress import show_progress
 def run(params: Params, series: Path, report: Path, tables: Path) -> None:
     """Write coverage and width by strategy, level and horizon, and the forecasts to draw."""
     p = params.intervals
-    x = replicas(Series.load(series), params.series, p.num_seeds)
+    loaded = Series.load(series)
+    x, calendar = replicas(loaded, params.series, p.num_seeds), calendar_seasons(loaded.time)
     with about("intervals"), show_progress("intervals") as show:
-        measured, fan = intervals.measure_intervals(x, p, params.backtest, params.choose_tau, show)
+        measured, fan = intervals.measure_intervals(x, p, params.backtest, params.choose_tau, calendar, show)
     ks = [k for k in params.evaluate_forecast.k_steps if k <= params.backtest.horizon]
     drawn, _ = next(iter(fan))
     write_json(report, intervals.intervals_report(measured, drawn, ks))

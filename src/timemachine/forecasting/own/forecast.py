@@ -110,6 +110,7 @@ def forecast_series(
     # Scaled by a power of 2, which is exact, so that squares neither overflow nor underflow.
     exponent = int(np.frexp(np.abs(x).max())[1])
     x = np.ldexp(x, -exponent)
+    calendar = [season for season in calendar if season < len(x)]
     first = _first_origin(len(x), calendar, horizon)
     num_steps = min(horizon, len(x) - first, _MOST_STEPS)
     seasons = seasons_of(x[:first], calendar)

@@ -37,7 +37,7 @@ def choose(errors: Array, methods: Sequence[str], num_best: int = NUM_BEST) -> N
     """Return the candidates with the smallest known errors at each origin, and after the last one, best first.
 
     Of the candidates of one method only the best is chosen, so that the mean is not one of near copies. None is
-    chosen whose root mean squared error is more than 1.5 times the smallest one. Of equal ones, also where no error
+    chosen whose root mean squared error is more than 1.5 times the smallest one. Of equal ones, and where no error
     is known yet, the first are chosen.
 
     Args:
