@@ -7,6 +7,7 @@ import lzma
 import zipfile
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -202,6 +203,11 @@ READ: dict[str, tuple[str | bytes, dict[str, Any], list[Any]]] = {
     "YYYYMMDD": (rows(days("%Y%m%d")), {}, ["20240210", "20240211"]),
     "YYYYMMDDHH": (rows(hours("%Y%m%d%H")), {}, ["2024010312"]),
     "month and year": (rows(months("%m/%Y")), {}, ["01/2024", "02/2024"]),
+    "unpadded months with days above 9": (
+        rows([f"{d}.4.2024" for d in range(15, 31)]),
+        {},
+        ["1.5.2024", "2.5.2024"],
+    ),
     "fiscal years": (rows([f"{y}-{(y + 1) % 100:02d}" for y in range(1990, 2015)]), {}, ["2015-16", "2016-17"]),
     "years": (rows([str(y) for y in range(1871, 1971)]), {}, [1971, 1972]),
     "years with decimals": (rows([f"{1949 + i / 12:.3f}" for i in range(48)]), {}, [1953.0, 1953.083]),
@@ -220,9 +226,9 @@ READ: dict[str, tuple[str | bytes, dict[str, Any], list[Any]]] = {
     "named format": (rows(months("%d/%m/%Y", 5)), {"date_format": "%d/%m/%Y"}, ["01/06/2022"]),
     "named format of month names": (rows(months("%B of %Y")), {"date_format": "%B of %Y"}, ["January of 2024"]),
     "r leaves out midnight": (
-        rows([t.replace(" 00:00:00", "") for t in hours("%Y-%m-%d %H:%M:%S")]),
+        rows([t.replace(" 00:00:00", "") for t in hours("%Y-%m-%d %H:%M:%S", 57)]),
         {},
-        ["2024-01-03 12:00:00"],
+        ["2024-01-03 09:00:00"],
     ),
     "python leaves out a fraction of zero": (
         rows([(datetime(2024, 1, 1) + i * timedelta(seconds=0.5)).isoformat() for i in range(40)]),
@@ -321,6 +327,91 @@ READ: dict[str, tuple[str | bytes, dict[str, Any], list[Any]]] = {
         NEXT,
     ),
     "values without times": ("value\n1\n2\n3\n", {"steps": "rows"}, [4, 5]),
+    # dates in several columns
+    "date and time": (
+        rows(hours("%Y-%m-%d,%H:%M"), header="Date,Time,Temperature"),
+        {},
+        ["2024-01-03 12:00", "2024-01-03 13:00"],
+    ),
+    "year and month": (rows(months("%Y,%m"), header="year,month,value"), {}, ["2024-01", "2024-02"]),
+    "year and quarter": (rows(quarters("{y},{q}"), header="Year,Quarter,GDP"), {}, ["2004-Q1", "2004-Q2"]),
+    "year, month and day": (rows(days("%Y,%m,%d"), header="YEAR,MO,DY,T2M"), {}, NEXT),
+    "bls": (
+        rows(months("LNS14000000,%Y,M%m"), header="Series ID,Year,Period,Value"),
+        {},
+        ["2024-M01", "2024-M02"],
+    ),
+    # ranges of time
+    "entso-e": (
+        rows([f"{t} - {u}" for t, u in pairwise(hours("%d.%m.%Y %H:%M"))], header="MTU (CET/CEST),Load"),
+        {},
+        ["03.01.2024 11:00 - 03.01.2024 12:00"],
+    ),
+    "periods of pandas": (
+        rows([f"2024-01-{d:02d}/2024-01-{d + 6:02d}" for d in (1, 8, 15, 22)]),
+        {},
+        ["2024-01-29/2024-02-04"],
+    ),
+    # more tables
+    "units below the names": ("time,value\n-,ppm\n" + rows(ISO, header=""), {"value": "value"}, NEXT),
+    "units below the names, found": ("time,value\n,(ppm)\n" + rows(ISO, header=""), {}, NEXT),
+    "whole lines in quotes": (rows(ISO, header='"time,value"', row='"{t},{v}"'), {}, NEXT),
+    "value first": (rows(ISO, header="value,time", row="{v},{t}"), {}, NEXT),
+    "names in several lines": ('"time","value\n(ppm)"\n' + rows(ISO, header=""), {}, NEXT),
+    "a comment at the end": (rows(ISO) + "# end of file\n", {}, NEXT),
+    "hard spaces": (rows(ISO, row="{t}\u00a0,\u00a0{v}"), {}, NEXT),
+    "a constant column that tells series apart": (
+        rows(ISO, header="store,time,value", row="3,{t},{v}"),
+        {"where": ("store", "3")},
+        NEXT,
+    ),
+    "values to come are missing": (
+        rows(ISO[:30]) + ",\n".join(ISO[30:]) + ",\n",
+        {"fill": "linear"},
+        ["2024-01-31"],
+    ),
+    # more dates
+    "quarters with two digits of the year": (rows(quarters("Q{q}'{yy:02d}", 8)), {}, ["Q1'00", "Q2'00"]),
+    "quarters as 2024-1": (rows(quarters("{y}-{q}")), {}, ["2004-1", "2004-2"]),
+    "quarters as 2024.1": (rows(quarters("{y}.{q}")), {}, ["2004.1", "2004.2"]),
+    "months as 2024.01": (rows(months("%Y.%m")), {}, ["2024.01", "2024.02"]),
+    "months as 2024_01": (rows(months("%Y_%m")), {}, ["2024_01", "2024_02"]),
+    "49-Jan": (rows(months("%y-%b", 144, 1949 * 12)), {}, ["61-Jan", "61-Feb"]),
+    "Jan. 1949": (rows(months("%b. %Y", 144, 1949 * 12)), {}, ["Jan. 1961", "Feb. 1961"]),
+    "over the turn of the century": (rows(months("%b-%y", 144, 1995 * 12)), {}, ["Jan-07"]),
+    "days of ISO weeks": (rows(days("%G-W%V-%u")), {}, ["2024-W06-6", "2024-W06-7"]),
+    "days of the year": (rows(days("%Y-%j")), {}, ["2024-041", "2024-042"]),
+    "japanese": (rows(days("%Y年%m月%d日")), {}, ["2024年02月10日"]),
+    "a log of a web server": (rows(days("%d/%b/%Y:%H:%M:%S +0000")), {}, ["10/Feb/2024:00:00:00 +0000"]),
+    "basic ISO": (rows(hours("%Y%m%dT%H%M%SZ")), {}, ["20240103T120000Z"]),
+    "unpadded month first, two digits": (rows([f"1/{i}/24" for i in range(1, 32)]), {}, ["2/1/24", "2/2/24"]),
+    "four weeks": (rows(days("%Y-%m-%d", 20, timedelta(28))), {}, ["2025-07-14", "2025-08-11"]),
+    "the middle of months": (rows(months("%Y-%m-15")), {}, ["2024-01-15", "2024-02-15"]),
+    "the close of work days": (
+        rows([f"{t} 16:00" for t, d in zip(ISO, days("%w"), strict=True) if d not in "06"]),
+        {},
+        ["2024-02-12 16:00", "2024-02-13 16:00"],
+    ),
+    "a year of local hours, newest first": (
+        rows(berlin("%Y-%m-%d %H:%M", 24 * 366, "2024-01-01")[::-1]),
+        {},
+        ["2025-01-01 00:00", "2025-01-01 01:00"],
+    ),
+    "three days a week": (
+        rows([t for t, d in zip(ISO, days("%w"), strict=True) if d in "135"]),
+        {"steps": "rows"},
+        ["2024-02-12", "2024-02-14", "2024-02-16"],
+    ),
+    "month ends moved by holidays": (
+        rows(["2024-01-31", "2024-02-28", "2024-03-28", "2024-04-30", "2024-05-31", "2024-06-28"]),
+        {"steps": "rows"},
+        ["2024-07-31", "2024-08-30"],
+    ),
+    "milliseconds of Unix": (
+        rows([str(1_700_000_000_000 + 3_600_000 * i) for i in range(48)]),
+        {},
+        [1700172800000],
+    ),
 }
 
 
@@ -413,6 +504,30 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, Any], list[str]]] = {
         {},
         ["line 4", "'2024-12-31'", "week", "--steps rows"],
     ),
+    "quarters or months": (rows(quarters("{y}-{q}", 4)), {}, ["'1998-2'", "'%Y-%m'", "'%Y-%Q'"]),
+    "fiscal years or months": (rows(["2009/10", "2010/11", "2011/12"]), {}, ["'%Y/%m'", "'%Y/%N'"]),
+    "a unit after the value": (
+        rows(ISO, value=lambda v: f"{v} kWh"),
+        {},
+        ["line 2", "'10.25 kWh' is not a number"],
+    ),
+    "a negative number of accountants": (rows(ISO, value=lambda v: f"({v})"), {}, ["line 2", "'(10.25)'"]),
+    "a flag after a value": (rows(ISO).replace("13.0", "13.0 p"), {}, ["line 5", "'13.0 p'"]),
+    "months side by side": (
+        "Year,Jan,Feb,Mar,Apr,May,Jun,Jul,Aug,Sep,Oct,Nov,Dec\n" + f"1950{',1.5' * 12}\n1951{',2.5' * 12}\n",
+        {},
+        ["line 1", "Jan, Feb, Mar", "side by side"],
+    ),
+    "days of excel": (rows(["45292", "45323", "45352", "45383"]), {}, ["line 4", "'45352'", "Excel"]),
+    "years of two digits": (rows(months("%b-%y", 96, 2028 * 12)), {}, ["line 97", "two digits"]),
+    "a time of day only": (rows(hours("%H:%M", 20)), {}, ["line 2", "'00:00' is neither a number nor a date"]),
+    "the name of a zone": (
+        rows(days("%Y-%m-%d 00:00 CET")),
+        {},
+        ["line 2", "'2024-01-01 00:00 CET'", "--date-format"],
+    ),
+    "hour 24": (rows([*hours("%Y-%m-%d %H:%M", 24), "2024-01-01 24:00"]), {}, ["line 26", "24:00"]),
+    "day and month mixed": (rows(["01/13/2024", "14/01/2024", "01/15/2024"]), {}, ["line 3", "'14/01/2024'"]),
     "one row": (rows(ISO[:1]), {}, ["1 row", "at least 2"]),
     "wide": (
         "Country,"
@@ -426,6 +541,12 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, Any], list[str]]] = {
         ["1990", "side by side"],
     ),
     "nothing": ("", {}, ["empty"]),
+    "a byte order mark only": (b"\xef\xbb\xbf", {}, ["empty"]),
+    "ranges of months": (
+        rows(["2024-01-01/2024-01-31", "2024-02-01/2024-02-29", "2024-03-01/2024-03-31", "2024-04-01/2024-04-30"]),
+        {},
+        ["line 2", "'2024-01-01/2024-01-31'", "keep their first dates"],
+    ),
     "header only": ("time,value\n", {}, ["no rows"]),
     "json": ('{"a": 1}', {}, ["JSON"]),
     "html": ("<!DOCTYPE html><html></html>", {}, ["HTML"]),

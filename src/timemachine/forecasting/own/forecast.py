@@ -16,7 +16,7 @@ from timemachine.forecasting.models.config import ArRecipe
 from timemachine.forecasting.models.regression import Array
 from timemachine.forecasting.own.intervals import pooled_half_widths
 from timemachine.forecasting.own.strategies import named_strategy
-from timemachine.forecasting.strategies.backtest import Backtest, backtest, true_values
+from timemachine.forecasting.strategies.backtest import backtest, true_values
 from timemachine.forecasting.strategies.baselines import last_value
 from timemachine.forecasting.strategies.combination import choose, mean_of
 from timemachine.forecasting.strategies.pool import Candidate, is_few, pool, seasons_of
@@ -29,6 +29,8 @@ _MOST_POINTS, _MOST_ORIGINS, _MOST_STEPS = 5000, 1000, 200
 _NUM_COVERED = 50
 # Larger observations, and forecasts of more than so many times the largest one, cannot be drawn.
 _LARGEST_OBSERVATION, _LARGEST_FORECAST = 1e280, 1e18
+# Forecasts from rolling origins are bounded by so many times the largest observation.
+_MOST_TIMES = 1e6
 
 
 @dataclass(frozen=True)
@@ -122,15 +124,13 @@ def forecast_series(
                 options.strategy, x, first, num_steps, seasons, options.log, options.recipes or {}
             )
         candidates = {options.strategy: one}
-    tests = _tests(x, first, num_steps, candidates, options.strategy is not None, show)
-    names = list(tests)
-    errors = np.concatenate([test.errors for test in tests.values()])
-    chosen = choose(errors, [candidates[name].method for name in names])
-    rolling = mean_of(np.concatenate([test.predictions for test in tests.values()]), chosen[:-1])
+    predictions = _backtests(x, first, num_steps, candidates, options.strategy is not None, show)
+    names, stacked = list(predictions), np.stack(list(predictions.values()))
+    true = true_values(x[None], first, num_steps)[0]
+    chosen = choose(stacked - true, [candidates[name].method for name in names])
+    rolling = mean_of(stacked, chosen[:-1])
     best = [names[i] for i in chosen[-1] if i >= 0]
     predicted = np.mean([_final(candidates[name], x, horizon, name) for name in best], axis=0)
-
-    true = true_values(x[None], first, num_steps)[0]
     in_logs = sum(candidates[name].in_logs for name in best) > len(best) / 2 and all(
         (np.nan_to_num(values, nan=1) > 0).all() for values in (rolling, true, predicted)
     )
@@ -142,16 +142,15 @@ def forecast_series(
         if reach is not None:
             lower = predicted * np.exp(-reach) if in_logs else predicted - reach
             upper = predicted * np.exp(reach) if in_logs else predicted + reach
-        scores = {name: float(test.score()[0]) for name, test in tests.items()}
-        scores["last_value"] = float(backtest(last_value, x[None], first, num_steps).score()[0])
-        rmse = float(Backtest(rolling[None], (rolling - true)[None]).score()[0])
         found = [values for values in (predicted, lower, upper) if values is not None]
         limited = all((np.abs(values) < _LARGEST_FORECAST).all() for values in found)
         bounded = [_bounded(np.ldexp(values, exponent), options.lower) for values in found]
-        finite = limited and np.isfinite(rmse) and all(np.isfinite(values).all() for values in bounded)
+        finite = limited and all(np.isfinite(values).all() for values in bounded)
     if not finite:
         raise UserError(f"{', '.join(best)}: the forecasts grow without bound; choose another strategy")
-    ranking = {name: float(np.ldexp(score, exponent)) for name, score in scores.items()}
+    predictions |= {"last_value": backtest(last_value, x[None], first, num_steps).predictions[0]}
+    rmse, *scores = (_rmse(values - true, exponent) for values in (rolling, *predictions.values()))
+    ranking = dict(zip(predictions, scores, strict=True))
     return Forecast(
         bounded[0],
         bounded[1] if reach is not None else None,
@@ -159,7 +158,7 @@ def forecast_series(
         options.level,
         coverage,
         best,
-        float(np.ldexp(rmse, exponent)),
+        rmse,
         dict(sorted(ranking.items(), key=lambda item: item[1])),
         seasons,
         in_logs,
@@ -193,26 +192,34 @@ def _first_origin(num_points: int, calendar: Sequence[int], horizon: int) -> int
     return max(first, num_points - _MOST_ORIGINS - min(horizon, _MOST_STEPS))
 
 
-def _tests(
+def _backtests(
     x: Array,
     first: int,
     num_steps: int,
     candidates: Mapping[str, Candidate],
     strict: bool,
     show: Callable[[int, int, str], object],
-) -> dict[str, Backtest]:
-    """Return the backtests of the candidates that the series is long enough for; all if `strict`."""
-    tests: dict[str, Backtest] = {}
+) -> dict[str, Array]:
+    """Return forecasts from rolling origins (num_origins, num_steps) by candidate.
+
+    Candidates that the series is too short for are left out, unless `strict`. Forecasts that grow too far are cut.
+    """
+    found: dict[str, Array] = {}
     for i, (name, one) in enumerate(candidates.items()):
         show(i, len(candidates), f"strategies, {name}")
-        if strict:
-            with about(name):
-                tests[name] = backtest(one.forecaster, x[None], first, num_steps, one.num_folds)
-        else:
-            with suppress(UserError):
-                tests[name] = backtest(one.forecaster, x[None], first, num_steps, one.num_folds)
+        try:
+            test = backtest(one.forecaster, x[None], first, num_steps, one.num_folds)
+        except UserError as error:
+            if strict:
+                raise UserError(f"{name}: {error}") from None
+            continue
+        found[name] = np.clip(np.nan_to_num(test.predictions[0], nan=_MOST_TIMES), -_MOST_TIMES, _MOST_TIMES)
     show(len(candidates), len(candidates), "strategies")
-    return tests
+    return found
+
+
+def _rmse(errors: Array, exponent: int) -> float:
+    return float(np.ldexp(np.sqrt(np.nanmean(np.square(errors))), exponent))
 
 
 def _final(candidate: Candidate, x: Array, horizon: int, name: str) -> Array:

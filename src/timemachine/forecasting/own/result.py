@@ -48,7 +48,7 @@ def summary(found: Forecast, all_tried: bool = False) -> list[str]:
     shown = list(found.ranking) if all_tried else list(found.strategies)
     shown += [name for name in ("last_value",) if name not in shown]
     lines = [
-        f"season: {', '.join(map(steps, found.seasons)) or 'none found'}",
+        f"season: {_seasons(found.seasons)}",
         f"RMSE over {num_origins} rolling origins, up to {steps(num_steps)} ahead:",
     ]
     if len(found.strategies) > 1:
@@ -131,7 +131,7 @@ def draw(path: Path, name: str, value: str, time: NDArray[np.generic], x: Array,
     interval = None
     if found.lower is not None and found.upper is not None and found.level is not None:
         interval = (f"{100 * found.level:g} % interval", found.lower, found.upper)
-    season = f"season of {', '.join(map(steps, found.seasons))}" if found.seasons else "no season"
+    season = f"season: {_seasons(found.seasons)}"
     panels = (
         fill(f"{_used(found.strategies)}; {season}", 80),
         f"Earlier forecasts, up to {steps(num_steps)} ahead, and what came",
@@ -147,6 +147,10 @@ def draw(path: Path, name: str, value: str, time: NDArray[np.generic], x: Array,
 def steps(number: int) -> str:
     """Return a number of steps in words."""
     return f"{number} step{'s' if number > 1 else ''}"
+
+
+def _seasons(seasons: Sequence[int]) -> str:
+    return f"{' and '.join(map(str, seasons))} steps" if seasons else "none"
 
 
 def _used(strategies: Sequence[str]) -> str:

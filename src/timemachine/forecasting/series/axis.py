@@ -150,8 +150,8 @@ class NumberStep:
 
     @property
     def name(self) -> str:
-        """For example "step of 0.5"."""
-        return f"step of {self.size:.10g}"
+        """The size, for example 0.5."""
+        return f"{self.size:.10g}"
 
 
 @dataclass(frozen=True)
@@ -194,10 +194,9 @@ class NumberAxis:
         Raises:
             UserError: a time is beyond 64-bit numbers, or does not differ from the one before.
         """
-        last, num_steps, total = self.time[start].item(), len(k), max(int(self.position[-1]), 1)
-        first = self.time[0].item()
+        last, num_steps = self.time[start].item(), len(k)
         if self.time.dtype.kind in "iu":
-            whole = (self.time[-1].item() - first + total // 2) // total
+            whole = max(round(self.step.size), 1)
             if last + num_steps * whole > np.iinfo(np.int64).max:
                 raise UserError(f"{num_steps} steps after the time {last} end beyond whole numbers of 64 bits")
             return last + whole * k
@@ -205,7 +204,7 @@ class NumberAxis:
         if decimals is None:
             decimals = -min(int(Decimal(repr(t)).as_tuple().exponent) for t in self.time.tolist())
         with np.errstate(over="ignore"):
-            ahead = last + (self.time[-1].item() - first) / total * k
+            ahead = last + self.step.size * k
         if self.step.per_unit:  # 1949.083 stands for 1949 + 1/12
             exact = np.asarray(self.time * self.step.per_unit, np.float64)
             phase = float(np.mean(exact - np.rint(exact)))

@@ -1,13 +1,14 @@
 """Which columns of a table have the times and the values."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 from timemachine.base.errors import UserError
 from timemachine.forecasting.series.config import Layout
 from timemachine.forecasting.series.dates import looks_like_date, parse_digits
-from timemachine.forecasting.series.forms import expression, formats_of
+from timemachine.forecasting.series.forms import expression
+from timemachine.forecasting.series.joined import CLOCK
 from timemachine.forecasting.series.table import Table
 from timemachine.forecasting.series.values import PLAIN, is_missing, is_number
 
@@ -16,15 +17,7 @@ _NUM_SHOWN = 3
 # What tools name the numbers of rows.
 _ROW_NUMBERS = ("", "unnamed: 0", "index", "row", "rownames", "rowname", "row.names", "no", "nr", "#", "...1")
 _TIME_NAMES = ("time", "t", "year", "date", "period", "month", "week", "day", "step", "hour", "ds", "timestamp")
-# Columns that are one time together, from the largest unit on; names in lower case.
-_UNITS = (
-    ("year", "yr", "yyyy"), ("quarter", "qtr", "month", "mon", "mo", "mm", "period"), ("day", "dy", "dd", "dom"),
-    ("hour", "hr", "hh"), ("minute", "min", "mi"),
-)  # fmt: skip
-_QUARTERS = ("quarter", "qtr")
-_PART = re.compile(r"0?[1-9]|1[0-2]|[MQ]\d{1,2}|[A-Za-z]{3,9}\.?")
 _DIGITS = re.compile(r"\d{6,8}|\d{10}|\d{12}|\d{14}|\d{4}\.\d{1,2}")
-_CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?( ?[ap]\.?m\.?)?", re.IGNORECASE)
 
 
 def kind_of(column: Sequence[str]) -> str:
@@ -57,42 +50,6 @@ def find_column(table: Table, name: str) -> int:
 
 def _plain(name: str) -> str:
     return " ".join(name.split()).casefold()
-
-
-def join_times(table: Table) -> Table:
-    """Return a table in which dates and times of day that are columns beside each other are one column.
-
-    Joined are a column of days and one of times of day, and columns named year, month (or quarter), day and so on.
-    """
-    first = [column[len(column) // 2] for column in table.columns]
-    clocks = [i for i, text in enumerate(first) if _CLOCK.fullmatch(text)]
-    days = [i for i, text in enumerate(first) if looks_like_date(text) and "%H" not in formats_of(text)[0]]
-    if len(clocks) == 1 and len(days) == 1 and (table.names[clocks[0]].casefold() in _TIME_NAMES or days[0] < 2):
-        return _joined(table, [days[0], clocks[0]], lambda day, clock: f"{day} {clock}")
-    names = [name.strip().casefold() for name in table.names]
-    found = [next((i for i, name in enumerate(names) if name in unit), None) for unit in _UNITS]
-    units = [i for i in found[: found.index(None) if None in found else None] if i is not None]
-    if days or len(units) < 2 or not (first[units[0]].isdecimal() and _PART.fullmatch(first[units[1]])):
-        return table
-    quarters = names[units[1]] in _QUARTERS
-
-    def join(year: str, part: str, *rest: str) -> str:
-        part = f"Q{part}" if quarters and part.isdecimal() else part.zfill(2)
-        return "-".join([year, part, *(text.zfill(2) for text in rest[:1])]) + (
-            f" {rest[1].zfill(2)}:{(*rest, '00')[2].zfill(2)}" if len(rest) > 1 else ""
-        )
-
-    return _joined(table, units, join)
-
-
-def _joined(table: Table, parts: list[int], join: Callable[..., str]) -> Table:
-    """Return a table with one column for several, in the place of the first."""
-    column = [join(*texts) for texts in zip(*(table.columns[i] for i in parts), strict=True)]
-    kept = [i for i in range(len(table.names)) if i not in parts[1:]]
-    names = [" ".join(table.names[k] for k in parts) if i == parts[0] else table.names[i] for i in kept]
-    return Table(
-        names, [column if i == parts[0] else table.columns[i] for i in kept], table.lines, table.separator
-    )
 
 
 def choose_columns(table: Table, layout: Layout, telling: str | None = None) -> tuple[int | None, int]:
@@ -132,10 +89,11 @@ def _time_of(table: Table, kinds: list[str], value: int | None, rows: bool) -> i
     others = [i for i in range(len(kinds)) if i != value]
     dates = [i for i in others if kinds[i] == "date"]
     if not dates:
-        dates = [i for i in others if kinds[i] == "number" and _digits_are_dates(table, i)]
+        dates = [i for i in others if kinds[i] == "number" and _digits_are_dates(table.columns[i])]
     if not dates:
         numbers = [i for i in others if kinds[i] == "number" and _rises_equally(table.columns[i])]
-        named = [i for i in numbers if table.names[i].strip().casefold() in _TIME_NAMES]
+        named = [i for i in others if kinds[i] == "number" and _plain(table.names[i]) in _TIME_NAMES]
+        named = [i for i in named if _is_ordered(table.columns[i])]
         without = [i for i in numbers if not _is_row_number(table, i)]
         dates = named if len(named) == 1 else without or numbers
         if len(others) == 1 and value is None:
@@ -171,9 +129,8 @@ def _value_of(table: Table, kinds: list[str], time: int | None) -> int:
     raise UserError(f"several columns have numbers: {listed(names)}; choose one with --value")
 
 
-def _digits_are_dates(table: Table, i: int) -> bool:
-    """Return whether numbers are dates such as 20240131 or 202401, or whole years with the name year."""
-    column = table.columns[i]
+def _digits_are_dates(column: Sequence[str]) -> bool:
+    """Return whether numbers are dates such as 20240131, 202401 or 2024.01."""
     if not all(map(_DIGITS.fullmatch, column)) or not parse_digits(column[:1]):
         return False
     years = [float(text) for text in column]  # 2024.01 may also be a value: months do not rise and fall
@@ -188,13 +145,20 @@ def _is_row_number(table: Table, i: int) -> bool:
     return named and column == [str(k) for k in range(start, start + len(column))]
 
 
+def _differences(column: Sequence[str]) -> list[float]:
+    """Return the differences between numbers; none if there is another text."""
+    sample = [text.replace(",", ".") for text in column[:_NUM_SAMPLED]]
+    return [float(b) - float(a) for a, b in pairwise(sample)] if all(map(PLAIN.fullmatch, sample)) else []
+
+
+def _is_ordered(column: Sequence[str]) -> bool:
+    steps = _differences(column)
+    return bool(steps) and (min(steps) > 0 or max(steps) < 0)
+
+
 def _rises_equally(column: Sequence[str]) -> bool:
-    sample = column[:_NUM_SAMPLED]
-    sample = [text.replace(",", ".") for text in sample]
-    if len(sample) < 2 or not all(map(PLAIN.fullmatch, sample)):
-        return False
-    steps = [float(b) - float(a) for a, b in pairwise(sample)]
-    typical = sorted(steps)[len(steps) // 2]
+    steps = _differences(column)
+    typical = sorted(steps)[len(steps) // 2] if steps else 0.0
     near = sum(abs(step - typical) <= 0.1 * abs(typical) for step in steps)
     return typical != 0 and near >= 0.9 * len(steps)
 
@@ -205,7 +169,7 @@ def describe_columns(table: Table) -> list[str]:
     lines = []
     for name, column in zip(table.names, table.columns, strict=True):
         kind = kind_of(column)
-        if kind == "number" and _digits_are_dates(Table([name], [column], [], ","), 0):
+        if kind == "number" and _digits_are_dates(column):
             kind = "date"
         distinct = list(dict.fromkeys(column))
         shown = ", ".join(distinct[:_NUM_SHOWN]) + (", …" if len(distinct) > _NUM_SHOWN else "")
@@ -221,7 +185,10 @@ def hint_of_several(table: Table, time: int | None, value: int) -> str:
     n = len(table.lines)
     for i, (name, column) in enumerate(zip(table.names, table.columns, strict=True)):
         distinct = list(dict.fromkeys(column))
-        if i in (time, value) or not 1 < len(distinct) <= n / 2 or any(map(looks_like_date, distinct[:5])):
+        texts = distinct[:5]
+        if i in (time, value) or not 1 < len(distinct) <= n / 2 or any(map(looks_like_date, texts)):
+            continue
+        if any(map(CLOCK.fullmatch, texts)):
             continue
         pairs = set(zip(column, table.columns[time] if time is not None else range(n), strict=True))
         if len(pairs) == n:

@@ -6,8 +6,8 @@ the year after `%Y` (2023/24), and `%G`, `%V` and `%u` are ISO year, week and da
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 from timemachine.base.errors import UserError
 
@@ -158,11 +158,13 @@ class Form:
         format: the format.
         unpadded: the codes of numbers that are written without leading zeros.
         samples: the text of an example for the codes of names, zones and fractions.
+        until: what stands between the start and the end of a range of time, and its length; None: no ranges.
     """
 
     format: str
     unpadded: frozenset[str] = frozenset()
     samples: dict[str, str] = field(default_factory=dict)
+    until: tuple[str, timedelta] | None = None
 
     @property
     def has_time(self) -> bool:
@@ -177,7 +179,11 @@ class Form:
             offset_s: seconds by which it is ahead of UTC, for forms with a zone.
         """
         parts = tokens(self.format)
-        return "".join(self._part(code, time, offset_s or 0) if code else text for code, text in parts)
+        written = "".join(self._part(code, time, offset_s or 0) if code else text for code, text in parts)
+        if self.until is None:
+            return written
+        between, length = self.until
+        return f"{written}{between}{replace(self, until=None).write(time + length, offset_s)}"
 
     def _part(self, code: str, time: datetime, offset_s: int) -> str:
         sample = self.samples.get(code, "")
@@ -206,11 +212,10 @@ class Form:
 
 def form_of(format: str, columns: dict[str, list[str]]) -> Form:
     """Return the form of texts that have a format; `columns` are their parts by code."""
-    unpadded = {
-        code
-        for code, texts in columns.items()
-        if code in _PADDED and any(len(text) < (3 if code == "j" else 2) for text in texts)
-    }
+    numbers = {code: set(texts) - {""} for code, texts in columns.items() if code in _PADDED}
+    unpadded = {code for code, texts in numbers.items() if min(map(len, texts)) < (3 if code == "j" else 2)}
+    if unpadded:  # numbers that all have two digits are written as the others are
+        unpadded |= {code for code, texts in numbers.items() if not any(text.startswith("0") for text in texts)}
     samples = {}
     for code in columns.keys() & set("bBaApzf"):
         texts = [text for text in columns[code] if text]
@@ -223,11 +228,8 @@ def form_of(format: str, columns: dict[str, list[str]]) -> Form:
 def _as(sample: str, name: str) -> str:
     """Return a name, shortened and with capitals as the sample is."""
     bare = sample.rstrip(".")
-    text = name if len(bare) > 4 else name[:3]
-    if bare.lower() not in ("", "may", "june", "july") and len(bare) == 4:
-        text = name[:4] if name == "September" else name[:3]
-    elif bare.lower() in ("june", "july"):
-        text = name
+    text = name if bare.title() in (*MONTHS, *_DAYS) and bare.lower() != "may" else name[:3]
+    text = "Sept" if bare.lower() == "sept" and name == "September" else text
     text = text.upper() if bare.isupper() else text.lower() if bare.islower() else text
     return text + ("." if sample.endswith(".") and text != name else "")
 

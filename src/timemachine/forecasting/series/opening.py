@@ -50,8 +50,6 @@ def read_text(path: str | Path) -> str:
     if _URL.match(str(path)) and not Path(path).exists():
         raise UserError("URLs are not read; download the file and give its path")
     content = _unpacked(_content(Path(path)))
-    if not content.strip():
-        raise UserError("the file is empty")
     for start, what in _OTHERS.items():
         if content.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(start):
             raise UserError(f"this is {what}")
@@ -99,7 +97,10 @@ def _from(kind: str, opened: Callable[[], IO[bytes] | gzip.GzipFile]) -> bytes:
             return _bounded(file.read(_MOST_BYTES + 1))
     except EOFError:
         raise UserError(f"the {kind} file is cut: its data end early; get the file again") from None
-    except (OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError) as error:
+    except UserError:
+        raise
+    # ValueError: offsets and names in a damaged zip file.
+    except (OSError, ValueError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError) as error:
         raise UserError(f"the {kind} file is damaged ({error}); get the file again") from None
 
 
@@ -136,4 +137,7 @@ def _decoded(content: bytes) -> str:
         text = content.decode("cp1252", errors="replace")
     if any(character < " " and character not in "\t\n\r\f\x1a" for character in text[:10_000]):
         raise UserError("this is not text but binary data; a CSV file is needed")
-    return text.rstrip("\x1a\0")
+    text = text.rstrip("\x1a\0")
+    if not text.strip():
+        raise UserError("the file is empty")
+    return text

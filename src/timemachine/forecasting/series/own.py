@@ -1,6 +1,5 @@
 """A time series of your own, from a CSV file as people have it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +12,11 @@ from timemachine.forecasting.series.columns import (
     choose_columns,
     describe_columns,
     find_column,
-    join_times,
     listed,
 )
 from timemachine.forecasting.series.config import Layout, SeriesParams, column_and_text
 from timemachine.forecasting.series.dates import read_dates
+from timemachine.forecasting.series.joined import join_times
 from timemachine.forecasting.series.opening import read_text
 from timemachine.forecasting.series.place import Place
 from timemachine.forecasting.series.reader import Reader, Rows
@@ -79,7 +78,7 @@ def read_series(path: str | Path, layout: Layout | None = None) -> OwnSeries:
         table = _table(path, layout)
         time, value = choose_columns(table, layout, None if layout.where is None else layout.where[0])
         rows = np.arange(len(table.lines))
-        return _series(_reader(table, time, value, layout, [rows]), rows, table.names[value])
+        return _series(Reader(table, time, value, layout, [rows]), rows, table.names[value])
 
 
 def read_all(path: str | Path, layout: Layout, id_column: str) -> dict[str, "OwnSeries | UserError"]:
@@ -103,7 +102,7 @@ def read_all(path: str | Path, layout: Layout, id_column: str) -> dict[str, "Own
         for row, name in enumerate(ids):
             groups.setdefault(name, []).append(row)
         time, value = choose_columns(_rows_of(table, next(iter(groups.values()))), layout, id_column)
-        reader = _reader(table, time, value, layout, [np.array(rows) for rows in groups.values()])
+        reader = Reader(table, time, value, layout, [np.array(rows) for rows in groups.values()])
         found: dict[str, OwnSeries | UserError] = {}
         for name, rows in groups.items():
             try:
@@ -194,10 +193,6 @@ def _table(path: str | Path, layout: Layout) -> Table:
 def _rows_of(table: Table, rows: list[int]) -> Table:
     columns = [[column[row] for row in rows] for column in table.columns]
     return Table(table.names, columns, [table.lines[row] for row in rows], table.separator)
-
-
-def _reader(table: Table, time: int | None, value: int, layout: Layout, groups: Sequence[Rows]) -> Reader:
-    return Reader(table, time, value, layout.date_format, layout.steps == "rows", layout.fill, groups)
 
 
 def _series(reader: Reader, rows: Rows, name: str) -> OwnSeries:

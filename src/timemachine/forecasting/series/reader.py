@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from timemachine.base.errors import UserError
 from timemachine.forecasting.series.axis import DateAxis, NumberAxis, date_axis, number_axis
 from timemachine.forecasting.series.columns import hint_of_several
-from timemachine.forecasting.series.config import Fill
+from timemachine.forecasting.series.config import Fill, Layout
 from timemachine.forecasting.series.dates import Dates, looks_like_date, parse_digits, read_dates
 from timemachine.forecasting.series.place import Place
 from timemachine.forecasting.series.table import Table
@@ -32,33 +32,24 @@ class Reader:
         table: the table.
         time: the column of times; None counts the rows.
         value: the column of values.
-        date_format: the form of dates; None finds it.
-        rows: whether the rows are consecutive, whatever their times.
-        fill: how to fill gaps; None refuses them.
+        layout: how to read them.
         groups: the rows of each series.
 
     Raises:
         UserError: a value is not a number, or a time is neither a number nor a date.
     """
 
-    def __init__(
-        self,
-        table: Table,
-        time: int | None,
-        value: int,
-        date_format: str | None,
-        rows: bool,
-        fill: Fill | None,
-        groups: Sequence[Rows],
-    ) -> None:
+    def __init__(self, table: Table, time: int | None, value: int, layout: Layout, groups: Sequence[Rows]) -> None:
         self._table, self._time, self._value = table, time, value
-        self._rows, self._fill, self._groups = rows, fill, groups[:_NUM_GROUPS_CHECKED]
+        self._rows, self._fill, self._groups = layout.steps == "rows", layout.fill, groups[:_NUM_GROUPS_CHECKED]
         self._x, self.decimals = read_numbers(table.columns[value], self._in_column(value), table.separator)
         self._dates: Dates | None = None
         self._numbers: NDArray[np.number] = np.arange(1, len(table.lines) + 1)
         self._time_decimals: int | None = 0
         if time is not None:
-            self._read_times(table.columns[time], date_format)
+            self._read_times(table.columns[time], layout.date_format)
+        # (n,) numbers, or dates in UTC.
+        self._times: NDArray[Any] = self._numbers if self._dates is None else self._dates.utc
 
     def series(self, rows: Rows) -> tuple[NDArray[np.generic], NDArray[np.float64], DateAxis | NumberAxis]:
         """Return times, values and the axis of the series in some rows.
@@ -90,8 +81,8 @@ class Reader:
     def _read_times(self, texts: list[str], date_format: str | None) -> None:
         assert self._time is not None
         where = self._in_column(self._time)
-        plain = [PLAIN.fullmatch(text) is not None for text in texts]
         if date_format is None and not any(map(looks_like_date, (texts[0], texts[-1]))):
+            plain = [PLAIN.fullmatch(text) is not None for text in texts]
             if all(plain):
                 self._numbers, self._time_decimals = _numbers(texts, where, self._table.separator)
                 self._dates = self._dates_of_digits(texts)
@@ -106,11 +97,12 @@ class Reader:
 
     def _dates_of_digits(self, texts: list[str]) -> Dates | None:
         """Return the dates that numbers such as 20240131, 202401 or 2024.01 are, None if they are numbers."""
+        digits = texts[0].isdecimal()
         for dates in parse_digits(texts):
-            if len(texts[0]) >= 8 and texts[0].isdecimal():
+            if digits and (len(texts[0]) >= 8 or self._is_regular(dates) or not self._numbers_are_regular()):
                 return dates
-            if self._is_regular(dates) or (texts[0].isdecimal() and not self._numbers_are_regular()):
-                return dates if texts[0].isdecimal() or not self._numbers_are_regular() else None
+            if not digits and self._is_regular(dates) and not self._numbers_are_regular():
+                return dates
         return None
 
     def _numbers_are_regular(self) -> bool:
@@ -124,14 +116,14 @@ class Reader:
         """Return whether most series have dates in equal steps."""
         regular = 0
         for rows in self._groups:
-            own = dates.at(rows if dates.utc[rows[0]] <= dates.utc[rows[-1]] else rows[::-1])
+            own = dates.at(rows)
+            own = own if own.utc[0] <= own.utc[-1] else dates.at(rows[::-1])
             regular += len(rows) > 1 and not date_axis(own).num_faults
         return regular > len(self._groups) / 2
 
     def _in_order(self, rows: Rows) -> Rows:
         """Return rows in the order of time: files may have the newest first."""
-        times = self._numbers if self._dates is None else self._dates.utc
-        return rows[::-1] if len(rows) and times[rows[0]] > times[rows[-1]] else rows
+        return rows[::-1] if len(rows) and self._times[rows[0]] > self._times[rows[-1]] else rows
 
     def _known(self, rows: Rows) -> Rows:
         """Return rows from the first to the last value; those between must have one, or gaps be filled."""
@@ -154,7 +146,7 @@ class Reader:
 
     def _check(self, rows: Rows, axis: DateAxis | NumberAxis) -> None:
         """Refuse times that do not rise, that lie between steps, or leave out steps that are not filled."""
-        times: NDArray[Any] = self._numbers[rows] if self._dates is None else self._dates.at(rows).utc
+        times = self._times[rows]
         steps = np.diff(axis.position)
         falls = times[1:] <= times[:-1]
         if self._dates is not None and not self._rows:
@@ -166,16 +158,15 @@ class Reader:
         if faults.any():
             self._refuse_step(rows, axis, int(faults.argmax()))
         if axis.position[-1] >= _MOST_FILLED * len(rows) + 1000:
-            filled = f"would be filled to {axis.position[-1] + 1:,}, with steps of a {axis.step.name}"
+            filled = f"would be filled to {axis.position[-1] + 1:,}, with the step {axis.step.name}"
             raise UserError(f"{len(rows):,} rows {filled}; {_ROWS}")
 
     def _refuse_order(self, rows: Rows, i: int) -> NoReturn:
         assert self._time is not None
         before, text = self._text(rows[i - 1]), self._text(rows[i])
-        times = self._numbers if self._dates is None else self._dates.utc
         hint = hint_of_several(self._table, self._time, self._value)
         first, second = sorted((int(rows[i - 1]), int(rows[i])))
-        if times[rows[i]] == times[rows[i - 1]]:
+        if self._times[rows[i]] == self._times[rows[i - 1]]:
             what = f"{text!r} is there twice, first at line {self._table.lines[first]}"
         else:
             what = f"{text!r} is before {before!r} at line {self._table.lines[first]}; sort the rows by time"
@@ -192,7 +183,9 @@ class Reader:
             )
         if axis.off[i]:
             others = f"{self._text(rows[i - 1])!r} and the other times" if i else "the other times"
-            raise UserError(f"{where}: {text!r} is not in equal steps ({axis.step.name}) with {others}; {_ROWS}")
+            raise UserError(
+                f"{where}: {text!r} is not in equal steps (step: {axis.step.name}) with {others}; {_ROWS}"
+            )
         number = int(axis.position[i] - axis.position[i - 1]) - 1
         missing = axis.after(i - 1, np.array([1]))[0]
         what = f"{missing} is missing" if number == 1 else f"{number:,} times are missing from {missing} on"

@@ -172,12 +172,29 @@ def find_rows(local: Times) -> Grid:
         shift = (_mode(weekdays) - int(weekdays[-1]) + 3) % 7 - 3
         step = Span(median, shift * _DAY if median % _WEEK == 0 else 0)
     elif median < _WEEK:
-        monday = _monday(local)
-        slots, counts = np.unique((local - monday).astype(np.int64), return_counts=True)
-        usual = counts >= len(np.unique(monday)) / 2
-        if len(np.unique(monday)) > 1 and counts[usual].sum() >= 0.6 * n:
-            step = Slots(tuple(slots[usual].tolist()))
+        slots = _usual_slots(local)
+        step = Slots(tuple(slots.tolist())) if slots.size else step
     return Grid(step, np.arange(n), np.zeros(n, bool))
+
+
+def _usual_slots(local: Times) -> NDArray[np.int64]:
+    """Return the times of the week, since Monday 00:00, that at least half of the weeks have.
+
+    In less than a week they are the times that half of the days have, on all days, or from Monday to Friday.
+    None are returned if few rows have them, or all rows are of one day.
+    """
+    monday = _monday(local)
+    num_weeks, days = len(np.unique(monday)), local.astype("datetime64[D]")
+    of_week = (local - monday).astype(np.int64)
+    slots, counts = np.unique(of_week, return_counts=True)
+    usual = slots[counts >= num_weeks / 2]
+    if local[-1] - local[0] < np.timedelta64(_WEEK, "us"):
+        of_day, counts = np.unique(of_week % _DAY, return_counts=True)
+        of_day = of_day[counts >= len(np.unique(days)) / 2]
+        num_days = 7 if (of_week >= 5 * _DAY).any() else 5
+        usual = (np.arange(num_days)[:, None] * _DAY + of_day).ravel()
+    is_usual = len(np.unique(days)) > 1 and np.isin(of_week, usual).mean() >= 0.6
+    return usual if is_usual else usual[:0]
 
 
 def _months(local: Times) -> Grid | None:

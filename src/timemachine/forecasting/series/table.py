@@ -63,7 +63,8 @@ def read_table(text: str, wanted: Sequence[str] = ()) -> Table:
     header = _header(rows[:begin], width, wanted)
     if header is None and comments:
         header = _header_in_comment(lines, comments, rows[begin][0], separator, width)
-    _check_not_wide(header or rows[begin])
+    if not wanted:
+        _check_not_wide(header or rows[begin])
     names = [str(i) for i in range(1, width + 1)] if header is None else header[1]
     if len(names) == width - 1 and _are_row_names(rows[begin:], separator):
         names = ["", *names]

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ class _Style:
     point: str
     thousands: str
 
-    @property
+    @cached_property
     def pattern(self) -> re.Pattern[str]:
         whole = r"\d+"
         if self.thousands:
@@ -41,7 +42,6 @@ class _Style:
         return text.replace(self.point, ".")
 
 
-_PLAIN_STYLE = _Style(".", "")
 _STYLES = [_Style(".", t) for t in ("", ",", " ", "'")] + [_Style(",", t) for t in ("", ".", " ", "'")]
 
 

@@ -9,9 +9,8 @@ from timemachine.base.errors import UserError
 from timemachine.forecasting.models.regression import Array
 from timemachine.forecasting.strategies.lag_strategies import FittedForecaster, Forecaster, Origins
 
-# The logarithm of a value that is not positive is that of this number, far below all others of a scaled series.
-_SMALLEST = 1e-300
-_LARGEST_EXPONENT = 700.0
+# A forecast in logarithms may grow so fast that it would hide all others in a mean.
+_MOST_TIMES = 1000.0
 
 
 def differenced(forecaster: Forecaster, lag: int) -> Forecaster:
@@ -44,17 +43,22 @@ def differenced(forecaster: Forecaster, lag: int) -> Forecaster:
 def logged(forecaster: Forecaster) -> Forecaster:
     """Return the forecaster that forecasts the logarithms of a positive series by another one.
 
-    The exponential of a forecast of the mean of logarithms is a forecast of the median.
+    The exponential of a forecast of the mean of logarithms is a forecast of the median. It is at most 1,000 times
+    the largest value before its origin. After a value that is not positive, the last value is repeated.
     """
 
     def log(x: Array) -> Array:
-        return np.log(np.maximum(x, _SMALLEST))
+        return np.log(np.where(x > 0, x, 1.0))
 
     def fit(x: Array) -> FittedForecaster:
         fitted = forecaster(log(x))
 
         def forecast(x: Array, origins: Origins, horizon: int) -> Array:
-            return np.exp(np.minimum(fitted(log(x), origins, horizon), _LARGEST_EXPONENT))
+            most = _MOST_TIMES * np.maximum.accumulate(np.abs(x), axis=1)[:, origins - 1, None]
+            positive = (np.minimum.accumulate(x, axis=1) > 0)[:, origins - 1, None]
+            with np.errstate(over="ignore"):
+                predictions = np.minimum(np.exp(fitted(log(x), origins, horizon)), most)
+            return np.where(positive, predictions, x[:, origins - 1, None])
 
         return forecast
 
