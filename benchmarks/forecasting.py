@@ -500,7 +500,8 @@ def compare_on_series(folder: Path, table: Path | None) -> None:
         print(f"| **{title}** | | | | | " + " | ".join(f"{value:.3f}" for value in values) + " |")
     if command_s:
         print(f"\n`timemachine forecast`: {np.median(command_s):.2f} CPU s (median), {max(command_s):.2f} (most)")
-    print(*faults, sep="\n")
+    for fault in faults:
+        print(fault)
     if table is not None:
         rows = [
             {"series": path.stem, "competitor": name, **one._asdict()}
