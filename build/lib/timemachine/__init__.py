@@ -1,0 +1,1 @@
+"""A reproducible data-and-training pipeline for sequence models."""

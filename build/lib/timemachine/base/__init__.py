@@ -1,0 +1,1 @@
+"""What all packages use: strict configuration, errors, files, threads."""

@@ -1,0 +1,1 @@
+"""The commands of the console script, a module for each group of them."""

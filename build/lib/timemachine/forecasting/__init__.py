@@ -1,0 +1,1 @@
+"""The forecasting wing: series, models, strategies and their evaluation."""

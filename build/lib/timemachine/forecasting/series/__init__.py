@@ -1,0 +1,1 @@
+"""Time series: the noisy sine, and CSV files of your own."""

@@ -1,0 +1,1 @@
+"""Forecasters, and backtests from rolling origins that choose between them."""

@@ -1,0 +1,1 @@
+"""Training of autoregressive models, one at a time or many side by side."""

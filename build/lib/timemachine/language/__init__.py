@@ -1,0 +1,1 @@
+"""The language wing: language models from configuration to generated text."""

@@ -1,0 +1,1 @@
+"""Mixtures, ranking and comparison of all language models of a corpus."""

@@ -1,0 +1,1 @@
+"""Recurrent language models: modules, recipes and checkpoints."""

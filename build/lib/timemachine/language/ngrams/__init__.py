@@ -1,0 +1,1 @@
+"""n-gram counts, statistics and language models."""

@@ -1,0 +1,1 @@
+"""Scores of language models on text, and their confidence intervals."""

@@ -1,0 +1,1 @@
+"""Tracing results to their origin, and verifying that they can be reproduced."""

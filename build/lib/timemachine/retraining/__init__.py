@@ -1,0 +1,1 @@
+"""Retraining: inbox, pipeline, gate, promotion and rollback."""

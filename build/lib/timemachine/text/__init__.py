@@ -1,0 +1,1 @@
+"""Fetch, clean, index and sample a text."""

@@ -1,0 +1,16 @@
+"""The state that every module takes and returns.
+
+Every module maps `(X, state)` to `(output, state)`. `None` is the state at the beginning of a text; modules
+without memory take and return `None`. The state of an LSTM is a pair of tensors, that of other cells one tensor.
+"""
+
+from torch import Tensor
+
+State = Tensor | tuple["State", ...] | None
+
+
+def detach(state: State) -> State:
+    """Return the state detached from the graph that computed it."""
+    if isinstance(state, tuple):
+        return tuple(detach(part) for part in state)
+    return None if state is None else state.detach()
