@@ -101,7 +101,7 @@ def read_all(path: str | Path, layout: Layout, id_column: str) -> dict[str, "Own
         groups: dict[str, list[int]] = {}
         for row, name in enumerate(ids):
             groups.setdefault(name, []).append(row)
-        time, value = choose_columns(_rows_of(table, next(iter(groups.values()))), layout, id_column)
+        time, value = choose_columns(_rows_of(table, max(groups.values(), key=len)), layout, id_column)
         reader = Reader(table, time, value, layout, [np.array(rows) for rows in groups.values()])
         found: dict[str, OwnSeries | UserError] = {}
         for name, rows in groups.items():
