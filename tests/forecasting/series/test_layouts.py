@@ -582,14 +582,11 @@ def test_no_damage_to_a_file_ends_in_anything_but_one_line(tmp_path: Path) -> No
     path = tmp_path / "s.csv"
     num_read, messages = 0, []
     for content, layout, _ in [*READ.values(), *REFUSED.values()] * 2:
-        text = (content if isinstance(content, str) else content.decode("latin-1"))[:1500]
-        for _ in range(2):
-            i = rng.randrange(len(text) + 1)
-            text = (
-                text[:i]
-                + rng.choice(["", "\n", '"', ",", ";", "0", "-", "1e400", "é", "Q9", "2024-02-30"])
-                + text[i + 1 :]
-            )
+        text = content if isinstance(content, str) else content.decode("latin-1")
+        text = "\n".join(text.split("\n")[:30]) + "\n"
+        i = rng.randrange(len(text))
+        damage = rng.choice(["", "\n", '"', ",", ";", "0", "-", "1e400", "é", "Q9", "2024-02-30"])
+        text = text[:i] + damage + text[i + 1 :]
         path.write_text(text)
         fill = rng.choice([{}, {"fill": "linear"}, {"steps": "rows"}])
         try:
@@ -599,8 +596,7 @@ def test_no_damage_to_a_file_ends_in_anything_but_one_line(tmp_path: Path) -> No
             num_read += 1
         except UserError as error:
             messages.append(str(error))
-    assert num_read > 50
-    assert len(messages) > 50
+    assert min(num_read, len(messages)) > 50
     assert [message for message in messages if "\n" in message] == []
 
 
