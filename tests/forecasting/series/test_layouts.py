@@ -285,6 +285,11 @@ READ: dict[str, tuple[str | bytes, dict[str, Any], list[Any]]] = {
     "local hours, autumn": (rows(berlin("%Y-%m-%d %H:%M", 60, "2024-10-26")), {}, ["2024-10-28 11:00"]),
     "local hours, spring": (rows(berlin("%Y-%m-%d %H:%M", 60, "2024-03-30")), {}, ["2024-04-01 13:00"]),
     "local quarters of an hour": (rows(berlin("%d.%m.%Y %H:%M", 200, "2024-10-26", 15)), {}, ["28.10.2024 01:00"]),
+    "every three hours of local time": (
+        rows(berlin("%Y-%m-%d %H:%M", 60, "2024-03-28", 180)),
+        {},
+        ["2024-04-04 13:00", "2024-04-04 16:00"],
+    ),
     "local hours, new york": (
         rows(berlin("%m/%d/%Y %H:%M", 400, "2024-03-01", 60, "America/New_York")),
         {},
@@ -339,6 +344,11 @@ READ: dict[str, tuple[str | bytes, dict[str, Any], list[Any]]] = {
         rows(hours("%Y-%m-%d,%H:%M"), header="Date,Time,Temperature"),
         {},
         ["2024-01-03 12:00", "2024-01-03 13:00"],
+    ),
+    "date and time, named": (
+        rows(hours("%Y-%m-%d,%H:%M"), header="Date,Time,Temperature"),
+        {"time": "Date Time"},
+        ["2024-01-03 12:00"],
     ),
     "year and month": (rows(months("%Y,%m"), header="year,month,value"), {}, ["2024-01", "2024-02"]),
     "year and quarter": (rows(quarters("{y},{q}"), header="Year,Quarter,GDP"), {}, ["2004-Q1", "2004-Q2"]),

@@ -149,6 +149,8 @@ def future_times(series: Series, num_steps: int) -> NDArray[np.generic]:
 def calendar_seasons(time: NDArray[np.generic]) -> tuple[int, ...]:
     """Return the lengths in steps of the seasons that times (T,) imply, the shortest first.
 
+    If the times are not in equal steps, the rows were read as consecutive.
+
     Args:
         time: numbers, or dates in ISO 8601, as `Series.load` returns them.
     """
@@ -160,14 +162,15 @@ def _with_axis(series: Series) -> OwnSeries:
         return series
     axis: DateAxis | NumberAxis
     if series.time.dtype.kind in "iuf":
-        axis = number_axis(np.asarray(series.time, series.time.dtype), None)
+        time = np.asarray(series.time, series.time.dtype)
+        axis = number_axis(time, None)
+        axis = number_axis(time, None, rows=True) if axis.num_faults else axis
     else:
         texts = [str(time) for time in series.time.tolist()]
-        axis = date_axis(
-            read_dates(
-                texts, Place(range(1, len(texts) + 1), "time"), lambda dates: not date_axis(dates).num_faults
-            )
-        )
+        place = Place(range(1, len(texts) + 1), "time")
+        dates = read_dates(texts, place, lambda dates: not date_axis(dates).num_faults)
+        axis = date_axis(dates)
+        axis = date_axis(dates, rows=True) if axis.num_faults else axis
     return OwnSeries(series.time, series.x, axis.step.seasons, None, axis)
 
 
@@ -178,7 +181,9 @@ def _shown(path: str | Path) -> str:
 
 def _table(path: str | Path, layout: Layout) -> Table:
     table = read_table(read_text(path), [name for name in (layout.time, layout.value) if name])
-    table = table if layout.time else join_times(table)
+    if layout.time is None or layout.time not in table.names:
+        joined = join_times(table)
+        table = table if layout.time is not None and layout.time not in joined.names else joined
     if layout.where is None:
         return table
     name, wanted = layout.where
