@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from timemachine.base.errors import UserError
-from timemachine.forecasting.series.own import Layout, columns_of, read_all, read_series
+from timemachine.forecasting.series.own import Layout, OwnSeries, columns_of, read_all, read_series
 
 VALUES = [10.25, 11.5, 12.75, 13.0, 12.5, 11.25, 10.0, 9.75]
 
@@ -671,12 +671,21 @@ def test_the_columns_of_a_file_are_listed(tmp_path: Path) -> None:
     assert "number, 5 missing: 10.25, 11.5" in value
 
 
-def test_all_series_of_a_file_are_read_at_once_and_faults_are_of_one_only(tmp_path: Path) -> None:
-    bad = rows(ISO[:3] + ISO[4:], header="", row="B,{t},{v}")
-    (tmp_path / "s.csv").write_text(rows(ISO, header="id,time,value", row="A,{t},{v}") + bad)
+def test_all_series_of_a_file_are_read_at_once_and_a_fault_is_of_one_only(tmp_path: Path) -> None:
+    good = rows(ISO, header="id,time,value", row="A,{t},{v}")
+    gap = rows(ISO[:3] + ISO[4:], header="", row="B,{t},{v}")
+    word = rows(ISO, header="", row="C,{t},{v}").replace("13.0", "high")
+    (tmp_path / "s.csv").write_text(good + gap)
     found = read_all(tmp_path / "s.csv", Layout(), "id")
     assert list(found) == ["A", "B"]
-    assert not isinstance(found["A"], ValueError)
+    assert isinstance(found["A"], OwnSeries)
     assert found["A"].future(2).tolist() == NEXT
-    assert "line 45" in str(found["B"])
-    assert "2024-01-04 is missing" in str(found["B"])
+    assert "line 45, column 'time': a gap: 2024-01-04 is missing" in str(found["B"])
+    (tmp_path / "s.csv").write_text(good + word)
+    found = read_all(tmp_path / "s.csv", Layout(), "id")
+    assert isinstance(found["A"], OwnSeries)
+    assert found["A"].x.tolist()[:3] == VALUES[:3]
+    assert "line 45, column 'value': 'high' is not a number" in str(found["C"])
+    (tmp_path / "s.csv").write_text(good.replace("-", "#"))
+    with pytest.raises(ValueError, match=r"s\.csv: line 2, column 'time': '2024#01#01' is neither"):
+        read_all(tmp_path / "s.csv", Layout(), "id")

@@ -102,13 +102,23 @@ def read_all(path: str | Path, layout: Layout, id_column: str) -> dict[str, "Own
         for row, name in enumerate(ids):
             groups.setdefault(name, []).append(row)
         time, value = choose_columns(_rows_of(table, max(groups.values(), key=len)), layout, id_column)
-        reader = Reader(table, time, value, layout, [np.array(rows) for rows in groups.values()])
+        name = table.names[value]
+        try:
+            shared = Reader(table, time, value, layout, [np.array(rows) for rows in groups.values()])
+        except UserError as fault:  # a text in one of the series, or in all of them
+            shared, first_fault = None, fault
         found: dict[str, OwnSeries | UserError] = {}
-        for name, rows in groups.items():
+        for key, rows in groups.items():
             try:
-                found[name] = _series(reader, np.array(rows), table.names[value])
+                if shared is None:
+                    own, places = _rows_of(table, rows), np.arange(len(rows))
+                    found[key] = _series(Reader(own, time, value, layout, [places]), places, name)
+                else:
+                    found[key] = _series(shared, np.array(rows), name)
             except UserError as error:
-                found[name] = error
+                found[key] = error
+        if shared is None and all(isinstance(series, UserError) for series in found.values()):
+            raise first_fault
         return found
 
 
