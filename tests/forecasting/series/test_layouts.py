@@ -4,6 +4,7 @@ import bz2
 import gzip
 import io
 import lzma
+import random
 import zipfile
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from timemachine.forecasting.series.own import Layout, columns_of, read_all, read_series
+from timemachine.base.errors import UserError
+from timemachine.forecasting.series.own import Layout, OwnSeries, columns_of, read_all, read_series
 
 VALUES = [10.25, 11.5, 12.75, 13.0, 12.5, 11.25, 10.0, 9.75]
 
@@ -224,6 +226,11 @@ READ: dict[str, tuple[str | bytes, dict[str, Any], list[Any]]] = {
     "Jan 1, 2024": (rows(days("%b %d, %Y"), row='"{t}",{v}'), {}, ["Feb 10, 2024"]),
     "weekdays": (rows(days("%a %d %b %Y")), {}, ["Sat 10 Feb 2024"]),
     "named format": (rows(months("%d/%m/%Y", 5)), {"date_format": "%d/%m/%Y"}, ["01/06/2022"]),
+    "named format with a time of day that is left out": (
+        rows(ISO),
+        {"date_format": "%Y-%m-%d %H:%M"},
+        [f"{t} 00:00" for t in NEXT],
+    ),
     "named format of month names": (rows(months("%B of %Y")), {"date_format": "%B of %Y"}, ["January of 2024"]),
     "r leaves out midnight": (
         rows([t.replace(" 00:00:00", "") for t in hours("%Y-%m-%d %H:%M:%S", 57)]),
@@ -278,6 +285,11 @@ READ: dict[str, tuple[str | bytes, dict[str, Any], list[Any]]] = {
     "local hours, autumn": (rows(berlin("%Y-%m-%d %H:%M", 60, "2024-10-26")), {}, ["2024-10-28 11:00"]),
     "local hours, spring": (rows(berlin("%Y-%m-%d %H:%M", 60, "2024-03-30")), {}, ["2024-04-01 13:00"]),
     "local quarters of an hour": (rows(berlin("%d.%m.%Y %H:%M", 200, "2024-10-26", 15)), {}, ["28.10.2024 01:00"]),
+    "every three hours of local time": (
+        rows(berlin("%Y-%m-%d %H:%M", 60, "2024-03-28", 180)),
+        {},
+        ["2024-04-04 13:00", "2024-04-04 16:00"],
+    ),
     "local hours, new york": (
         rows(berlin("%m/%d/%Y %H:%M", 400, "2024-03-01", 60, "America/New_York")),
         {},
@@ -332,6 +344,11 @@ READ: dict[str, tuple[str | bytes, dict[str, Any], list[Any]]] = {
         rows(hours("%Y-%m-%d,%H:%M"), header="Date,Time,Temperature"),
         {},
         ["2024-01-03 12:00", "2024-01-03 13:00"],
+    ),
+    "date and time, named": (
+        rows(hours("%Y-%m-%d,%H:%M"), header="Date,Time,Temperature"),
+        {"time": "Date Time"},
+        ["2024-01-03 12:00"],
     ),
     "year and month": (rows(months("%Y,%m"), header="year,month,value"), {}, ["2024-01", "2024-02"]),
     "year and quarter": (rows(quarters("{y},{q}"), header="Year,Quarter,GDP"), {}, ["2004-Q1", "2004-Q2"]),
@@ -473,7 +490,7 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, Any], list[str]]] = {
     "decimal commas between commas": (rows(ISO, value=comma), {}, ["line 2", "3 fields", "line 1 has 2"]),
     "too many fields": (rows(ISO).replace("13.0", "13,0"), {}, ["line 5", "3 fields", "2"]),
     "an open quote": (rows(ISO).replace("2024-01-04", '"2024-01-04'), {}, ["line 5", "quotation mark"]),
-    "a time twice": (rows([*ISO[:5], *ISO[4:]]), {}, ["line 7", "'2024-01-05'", "twice", "line 6"]),
+    "a time twice": (rows([*ISO[:5], *ISO[4:]]), {}, ["line 7", "'2024-01-05'", "duplicate time", "line 6"]),
     "out of order": (rows([*ISO[:5], ISO[6], ISO[5], *ISO[7:]]), {}, ["line 8", "'2024-01-06'", "before", "sort"]),
     "a date that is none": (rows([*ISO[:5], "2024-02-30", *ISO[6:]]), {}, ["line 7", "'2024-02-30'"]),
     "words for times": (rows(["soon", "later", "never"]), {"time": "time"}, ["line 2", "'soon'", "--date-format"]),
@@ -516,7 +533,7 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, Any], list[str]]] = {
     "months side by side": (
         "Year,Jan,Feb,Mar,Apr,May,Jun,Jul,Aug,Sep,Oct,Nov,Dec\n" + f"1950{',1.5' * 12}\n1951{',2.5' * 12}\n",
         {},
-        ["line 1", "Jan, Feb, Mar", "side by side"],
+        ["line 1", "Jan, Feb, Mar", "names of columns"],
     ),
     "days of excel": (rows(["45292", "45323", "45352", "45383"]), {}, ["line 4", "'45352'", "Excel"]),
     "years of two digits": (rows(months("%b-%y", 96, 2028 * 12)), {}, ["line 97", "two digits"]),
@@ -538,7 +555,7 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, Any], list[str]]] = {
         + ",1.5" * 30
         + "\n",
         {},
-        ["1990", "side by side"],
+        ["1990", "names of columns"],
     ),
     "nothing": ("", {}, ["empty"]),
     "a byte order mark only": (b"\xef\xbb\xbf", {}, ["empty"]),
@@ -568,6 +585,29 @@ def test_what_cannot_be_read_is_one_line_with_the_line_of_the_file(case: str, tm
     message = str(raised.value)
     assert [word for word in words if word not in message] == [], message
     assert "\n" not in message
+
+
+def test_no_damage_to_a_file_ends_in_anything_but_one_line(tmp_path: Path) -> None:
+    rng = random.Random(0)
+    path = tmp_path / "s.csv"
+    num_read, messages = 0, []
+    for content, layout, _ in [*READ.values(), *REFUSED.values()] * 2:
+        text = content if isinstance(content, str) else content.decode("latin-1")
+        text = "\n".join(text.split("\n")[:30]) + "\n"
+        i = rng.randrange(len(text))
+        damage = rng.choice(["", "\n", '"', ",", ";", "0", "-", "1e400", "é", "Q9", "2024-02-30"])
+        text = text[:i] + damage + text[i + 1 :]
+        path.write_text(text)
+        fill = rng.choice([{}, {"fill": "linear"}, {"steps": "rows"}])
+        try:
+            series = read_series(path, Layout(**{**layout, **fill}))
+            assert len(series.future(5)) == 5
+            assert len(series.in_iso().time) == len(series.x)
+            num_read += 1
+        except UserError as error:
+            messages.append(str(error))
+    assert min(num_read, len(messages)) > 50
+    assert [message for message in messages if "\n" in message] == []
 
 
 def zipped(*members: str) -> bytes:
@@ -631,12 +671,21 @@ def test_the_columns_of_a_file_are_listed(tmp_path: Path) -> None:
     assert "number, 5 missing: 10.25, 11.5" in value
 
 
-def test_all_series_of_a_file_are_read_at_once_and_faults_are_of_one_only(tmp_path: Path) -> None:
-    bad = rows(ISO[:3] + ISO[4:], header="", row="B,{t},{v}")
-    (tmp_path / "s.csv").write_text(rows(ISO, header="id,time,value", row="A,{t},{v}") + bad)
+def test_all_series_of_a_file_are_read_at_once_and_a_fault_is_of_one_only(tmp_path: Path) -> None:
+    good = rows(ISO, header="id,time,value", row="A,{t},{v}")
+    gap = rows(ISO[:3] + ISO[4:], header="", row="B,{t},{v}")
+    word = rows(ISO, header="", row="C,{t},{v}").replace("13.0", "high")
+    (tmp_path / "s.csv").write_text(good + gap)
     found = read_all(tmp_path / "s.csv", Layout(), "id")
     assert list(found) == ["A", "B"]
-    assert not isinstance(found["A"], ValueError)
+    assert isinstance(found["A"], OwnSeries)
     assert found["A"].future(2).tolist() == NEXT
-    assert "line 45" in str(found["B"])
-    assert "2024-01-04 is missing" in str(found["B"])
+    assert "line 45, column 'time': a gap: 2024-01-04 is missing" in str(found["B"])
+    (tmp_path / "s.csv").write_text(good + word)
+    found = read_all(tmp_path / "s.csv", Layout(), "id")
+    assert isinstance(found["A"], OwnSeries)
+    assert found["A"].x.tolist()[:3] == VALUES[:3]
+    assert "line 45, column 'value': 'high' is not a number" in str(found["C"])
+    (tmp_path / "s.csv").write_text(good.replace("-", "#"))
+    with pytest.raises(ValueError, match=r"s\.csv: line 2, column 'time': '2024#01#01' is neither"):
+        read_all(tmp_path / "s.csv", Layout(), "id")

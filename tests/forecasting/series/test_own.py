@@ -118,6 +118,18 @@ def test_dates_are_saved_in_iso_form(written: list[str], saved: list[str], tmp_p
     assert series_of(tmp_path, *written).in_iso().time.tolist()[: len(saved)] == saved
 
 
+def test_rows_read_as_consecutive_have_their_seasons_after_saving(tmp_path: Path) -> None:
+    days = [f"2024-01-{day:02d}" for day in range(1, 29) if day % 7]  # Sundays are left out
+    hours = [
+        f"{day} {hour:02d}:30" for day in days if day[-2:] not in ("06", "13", "20", "27") for hour in (9, 10, 11)
+    ]
+    for times, seasons in ((days, (6,)), (hours, (3, 15))):
+        series = series_of(tmp_path, *times, layout=Layout(steps="rows"))
+        assert series.seasons == seasons
+        series.in_iso().save(tmp_path / "saved.csv")
+        assert calendar_seasons(Series.load(tmp_path / "saved.csv").time) == seasons
+
+
 def test_the_decimals_of_the_values_are_counted(tmp_path: Path) -> None:
     (tmp_path / "s.csv").write_text("time,value\n2020,1.5\n2021,2.25\n2022,3\n")
     assert read_series(tmp_path / "s.csv").decimals == 2

@@ -50,7 +50,7 @@ class Dates:
 
 
 def looks_like_date(text: str) -> bool:
-    """Return whether a text looks as a date, or a range of dates, that is no number."""
+    """Return whether a text looks like a date, or a range of dates, that is no number."""
     return _is_date(text) or _range(text) is not None
 
 

@@ -212,7 +212,7 @@ class Form:
 
 def form_of(format: str, columns: dict[str, list[str]]) -> Form:
     """Return the form of texts that have a format; `columns` are their parts by code."""
-    numbers = {code: set(texts) - {""} for code, texts in columns.items() if code in _PADDED}
+    numbers = {code: set(texts) - {""} for code, texts in columns.items() if code in _PADDED and any(texts)}
     unpadded = {code for code, texts in numbers.items() if min(map(len, texts)) < (3 if code == "j" else 2)}
     if unpadded:  # numbers that all have two digits are written as the others are
         unpadded |= {code for code, texts in numbers.items() if not any(text.startswith("0") for text in texts)}

@@ -101,14 +101,24 @@ def read_all(path: str | Path, layout: Layout, id_column: str) -> dict[str, "Own
         groups: dict[str, list[int]] = {}
         for row, name in enumerate(ids):
             groups.setdefault(name, []).append(row)
-        time, value = choose_columns(_rows_of(table, next(iter(groups.values()))), layout, id_column)
-        reader = Reader(table, time, value, layout, [np.array(rows) for rows in groups.values()])
+        time, value = choose_columns(_rows_of(table, max(groups.values(), key=len)), layout, id_column)
+        name = table.names[value]
+        try:
+            shared = Reader(table, time, value, layout, [np.array(rows) for rows in groups.values()])
+        except UserError as fault:  # a text in one of the series, or in all of them
+            shared, first_fault = None, fault
         found: dict[str, OwnSeries | UserError] = {}
-        for name, rows in groups.items():
+        for key, rows in groups.items():
             try:
-                found[name] = _series(reader, np.array(rows), table.names[value])
+                if shared is None:
+                    own, places = _rows_of(table, rows), np.arange(len(rows))
+                    found[key] = _series(Reader(own, time, value, layout, [places]), places, name)
+                else:
+                    found[key] = _series(shared, np.array(rows), name)
             except UserError as error:
-                found[name] = error
+                found[key] = error
+        if shared is None and all(isinstance(series, UserError) for series in found.values()):
+            raise first_fault
         return found
 
 
@@ -149,6 +159,8 @@ def future_times(series: Series, num_steps: int) -> NDArray[np.generic]:
 def calendar_seasons(time: NDArray[np.generic]) -> tuple[int, ...]:
     """Return the lengths in steps of the seasons that times (T,) imply, the shortest first.
 
+    If the times are not in equal steps, the rows were read as consecutive.
+
     Args:
         time: numbers, or dates in ISO 8601, as `Series.load` returns them.
     """
@@ -160,14 +172,15 @@ def _with_axis(series: Series) -> OwnSeries:
         return series
     axis: DateAxis | NumberAxis
     if series.time.dtype.kind in "iuf":
-        axis = number_axis(np.asarray(series.time, series.time.dtype), None)
+        time = np.asarray(series.time, series.time.dtype)
+        axis = number_axis(time, None)
+        axis = number_axis(time, None, rows=True) if axis.num_faults else axis
     else:
         texts = [str(time) for time in series.time.tolist()]
-        axis = date_axis(
-            read_dates(
-                texts, Place(range(1, len(texts) + 1), "time"), lambda dates: not date_axis(dates).num_faults
-            )
-        )
+        place = Place(range(1, len(texts) + 1), "time")
+        dates = read_dates(texts, place, lambda dates: not date_axis(dates).num_faults)
+        axis = date_axis(dates)
+        axis = date_axis(dates, rows=True) if axis.num_faults else axis
     return OwnSeries(series.time, series.x, axis.step.seasons, None, axis)
 
 
@@ -178,7 +191,9 @@ def _shown(path: str | Path) -> str:
 
 def _table(path: str | Path, layout: Layout) -> Table:
     table = read_table(read_text(path), [name for name in (layout.time, layout.value) if name])
-    table = table if layout.time else join_times(table)
+    if layout.time is None or layout.time not in table.names:
+        joined = join_times(table)
+        table = table if layout.time is not None and layout.time not in joined.names else joined
     if layout.where is None:
         return table
     name, wanted = layout.where

@@ -55,7 +55,7 @@ class Reader:
         """Return times, values and the axis of the series in some rows.
 
         Raises:
-            UserError: there are less than two rows, or a value or time is missing or out of order.
+            UserError: there are fewer than two rows, or a value or time is missing or out of order.
         """
         rows = self._known(self._in_order(rows))
         if len(rows) < 2:
@@ -167,7 +167,7 @@ class Reader:
         hint = hint_of_several(self._table, self._time, self._value)
         first, second = sorted((int(rows[i - 1]), int(rows[i])))
         if self._times[rows[i]] == self._times[rows[i - 1]]:
-            what = f"{text!r} is there twice, first at line {self._table.lines[first]}"
+            what = f"duplicate time {text!r}, first at line {self._table.lines[first]}"
         else:
             what = f"{text!r} is before {before!r} at line {self._table.lines[first]}; sort the rows by time"
             if self._dates is not None and "%y" in self._dates.form.format:
@@ -179,7 +179,7 @@ class Reader:
         where, text = self._in_column(self._time)(int(rows[i])), self._text(rows[i])
         if isinstance(axis, NumberAxis) and 20_000 < axis.time[0] < 80_000 and axis.step.size > 25:
             raise UserError(
-                f"{where}: {text!r} may be a number of days of Excel; format the column as dates there"
+                f"{where}: {text!r} looks like a day number of Excel; format the column as dates in Excel"
             )
         if axis.off[i]:
             others = f"{self._text(rows[i - 1])!r} and the other times" if i else "the other times"

@@ -248,7 +248,7 @@ def _spans(local: Times, naive: bool) -> Grid:
 def _changes_of_clock(local: Times, diffs: NDArray[np.int64], length: int) -> NDArray[np.int64]:
     """Return what a change of clock hides between two times: an hour more, or an hour less."""
     after = local[1:].astype("datetime64[D]")
-    at_night = (local[1:] - after).astype(np.int64) < 5 * _HOUR
+    at_night = (local[1:] - after).astype(np.int64) < 5 * _HOUR + max(length - _HOUR, 0)
     sunday = (after.astype(np.int64) + 4) % 7 == 0
     in_season = np.isin(after.astype("datetime64[M]").astype(np.int64) % 12 + 1, _MONTHS_OF_CHANGE)
     possible = at_night & sunday & in_season

@@ -118,9 +118,7 @@ def _rows(lines: list[str], separator: str, first: int = 0, strict: bool = True)
                 yield number, stripped
     except csv.Error:
         line = lines[first + begin].rstrip("\n")
-        raise UserError(
-            f"line {first + begin + 1}: a quotation mark without its partner: {quoted([line])}"
-        ) from None
+        raise UserError(f"line {first + begin + 1}: a quotation mark is not closed: {quoted([line])}") from None
 
 
 def _sniffed(lines: list[str]) -> str:
@@ -234,4 +232,4 @@ def _check_not_wide(row: Row) -> None:
     years = [cell for cell in cells if _TIME.fullmatch(cell) or looks_like_date(cell)]
     if len(years) >= max(3, len(cells) - 4):
         shown = ", ".join(years[:3])
-        raise UserError(f"line {line}: the times stand side by side ({shown}, …); write one row for each time")
+        raise UserError(f"line {line}: the times are names of columns ({shown}, …); write one row for each time")

@@ -46,7 +46,7 @@ _STYLES = [_Style(".", t) for t in ("", ",", " ", "'")] + [_Style(",", t) for t 
 
 
 def is_number(text: str) -> bool:
-    """Return whether a text looks as a number, in any style."""
+    """Return whether a text looks like a number, in any style."""
     return PLAIN.fullmatch(text) is not None or _number_of_any_style(text)
 
 
