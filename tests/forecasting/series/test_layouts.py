@@ -231,6 +231,11 @@ READ: dict[str, tuple[str | bytes, dict[str, Any], list[Any]]] = {
         {"date_format": "%Y-%m-%d %H:%M"},
         [f"{t} 00:00" for t in NEXT],
     ),
+    "named format with a fraction that is left out": (
+        rows(["2024-01-01 00:00:00", "2024-01-01 00:00:01", "2024-01-01 00:00:02"]),
+        {"date_format": "%Y-%m-%d %H:%M:%S.%f"},
+        ["2024-01-01 00:00:03.0"],
+    ),
     "named format of month names": (rows(months("%B of %Y")), {"date_format": "%B of %Y"}, ["January of 2024"]),
     "r leaves out midnight": (
         rows([t.replace(" 00:00:00", "") for t in hours("%Y-%m-%d %H:%M:%S", 57)]),
@@ -543,6 +548,7 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, Any], list[str]]] = {
         {},
         ["line 2", "'2024-01-01 00:00 CET'", "--date-format"],
     ),
+    "a time far away": (rows(["1", "2", "3", "1e300"]), {}, ["line 5", "'1e300'", "step: 1)"]),
     "hour 24": (rows([*hours("%Y-%m-%d %H:%M", 24), "2024-01-01 24:00"]), {}, ["line 26", "24:00"]),
     "day and month mixed": (rows(["01/13/2024", "14/01/2024", "01/15/2024"]), {}, ["line 3", "'14/01/2024'"]),
     "one row": (rows(ISO[:1]), {}, ["1 row", "at least 2"]),

@@ -229,10 +229,10 @@ def number_axis(time: NDArray[np.number], decimals: int | None, rows: bool = Fal
         rounding = 4 * np.finfo(np.float64).eps * float(np.abs(time).max())
         written = 1.5 * 10.0**-decimals if decimals is not None else 0.0
         tolerance += 1e-6 * typical + rounding + (written if written < 0.2 * typical else 0.0)
-    steps = np.maximum(np.rint(diffs / typical), 1)
+    steps = np.clip(np.rint(diffs / typical), 1, 1e12)  # sums of larger ones overflow
     off = np.concatenate([[False], np.abs(diffs - steps * typical) > tolerance * steps])
     position = np.concatenate([[0], np.cumsum(steps)]).astype(np.int64)
-    size = float(time[-1] - time[0]) / float(position[-1])
+    size = typical if off.any() else float(time[-1] - time[0]) / float(position[-1])
     return NumberAxis(time, _step_of_numbers(float(time[0]), size), position, off, decimals)
 
 

@@ -221,7 +221,7 @@ def form_of(format: str, columns: dict[str, list[str]]) -> Form:
         texts = [text for text in columns[code] if text]
         # May is the only month without a shorter form, and says nothing.
         telling = [text for text in texts if text.lower() != "may"] if code in "bB" else texts
-        samples[code] = max(texts, key=len) if code == "f" else (telling or texts or [""])[-1]
+        samples[code] = max(texts, key=len, default="") if code == "f" else (telling or texts or [""])[-1]
     return Form(format, frozenset(unpadded), samples)
 
 
