@@ -218,7 +218,7 @@ def test_the_command_line_forecasts_any_own_series_in_finite_numbers_or_refuses_
         series = read_series(path)
         options = Options(strategy, level, log, recipes=CHECKED.train_ar)
         found = forecast_series(series.x, series.seasons, horizon, options)
-        assert np.isfinite([*found.x, found.rmse, *found.ranking.values()]).all()
+        assert np.isfinite([*found.x, found.mae, *found.ranking.values()]).all()
         if level is not None:
             assert np.isfinite([found.lower, found.upper]).all()
             assert (found.lower <= found.x).all()

@@ -124,7 +124,7 @@ def _forecast_all(
             failed[name] = one
         else:
             rows.append((name, own.future(horizon), one, own.decimals))
-            num_better += one.rmse < one.ranking["last_value"]
+            num_better += one.mae < one.ranking["last_value"]
     if rows:
         result.write_table(out, rows, id_column)
         typer.echo(f"{len(rows)} series, {result.steps(horizon)} each: {out}")

@@ -16,7 +16,7 @@ def known(errors: np.ndarray) -> np.ndarray:
 def test_many_errors_of_a_horizon_are_enough_for_it() -> None:
     errors = RNG.normal(0, [1.0, 3.0, 2.0], (4000, 3))
     assert pooled_half_widths(known(errors), 3, 0.9) == pytest.approx(
-        [1.64 * 1.05, 4.93 * 1.05, 3.29 * 1.05], rel=0.1
+        [1.64 * 1.03, 4.93 * 1.03, 3.29 * 1.03], rel=0.1
     )
 
 
@@ -28,7 +28,7 @@ def test_few_errors_are_joined_by_the_scaled_errors_of_other_horizons() -> None:
         ],
         axis=0,
     )
-    assert widths / np.sqrt(np.arange(1, 13)) == pytest.approx(1.64 * 1.05, rel=0.2)
+    assert widths / np.sqrt(np.arange(1, 13)) == pytest.approx(1.64 * 1.03, rel=0.2)
 
 
 def test_widths_grow_beyond_the_longest_horizon_that_has_errors() -> None:

@@ -15,8 +15,8 @@ X = 50 + 10 * np.sin(2 * np.pi * np.arange(60) / 12) + RNG.normal(0, 1, 60)
 def test_the_summary_names_the_season_and_the_strategies_with_their_errors() -> None:
     found = forecast_series(X, (12,), 6, Options(level=0.9))
     lines = summary(found)
-    assert lines[:2] == ["season: 12 steps", "RMSE over 30 rolling origins, up to 6 steps ahead:"]
-    assert f"{found.rmse:#.4g}" in lines[2]
+    assert lines[:2] == ["season: 12 steps", "mean absolute error over 30 rolling origins, up to 6 steps ahead:"]
+    assert f"{found.mae:#.4g}" in lines[2]
     assert [line.split()[0] for line in lines[3:-1]] == [*found.strategies, "last_value"]
     assert lines[-1] == f"coverage of the intervals of level 0.9: {found.coverage:.3f} at rolling origins"
     assert max(map(len, lines)) <= 80

@@ -18,7 +18,7 @@ from timemachine.forecasting.own.intervals import pooled_half_widths
 from timemachine.forecasting.own.strategies import named_strategy
 from timemachine.forecasting.strategies.backtest import backtest, true_values
 from timemachine.forecasting.strategies.baselines import last_value
-from timemachine.forecasting.strategies.combination import choose, mean_of
+from timemachine.forecasting.strategies.combination import choose, largest_ratio, mean_of
 from timemachine.forecasting.strategies.pool import Candidate, is_few, pool, seasons_of
 
 _LEAST_POINTS = 6
@@ -44,8 +44,8 @@ class Forecast:
         coverage: the share of true values inside the intervals at rolling origins; None if no origin has enough
             errors before it for an interval.
         strategies: names of the strategies, the best first.
-        rmse: over all origins and steps of the forecast; at each origin, the strategies are chosen by the errors
-            before it.
+        mae: mean absolute error of the forecast over all origins and steps; at each origin, the strategies are
+            chosen by the errors before it.
         ranking: the same of each candidate that was tried, the smallest first.
         seasons: periods of the season that was used, in steps.
         in_logs: whether most of the strategies, and the intervals, are of logarithms.
@@ -59,7 +59,7 @@ class Forecast:
     level: float | None
     coverage: float | None
     strategies: Sequence[str]
-    rmse: float
+    mae: float
     ranking: Mapping[str, float]
     seasons: Sequence[int]
     in_logs: bool
@@ -120,7 +120,7 @@ def forecast_series(
     predictions = _backtests(x, first, num_steps, candidates, options.strategy is not None, show)
     names, stacked = list(predictions), np.stack(list(predictions.values()))
     true = true_values(x[None], first, num_steps)[0]
-    chosen = choose(stacked - true, [candidates[name].method for name in names])
+    chosen = choose(stacked - true, [candidates[name].method for name in names], largest_ratio(len(x)))
     rolling = mean_of(stacked, chosen[:-1])
     best = [names[i] for i in chosen[-1] if i >= 0]
     predicted = np.mean([_final(candidates[name], x, horizon, name) for name in best], axis=0)
@@ -142,7 +142,7 @@ def forecast_series(
     if not all((np.abs(values) < _LARGEST_FORECAST).all() for values in found) or not np.isfinite(bounded).all():
         raise UserError(f"{', '.join(best)}: the forecasts grow without bound; choose another strategy")
     predictions |= {"last_value": backtest(last_value, x[None], first, num_steps).predictions[0]}
-    rmse, *scores = (_rmse(values - true, exponent) for values in (rolling, *predictions.values()))
+    mae, *scores = (_mae(values - true, exponent) for values in (rolling, *predictions.values()))
     ranking = dict(sorted(zip(predictions, scores, strict=True), key=lambda item: item[1]))
     return Forecast(
         bounded[0],
@@ -151,7 +151,7 @@ def forecast_series(
         options.level,
         coverage,
         best,
-        rmse,
+        mae,
         ranking,
         seasons,
         in_logs,
@@ -221,8 +221,8 @@ def _backtests(
     return found
 
 
-def _rmse(errors: Array, exponent: int) -> float:
-    return float(np.ldexp(np.sqrt(np.nanmean(np.square(errors))), exponent))
+def _mae(errors: Array, exponent: int) -> float:
+    return float(np.ldexp(np.nanmean(np.abs(errors)), exponent))
 
 
 def _final(candidate: Candidate, x: Array, horizon: int, name: str) -> Array:

@@ -15,7 +15,7 @@ from timemachine.forecasting.models.regression import Array
 
 _NUM_POOLED = 40
 # Errors after the end of a series are a little larger than those before it.
-_WIDENED = 1.05
+_WIDENED = 1.03
 
 
 def pooled_half_widths(errors: Array, horizon: int, level: float) -> Array:

@@ -49,11 +49,11 @@ def summary(found: Forecast, all_tried: bool = False) -> list[str]:
     shown += [name for name in ("last_value",) if name not in shown]
     lines = [
         f"season: {_seasons(found.seasons)}",
-        f"RMSE over {num_origins} rolling origins, up to {steps(num_steps)} ahead:",
+        f"mean absolute error over {num_origins} rolling origins, up to {steps(num_steps)} ahead:",
     ]
     if len(found.strategies) > 1:
         lines.append(
-            f"  {'this forecast':<{width}}  {found.rmse:#.4g}  mean of {len(found.strategies)}, chosen anew"
+            f"  {'this forecast':<{width}}  {found.mae:#.4g}  mean of {len(found.strategies)}, chosen anew"
         )
     for name in shown:
         used = "  used" if name in found.strategies else ""

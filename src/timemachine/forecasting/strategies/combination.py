@@ -11,11 +11,10 @@ from timemachine.forecasting.strategies.lag_strategies import FittedForecaster, 
 NUM_BEST = 5
 # Larger errors count as this one, so that sums stay finite; the largest value of a scaled series is 1.
 _LARGEST_ERROR = 1e9
-_LARGEST_RATIO = 2.0
 
 
 def known_errors(errors: Array) -> Array:
-    """Return the sums of squared errors that are known at each origin, and after the last one.
+    """Return the sums of absolute errors that are known at each origin, and after the last one.
 
     Args:
         errors: (num_candidates, num_origins, horizon) at consecutive origins, as `Backtest.errors`: the error at
@@ -25,24 +24,35 @@ def known_errors(errors: Array) -> Array:
         (num_candidates, num_origins + 1).
     """
     num_candidates, num_origins, horizon = errors.shape
-    squares = np.square(np.minimum(np.where(np.isnan(errors), 0.0, np.abs(errors)), _LARGEST_ERROR))
+    absolute = np.minimum(np.where(np.isnan(errors), 0.0, np.abs(errors)), _LARGEST_ERROR)
     known_from = np.minimum(np.add.outer(np.arange(num_origins), np.arange(1, horizon + 1)), num_origins)
-    known_from = np.broadcast_to(known_from, squares.shape)
+    known_from = np.broadcast_to(known_from, absolute.shape)
     rows = np.arange(num_candidates)[:, None, None] * (num_origins + 1)
-    sums = np.bincount((rows + known_from).ravel(), squares.ravel(), num_candidates * (num_origins + 1))
+    sums = np.bincount((rows + known_from).ravel(), absolute.ravel(), num_candidates * (num_origins + 1))
     return np.cumsum(sums.reshape(num_candidates, -1), axis=1)
 
 
-def choose(errors: Array, methods: Sequence[str], num_best: int = NUM_BEST) -> NDArray[np.int64]:
+def largest_ratio(num_points: int) -> float:
+    """Return how many times the smallest mean absolute error that of a chosen candidate may be.
+
+    The longer a series is, the surer is the difference between two errors.
+
+    Args:
+        num_points: length of the series.
+    """
+    return 1 + 300 / num_points
+
+
+def choose(errors: Array, methods: Sequence[str], ratio: float, num_best: int = NUM_BEST) -> NDArray[np.int64]:
     """Return the candidates with the smallest known errors at each origin, and after the last one, best first.
 
-    Of the candidates of one method only the best is chosen, so that the mean is not one of near copies. None is
-    chosen whose root mean squared error is more than twice the smallest one. Of equal ones, and where no error
-    is known yet, the first are chosen.
+    Of the candidates of one method only the best is chosen, so that the mean is not one of near copies. Of equal
+    ones, and where no error is known yet, the first are chosen.
 
     Args:
         errors: as of `known_errors`.
         methods: the method of each candidate.
+        ratio: no candidate is chosen whose mean absolute error is more than so many times the smallest one.
         num_best: number of candidates to choose.
 
     Returns:
@@ -56,7 +66,7 @@ def choose(errors: Array, methods: Sequence[str], num_best: int = NUM_BEST) -> N
         smallest.append(sums[members].min(axis=0))
     order = np.argsort(np.stack(smallest), axis=0, kind="stable")[:num_best]  # (n, num_origins + 1)
     chosen, known = (np.take_along_axis(np.stack(one), order, axis=0) for one in (best, smallest))
-    return np.where(known <= _LARGEST_RATIO**2 * known[0], chosen, -1).T
+    return np.where(known <= ratio * known[0], chosen, -1).T
 
 
 def mean_of(predictions: Array, chosen: NDArray[np.int64]) -> Array:

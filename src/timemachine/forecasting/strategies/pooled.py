@@ -8,7 +8,7 @@ import numpy as np
 from timemachine.base.errors import UserError
 from timemachine.forecasting.models.regression import Array
 from timemachine.forecasting.strategies.backtest import backtest
-from timemachine.forecasting.strategies.combination import choose, known_errors, mean_forecaster
+from timemachine.forecasting.strategies.combination import choose, known_errors, largest_ratio, mean_forecaster
 from timemachine.forecasting.strategies.config import MEAN_OF_BEST, BacktestParams
 from timemachine.forecasting.strategies.lag_strategies import Forecaster, by_series
 from timemachine.forecasting.strategies.pool import pool, seasons_of
@@ -48,6 +48,6 @@ def pooled(
         for method in dict.fromkeys(methods):
             members = [i for i, other in enumerate(methods) if other == method]
             chosen[method].append(found[members[int(sums[members].argmin())]].forecaster)
-        best = [i for i in choose(series, methods)[-1] if i >= 0]
+        best = [i for i in choose(series, methods, largest_ratio(x.shape[1]))[-1] if i >= 0]
         chosen[MEAN_OF_BEST].append(mean_forecaster([found[i].forecaster for i in best]))
     return {name: by_series(forecasters) for name, forecasters in chosen.items() if name != "ridge"}
