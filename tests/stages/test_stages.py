@@ -263,7 +263,7 @@ BAD = {
     "a CSV with a gap, before anything runs": (
         own_series("1,2\n2,3\n4,4\n"),
         ["check"],
-        ["data/own/s.csv", "gap"],
+        ["data/own/s.csv", "line 3", "equal steps"],
     ),
     "a device that is not here, before anything runs": (
         lambda f: change(f, "train_rnn", "carried", "device", to="cuda:99"),
@@ -271,8 +271,8 @@ BAD = {
         ["train_rnn.carried: device", "'cuda:99'", "auto or cpu"],
     ),
     "a text that is none, before it gets its name": (other_text(b"1 2 3"), ["download"], ["no letter A-Z"]),
-    "a CSV with a gap": (own_series("1,2\n2,3\n4,4\n5,5\n"), ["series"], ["data/own/s.csv", "row 3", "gap"]),
-    "a CSV with text for a number": (own_series("1,2\n2,x\n"), ["series"], ["data/own/s.csv", "row 2", "'x'"]),
+    "a CSV with a gap": (own_series("1,2\n2,3\n4,4\n5,5\n"), ["series"], ["data/own/s.csv", "line 4", "gap"]),
+    "a CSV with text for a number": (own_series("1,2\n2,x\n"), ["series"], ["data/own/s.csv", "line 3", "'x'"]),
     "a cut checkpoint": (
         cut(f"{CARRIED}/model.safetensors"),
         ["evaluate_perplexity", "carried"],
