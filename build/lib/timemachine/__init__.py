@@ -1,1 +1,0 @@
-"""A reproducible data-and-training pipeline for sequence models."""

@@ -1,1 +1,0 @@
-"""What all packages use: strict configuration, errors, files, threads."""

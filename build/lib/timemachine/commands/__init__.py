@@ -1,1 +1,0 @@
-"""The commands of the console script, a module for each group of them."""

@@ -1,1 +1,0 @@
-"""The forecasting wing: series, models, strategies and their evaluation."""

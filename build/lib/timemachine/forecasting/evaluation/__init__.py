@@ -1,1 +1,0 @@
-"""Errors and intervals of forecasts."""

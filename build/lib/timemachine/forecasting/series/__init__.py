@@ -1,1 +1,0 @@
-"""Time series: the noisy sine, and CSV files of your own."""

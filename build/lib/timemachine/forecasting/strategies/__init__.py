@@ -1,1 +1,0 @@
-"""Forecasters, and backtests from rolling origins that choose between them."""

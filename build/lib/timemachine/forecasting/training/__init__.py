@@ -1,1 +1,0 @@
-"""Training of autoregressive models, one at a time or many side by side."""

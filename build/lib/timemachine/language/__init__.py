@@ -1,1 +1,0 @@
-"""The language wing: language models from configuration to generated text."""

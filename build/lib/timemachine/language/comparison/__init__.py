@@ -1,1 +1,0 @@
-"""Mixtures, ranking and comparison of all language models of a corpus."""

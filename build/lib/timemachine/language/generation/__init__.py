@@ -1,1 +1,0 @@
-"""Generation of text by language models."""

@@ -1,1 +1,0 @@
-"""n-gram counts, statistics and language models."""

@@ -1,1 +1,0 @@
-"""Scores of language models on text, and their confidence intervals."""

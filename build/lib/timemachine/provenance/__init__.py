@@ -1,1 +1,0 @@
-"""Tracing results to their origin, and verifying that they can be reproduced."""

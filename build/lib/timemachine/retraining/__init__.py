@@ -1,1 +1,0 @@
-"""Retraining: inbox, pipeline, gate, promotion and rollback."""

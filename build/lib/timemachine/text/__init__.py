@@ -1,1 +1,0 @@
-"""Fetch, clean, index and sample a text."""
