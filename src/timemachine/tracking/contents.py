@@ -175,7 +175,9 @@ def _headlines(reports: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         for part in ("val", "test")
         if name in models
     }
-    chosen = reports.get("backtest", {}).get("chosen", {})
+    backtest = reports.get("backtest", {})
+    chosen, mean = backtest.get("chosen", {}), backtest.get("strategies", {}).get("mean_of_best", {})
+    values |= {f"forecast/mean_of_best_{key}": mean.get(key) for key in ("multistep_rmse", "multistep_mae")}
     values |= {f"forecast/best_rmse_{k}": value for k, value in chosen.get("k_step_rmse", {}).items()}
     values |= {f"forecast/best_{key}": chosen.get(key) for key in ("multistep_rmse", "multistep_mae")}
     for model, scores in reports["forecast"].items():
