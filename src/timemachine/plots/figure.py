@@ -22,9 +22,11 @@ Curve = tuple[ArrayLike, ArrayLike]
 
 
 # The palette of Okabe and Ito, which colour-blind readers can tell apart, without black and yellow, and grey.
-# Further curves are dashed.
+# Further curves are dashed, then dotted.
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#7f7f7f")
-_STYLES = ("-", (0, (4, 1)))
+_STYLES = ("-", (0, (4, 1)), (0, (1, 1)))
+# A legend of more labels is too high for the place of a panel.
+_MOST_WITHIN = 10
 _CYCLE = cycler(linestyle=_STYLES) * cycler(color=_COLOURS)
 
 
@@ -180,9 +182,12 @@ def draw_panels(
         axes.set_title(name)
     for axes in grid[len(curves) - num_columns : len(curves)]:
         axes.tick_params(labelbottom=True)
-    figure.supxlabel(xlabel, fontsize="medium")
+        axes.set_xlabel(xlabel)
     figure.supylabel(ylabel, fontsize="medium")
-    add_legend(figure, grid[-1] if len(curves) < len(grid) else None)
+    within = len(curves) < len(grid) and len(labels) < _MOST_WITHIN
+    if len(curves) < len(grid) and not within:
+        grid[-1].axis("off")
+    add_legend(figure, grid[-1] if within else None)
     if ylim is not None:
         grid[0].set_ylim(ylim)
     return figure

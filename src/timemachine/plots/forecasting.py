@@ -221,7 +221,7 @@ def backtest_figures(
     for lag_strategy, rows in lagged.groupby("lag_strategy", sort=False):
         curves = _curves(rows, "model", "rmse")
         panels[str(lag_strategy).replace("_", "-")] = {name: curves[name] for name in models if name in curves}
-    panels["no lags"] = _curves(once[once["model"] == ""], "strategy", "rmse")
+    panels["others"] = _curves(once[once["model"] == ""], "strategy", "rmse")
 
     # Forecasts that left the scale of the series are not drawn from there on.
     within = (multistep["prediction"] - x.mean()).abs() <= 10 * np.ptp(x)
