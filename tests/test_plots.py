@@ -59,8 +59,8 @@ def test_all_figures_have_a_title_and_axis_labels_and_nothing_stands_on_anything
         shown = [axes for axes in figure.axes if axes.axison]
         for axes in shown:
             assert axes.get_ylabel() or figure.get_supylabel(), name
-            above_another = not axes.xaxis.get_tick_params().get("labelbottom", True)
-            assert axes.get_xlabel() or above_another or axes.get_label() == "<colorbar>", name
+            common = figure.get_supxlabel() or not axes.xaxis.get_tick_params().get("labelbottom", True)
+            assert axes.get_xlabel() or common or axes.get_label() == "<colorbar>", name
         # The legend, the title and the panels with their labels stand side by side, inside the figure.
         others = [*figure.legends, *(axes.get_legend() for axes in figure.axes if axes.get_legend())]
         boxes = [axes.get_tightbbox() for axes in shown] + [other.get_window_extent() for other in others]
