@@ -242,7 +242,7 @@ def _step_of_numbers(first: float, size: float) -> NumberStep:
         for number in (2, 4, 12):
             if abs(size * number - 1) < 0.01:
                 return NumberStep(size, (number,), number)
-    for unit, low in ((10**6, 3e8), (10**3, 3e11)):  # seconds and milliseconds, of 1979 to 2103
+    for unit, low in ((1e6, 3e8), (1e3, 3e11), (1, 3e14), (1e-3, 3e17)):  # seconds to nanoseconds, of 1979 to 2103
         if low <= first <= 14 * low and size * unit >= 1_000_000:
             return NumberStep(size, Span(round(size * unit)).seasons)
     return NumberStep(size)

@@ -15,7 +15,20 @@ from timemachine.forecasting.series.values import PLAIN, is_missing, is_number
 _NUM_SAMPLED = 200
 _NUM_SHOWN = 3
 # What tools name the numbers of rows.
-_ROW_NUMBERS = ("", "unnamed: 0", "index", "row", "rownames", "rowname", "row.names", "no", "nr", "#", "...1")
+_ROW_NUMBERS = (
+    "",
+    "unnamed: 0",
+    "index",
+    "id",
+    "row",
+    "rownames",
+    "rowname",
+    "row.names",
+    "no",
+    "nr",
+    "#",
+    "...1",
+)
 _TIME_NAMES = ("time", "t", "year", "date", "period", "month", "week", "day", "step", "hour", "ds", "timestamp")
 _DIGITS = re.compile(r"\d{6,8}|\d{10}|\d{12}|\d{14}|\d{4}\.\d{1,2}")
 
@@ -98,6 +111,8 @@ def _time_of(table: Table, kinds: list[str], value: int | None, rows: bool) -> i
         dates = named if len(named) == 1 else without or numbers
         if len(others) == 1 and value is None:
             dates = []  # the only column has the values
+    if len(dates) > 1:  # such as the date of the file, in each row
+        dates = [i for i in dates if len(set(table.columns[i])) > 1] or dates
     texts = [i for i in others if kinds[i] == "text"]
     if not dates and len(texts) == 1 and len(kinds) > 1 and not rows:
         dates = texts  # its faults are named
@@ -146,9 +161,9 @@ def _is_row_number(table: Table, i: int) -> bool:
 
 
 def _differences(column: Sequence[str]) -> list[float]:
-    """Return the differences between numbers; none if there is another text."""
+    """Return the differences between numbers, without other texts."""
     sample = [text.replace(",", ".") for text in column[:_NUM_SAMPLED]]
-    return [float(b) - float(a) for a, b in pairwise(sample)] if all(map(PLAIN.fullmatch, sample)) else []
+    return [float(b) - float(a) for a, b in pairwise(filter(PLAIN.fullmatch, sample))]
 
 
 def _is_ordered(column: Sequence[str]) -> bool:
@@ -182,22 +197,21 @@ def describe_columns(table: Table) -> list[str]:
 
 def hint_of_several(table: Table, time: int | None, value: int) -> str:
     """Return how to choose one of several series, if a column tells them apart; else an empty text."""
-    n = len(table.lines)
+    times = table.columns[time] if time is not None else [""] * len(table.lines)
+    best, most_pairs = "", len(set(times))
     for i, (name, column) in enumerate(zip(table.names, table.columns, strict=True)):
         distinct = list(dict.fromkeys(column))
         texts = distinct[:5]
-        if i in (time, value) or not 1 < len(distinct) <= n / 2 or any(map(looks_like_date, texts)):
+        if i in (time, value) or not 1 < len(distinct) <= len(times) / 2 or any(map(looks_like_date, texts)):
             continue
-        if any(map(CLOCK.fullmatch, texts)):
-            continue
-        pairs = set(zip(column, table.columns[time] if time is not None else range(n), strict=True))
-        if len(pairs) == n:
-            example = distinct[0]
-            return (
-                f"; column {name!r} has {len(distinct)} values: choose one with --where {_shell(name, example)}, "
+        num_pairs = len(set(zip(column, times, strict=True)))  # of several such columns, each tells a part apart
+        if num_pairs > most_pairs and not any(map(CLOCK.fullmatch, texts)):
+            most_pairs = num_pairs
+            best = (
+                f"; column {name!r} has {len(distinct)} values: choose one with --where {_shell(name, texts[0])}, "
                 f"or forecast all with --all --id {_shell(name)}"
             )
-    return ""
+    return best
 
 
 def _shell(*texts: str) -> str:

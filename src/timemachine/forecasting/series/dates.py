@@ -94,15 +94,15 @@ def read_dates(
         return read
     if (example := _range(texts[0])) is not None:
         return _read_ranges(texts, example[1], where, is_regular)
-    fitting, best, first_fault = [], "", -1
+    fitting, first_fault = [], 0
     for format in _candidates(texts):
         read, fault = _parsed(texts, format)
         if read is not None:
             fitting.append(read)
-        elif fault > first_fault:
-            best, first_fault = format, fault
+        else:
+            first_fault = max(first_fault, fault)
     if not fitting:
-        _refuse(texts, best, max(first_fault, 0), where)
+        _refuse(texts, first_fault, where)
     distinct: dict[object, Dates] = {read.local.tobytes(): read for read in reversed(fitting)}
     if len(distinct) > 1:
         regular = [read for read in distinct.values() if is_regular(read)]
@@ -221,12 +221,14 @@ def _local(parts: dict[str, list[str]], n: int) -> tuple[Times, NDArray[np.bool_
     return dates.astype("datetime64[us]") + (seconds * 1_000_000 + micro).astype("timedelta64[us]"), valid
 
 
-def _refuse(texts: Sequence[str], format: str, row: int, where: Place) -> None:
+def _refuse(texts: Sequence[str], row: int, where: Place) -> None:
     text = texts[row]
     if not text:
         raise UserError(f"{where(row)}: the date is missing")
-    if row and format:
-        raise UserError(f"{where(row)}: {text!r} is not a date in the form of {texts[0]!r} at {where.line(0)}")
+    example = next((i for i, other in enumerate(texts) if i != row and formats_of(other)), None)
+    if example is not None:
+        form = f"{texts[example]!r} at {where.line(example)}"
+        raise UserError(f"{where(row)}: {text!r} is not a date in the form of {form}")
     others = "; a form that is not known can be named with --date-format, for example '%d.%m.%Y %H:%M'"
     raise UserError(f"{where(row)}: {text!r} is neither a number nor a date{others}")
 

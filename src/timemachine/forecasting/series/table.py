@@ -16,8 +16,8 @@ _SEPARATORS = (",", ";", "\t", "|", " ")
 _NUM_SNIFFED = 100
 # Lines of tools around a table: rules of psql, MySQL and Markdown, and psql's number of rows.
 _RULE = re.compile(r"[-+=|: \t]*[-=]{2,}[-+=|: \t]*|\(\d+ rows?\)|\d+ rows? in set.*")
-_UNIT = re.compile(r"-?|[(\[].*[)\]]|[^\W\d]{1,3}|[%°$€£].{0,3}")
-_COMMENT = re.compile(r"\"?(#|%|//|!)")
+_UNIT = re.compile(r"-?|[(\[].*[)\]]|[^\W\d]{1,3}|\d{1,3}[dns]|[%°$€£].{0,3}")
+_COMMENT = re.compile(r"\"?(#|%|//|!)(?!\"?[,;\t|])")  # "#" alone is a name
 _TIME = re.compile(r"(19|20)\d{2}|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|q[1-4]", re.IGNORECASE)
 _QUOTED_LINE = re.compile(r'\s*".*"\s*')
 _SHOWN = 60
@@ -71,7 +71,9 @@ def read_table(text: str, wanted: Sequence[str] = ()) -> Table:
     end = _end(rows, begin, num_known)
     data = _data(rows[begin:end], header, names)
     if end < len(rows):
-        raise UserError(f"line {rows[end][0]}: a note after the data: {quoted(rows[end][1])}; remove it")
+        raise UserError(
+            f"line {rows[end][0]}: {quoted(rows[end][1])} is a note after the data, or no whole row; remove it"
+        )
     columns = [list(column) for column in zip(*(cells for _, cells in data), strict=True)]
     filled = [i for i, name in enumerate(names) if name or any(columns[i])]
     return Table([names[i] for i in filled], [columns[i] for i in filled], [line for line, _ in data], separator)
@@ -116,9 +118,10 @@ def _rows(lines: list[str], separator: str, first: int = 0, strict: bool = True)
             stripped = [cell.strip() for cell in cells]
             if any(stripped):
                 yield number, stripped
-    except csv.Error:
+    except csv.Error as error:
         line = lines[first + begin].rstrip("\n")
-        raise UserError(f"line {first + begin + 1}: a quotation mark is not closed: {quoted([line])}") from None
+        what = "a field is too long" if "limit" in str(error) else "a quotation mark is not closed"
+        raise UserError(f"line {first + begin + 1}: {what}: {quoted([line])}") from None
 
 
 def _sniffed(lines: list[str]) -> str:
@@ -182,9 +185,21 @@ def _begin(rows: list[Row], width: int) -> tuple[int, int]:
     for least in (2, 1) if width > 1 else (1,):  # dates in a form that only the user knows
         for i, (_, cells) in enumerate(rows):
             if len(cells) >= width and not any(cells[width:]) and _num_known(cells) >= least:
+                while i and _has_same_time(rows[i - 1][1], cells):
+                    i -= 1
                 return i, least
     line, cells = rows[min(1, len(rows) - 1)] if rows else (1, [])
     raise UserError(f"no rows with a date and a number; line {line} has {quoted(cells)}")
+
+
+def _has_same_time(above: list[str], cells: list[str]) -> bool:
+    """Return whether a row above the first one of data has no names but a time, and a fault elsewhere or in it."""
+    is_time = looks_like_date if any(map(looks_like_date, cells)) else is_number
+    time = next(j for j, cell in enumerate(cells) if is_time(cell))
+    if len(above) <= time:
+        return False
+    others = above[:time] + above[time + 1 :]
+    return is_time(above[time]) or (any(map(str.isdigit, above[time])) and any(map(is_number, others)))
 
 
 def _end(rows: list[Row], begin: int, least: int) -> int:
@@ -192,7 +207,8 @@ def _end(rows: list[Row], begin: int, least: int) -> int:
     end = len(rows)
     while end > begin + 1 and _num_known(rows[end - 1][1]) < least:
         filled = [cell for cell in rows[end - 1][1] if cell]
-        if any(map(str.isdigit, filled[0])) and (len(filled) > 1 or looks_like_date(filled[0])):
+        is_time = looks_like_date(filled[0]) or is_number(filled[0])
+        if any(map(str.isdigit, filled[0])) and (len(filled) > 1 or is_time):
             return len(rows)  # a row with a fault
         end -= 1
     return end

@@ -20,6 +20,7 @@ PLAIN = re.compile(r"[-+]?(?:\d+(?:\.(\d*))?|\.(\d+))(?:[eE][-+]?\d+)?")
 _CURRENCY = r"[$€£¥₹]|(?:USD|EUR|GBP|JPY|CHF|CNY|AUD|CAD|INR|Rs\.?)"
 _SIGNS = re.compile(rf"([-+(]?)\s*({_CURRENCY})?\s*([-+]?[\d.].*?)\s*(%|{_CURRENCY})?")
 _SPACES = str.maketrans({"\u2212": "-", "\u00a0": " ", "\u202f": " ", "\u2009": " ", "’": "'"})
+_EMPTY = "correct it, or leave it empty and fill it with --fill"
 _GROUPED_POINT = re.compile(r"[-+]?[1-9]\d{0,2}\.\d{3}")
 
 
@@ -142,4 +143,4 @@ def _refuse(cells: list[str], bodies: Sequence[str | None], where: Place) -> Non
     unfinished = PLAIN.fullmatch(cell) is not None and math.isfinite(float(cell))
     if unfinished:
         raise UserError(f"{where(k)}: {cell!r} is written in another way than {cells[0]!r} at {where.line(0)}")
-    raise UserError(f"{where(k)}: {cell!r} is not a {'finite ' if infinite else ''}number")
+    raise UserError(f"{where(k)}: {cell!r} is not a {'finite ' if infinite else ''}number; {_EMPTY}")
