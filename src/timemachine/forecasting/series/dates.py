@@ -177,7 +177,8 @@ def _local(parts: dict[str, list[str]], n: int) -> tuple[Times, NDArray[np.bool_
     def number(code: str, default: int) -> NDArray[np.int64]:
         if code not in parts:
             return np.full(n, default)
-        return np.array([int(text) if text else default for text in parts[code]], np.int64)
+        known = {text: int(text) if text else default for text in set(parts[code])}
+        return np.array([known[text] for text in parts[code]], np.int64)
 
     year = number("Y", 0) if "Y" in parts else number("G", 0)
     if "y" in parts:

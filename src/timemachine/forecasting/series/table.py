@@ -11,7 +11,7 @@ from timemachine.base.errors import UserError
 from timemachine.forecasting.series.dates import looks_like_date
 from timemachine.forecasting.series.values import is_missing, is_number
 
-Row = tuple[int, list[str]]
+Row = tuple[int, tuple[str, ...]]
 _SEPARATORS = (",", ";", "\t", "|", " ")
 _NUM_SNIFFED = 100
 # Lines of tools around a table: rules of psql, MySQL and Markdown, and psql's number of rows.
@@ -65,7 +65,7 @@ def read_table(text: str, wanted: Sequence[str] = ()) -> Table:
         header = _header_in_comment(lines, comments, rows[begin][0], separator, width)
     if not wanted:
         _check_not_wide(header or rows[begin])
-    names = [str(i) for i in range(1, width + 1)] if header is None else header[1]
+    names = [str(i) for i in range(1, width + 1)] if header is None else list(header[1])
     if len(names) == width - 1 and _are_row_names(rows[begin:], separator):
         names = ["", *names]
     end = _end(rows, begin, num_known)
@@ -107,17 +107,17 @@ def _rows(lines: list[str], separator: str, first: int = 0, strict: bool = True)
     """Yield the rows that are not blank, with their lines from 1."""
     if separator == " ":
         for i, line in enumerate(lines[first:], first + 1):
-            if cells := [cell.strip("\"'") for cell in line.split()]:
-                yield i, cells
+            if line.strip():
+                yield i, tuple(cell.strip("\"'") for cell in line.split())
         return
     reader = csv.reader(iter(lines[first:]), delimiter=separator, skipinitialspace=True, strict=strict)
     begin = 0
     try:
         for cells in reader:
             number, begin = first + begin + 1, reader.line_num
-            stripped = [cell.strip() for cell in cells]
-            if any(stripped):
-                yield number, stripped
+            row = tuple(map(str.strip, cells))  # Python's garbage collector skips tuples of texts, but not lists
+            if any(row):
+                yield number, row
     except csv.Error as error:
         line = lines[first + begin].rstrip("\n")
         what = "a field is too long" if "limit" in str(error) else "a quotation mark is not closed"
@@ -165,7 +165,7 @@ def _header(before: list[Row], width: int, wanted: Sequence[str]) -> Row | None:
     return [None, *rows, *named][-1]
 
 
-def _is_header(cells: list[str], width: int) -> bool:
+def _is_header(cells: Sequence[str], width: int) -> bool:
     # Excel pads a title to the width of the table.
     return width == 1 or any(cells[1:])
 
@@ -177,7 +177,7 @@ def _header_in_comment(lines: list[str], comments: set[int], begin: int, separat
         return None
     text = _COMMENT.sub("", lines[i].rstrip("\n"), count=1)
     names = text.split() if separator == " " else [name.strip() for name in text.split(separator)]
-    return (i + 1, names) if len(names) == width and all(names) else None
+    return (i + 1, tuple(names)) if len(names) == width and all(names) else None
 
 
 def _begin(rows: list[Row], width: int) -> tuple[int, int]:
@@ -192,13 +192,13 @@ def _begin(rows: list[Row], width: int) -> tuple[int, int]:
     raise UserError(f"no rows with a date and a number; line {line} has {quoted(cells)}")
 
 
-def _has_same_time(above: list[str], cells: list[str]) -> bool:
+def _has_same_time(above: Sequence[str], cells: Sequence[str]) -> bool:
     """Return whether a row above the first one of data has no names but a time, and a fault elsewhere or in it."""
     is_time = looks_like_date if any(map(looks_like_date, cells)) else is_number
     time = next(j for j, cell in enumerate(cells) if is_time(cell))
     if len(above) <= time:
         return False
-    others = above[:time] + above[time + 1 :]
+    others = (cell for j, cell in enumerate(above) if j != time)
     return is_time(above[time]) or (any(map(str.isdigit, above[time])) and any(map(is_number, others)))
 
 
@@ -227,7 +227,8 @@ def _data(rows: list[Row], header: Row | None, names: list[str]) -> list[Row]:
     """Return the rows of data as wide as the header."""
     width = len(names)
     found = []
-    for line, cells in rows:
+    for row in rows:
+        line, cells = row
         if header is not None and cells == header[1]:
             continue  # files that were joined
         if len(cells) > width and any(cells[width:]):
@@ -236,9 +237,7 @@ def _data(rows: list[Row], header: Row | None, names: list[str]) -> list[Row]:
                 f"line {line}: {len(cells)} fields, where {where}: {quoted(cells)}; "
                 "put texts and numbers that contain the separator into quotation marks"
             )
-        if len(cells) != width:
-            cells = cells[:width] + [""] * (width - len(cells))
-        found.append((line, cells))
+        found.append(row if len(cells) == width else (line, (*cells[:width], *[""] * (width - len(cells)))))
     return found
 
 
