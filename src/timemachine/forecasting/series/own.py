@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from timemachine.base.errors import UserError, about
-from timemachine.forecasting.series.axis import DateAxis, NumberAxis, NumberStep, date_axis, number_axis
+from timemachine.forecasting.series.axis import DateAxis, NumberAxis, date_axis, number_axis
 from timemachine.forecasting.series.columns import (
     choose_columns,
     describe_columns,
@@ -43,7 +43,7 @@ class OwnSeries(Series):
     value_name: str = ""
 
     @property
-    def step(self) -> Step | NumberStep:
+    def step(self) -> Step:
         """The step from one time to the next; its `name` is for messages."""
         return self.axis.step
 

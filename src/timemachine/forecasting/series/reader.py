@@ -177,7 +177,7 @@ class Reader:
     def _refuse_step(self, rows: Rows, axis: DateAxis | NumberAxis, i: int) -> NoReturn:
         assert self._time is not None
         where, text = self._in_column(self._time)(int(rows[i])), self._text(rows[i])
-        if isinstance(axis, NumberAxis) and 20_000 < axis.time[0] < 80_000 and axis.step.size > 25:
+        if isinstance(axis, NumberAxis) and 20_000 < axis.time[0] < 80_000 and axis.size > 25:
             raise UserError(
                 f"{where}: {text!r} looks like a day number of Excel; format the column as dates in Excel"
             )

@@ -188,7 +188,7 @@ def _begin(rows: list[Row], width: int) -> tuple[int, int]:
                 while i and _has_same_time(rows[i - 1][1], cells):
                     i -= 1
                 return i, least
-    line, cells = rows[min(1, len(rows) - 1)] if rows else (1, [])
+    line, cells = rows[min(1, len(rows) - 1)] if rows else (1, ())
     raise UserError(f"no rows with a date and a number; line {line} has {quoted(cells)}")
 
 
