@@ -2,21 +2,20 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
 from timemachine.base.errors import UserError
 from timemachine.forecasting.series.forms import MONTHS, Form, expression, form_of, formats_of, month_of, offset_of
-from timemachine.forecasting.series.place import Place
+from timemachine.forecasting.series.values import Place
 
 Times = NDArray[np.datetime64]
 _NAMES_A_DATE = ({"Y", "m"}, {"Y", "b"}, {"Y", "j"}, {"Y", "Q"}, {"Y", "E"}, {"Y", "N"}, {"G", "V"}, {"Y"})
 # Runs of digits that might be dates are dates only in these years.
 _NUMBER = re.compile(r"\d{6,}|\d+\.\d+")
-_BETWEEN = (" - ", " – ", " to ", "/")
 _FIRST_YEAR, _LAST_YEAR = 1600, 2199
 
 
@@ -50,21 +49,8 @@ class Dates:
 
 
 def looks_like_date(text: str) -> bool:
-    """Return whether a text looks like a date, or a range of dates, that is no number."""
-    return _is_date(text) or _range(text) is not None
-
-
-def _is_date(text: str) -> bool:
+    """Return whether a text looks like a date that is no number."""
     return bool(formats_of(text)) and not _NUMBER.fullmatch(text)
-
-
-def _range(text: str) -> tuple[str, str, str] | None:
-    """Return the start of a range of time, what follows it, and the end; None if a text is no range."""
-    for between in _BETWEEN:
-        start, found, end = text.partition(between)
-        if found and _is_date(start) and _is_date(end):
-            return start, found, end
-    return None
 
 
 def read_dates(
@@ -92,8 +78,6 @@ def read_dates(
         if read is None:
             raise UserError(f"{where(faulty)}: {texts[faulty]!r} is not a date in the form {date_format!r}")
         return read
-    if (example := _range(texts[0])) is not None:
-        return _read_ranges(texts, example[1], where, is_regular)
     fitting, first_fault = [], 0
     for format in _candidates(texts):
         read, fault = _parsed(texts, format)
@@ -110,20 +94,6 @@ def read_dates(
     if len(distinct) > 1:
         _refuse_readings(texts, list(distinct.values())[::-1], where)
     return next(iter(distinct.values()))
-
-
-def _read_ranges(texts: Sequence[str], between: str, where: Place, is_regular: Callable[[Dates], bool]) -> Dates:
-    """Return the starts of ranges of time of one length; a change of clock may hide an hour."""
-    if (row := next((i for i, text in enumerate(texts) if between not in text), None)) is not None:
-        raise UserError(f"{where(row)}: {texts[row]!r} is not a range of time as {texts[0]!r} at {where.line(0)}")
-    read = read_dates([text.partition(between)[0] for text in texts], where, is_regular)
-    end, _ = _parsed([text.partition(between)[2] for text in texts], read.form.format)
-    if end is not None:
-        lengths, counts = np.unique((end.local - read.local).astype(np.int64), return_counts=True)
-        if counts.max() >= 0.9 * len(texts):
-            until = between, timedelta(microseconds=int(lengths[counts.argmax()]))
-            return replace(read, form=replace(read.form, until=until))
-    raise UserError(f"{where(0)}: {texts[0]!r} and the other ranges have no common length; keep their first dates")
 
 
 def parse_digits(texts: Sequence[str]) -> list[Dates]:

@@ -6,8 +6,8 @@ the year after `%Y` (2023/24), and `%G`, `%V` and `%u` are ISO year, week and da
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import datetime
 
 from timemachine.base.errors import UserError
 
@@ -157,13 +157,11 @@ class Form:
         format: the format.
         unpadded: the codes of numbers that are written without leading zeros.
         samples: the text of an example for the codes of names, zones and fractions.
-        until: what stands between the start and the end of a range of time, and its length; None: no ranges.
     """
 
     format: str
     unpadded: frozenset[str] = frozenset()
     samples: dict[str, str] = field(default_factory=dict)
-    until: tuple[str, timedelta] | None = None
 
     @property
     def has_time(self) -> bool:
@@ -178,11 +176,7 @@ class Form:
             offset_s: seconds by which it is ahead of UTC, for forms with a zone.
         """
         parts = tokens(self.format)
-        written = "".join(self._part(code, time, offset_s or 0) if code else text for code, text in parts)
-        if self.until is None:
-            return written
-        between, length = self.until
-        return f"{written}{between}{replace(self, until=None).write(time + length, offset_s)}"
+        return "".join(self._part(code, time, offset_s or 0) if code else text for code, text in parts)
 
     def _part(self, code: str, time: datetime, offset_s: int) -> str:
         sample = self.samples.get(code, "")

@@ -18,11 +18,11 @@ from timemachine.forecasting.series.config import Layout, SeriesParams, column_a
 from timemachine.forecasting.series.dates import read_dates
 from timemachine.forecasting.series.joined import join_times
 from timemachine.forecasting.series.opening import read_text
-from timemachine.forecasting.series.place import Place
 from timemachine.forecasting.series.reader import Reader, Rows
 from timemachine.forecasting.series.source import Series
 from timemachine.forecasting.series.steps import Step
 from timemachine.forecasting.series.table import Table, read_table
+from timemachine.forecasting.series.values import Place
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,8 @@ from timemachine.forecasting.series.axis import DateAxis, NumberAxis, date_axis,
 from timemachine.forecasting.series.columns import hint_of_several
 from timemachine.forecasting.series.config import Fill, Layout
 from timemachine.forecasting.series.dates import Dates, looks_like_date, parse_digits, read_dates
-from timemachine.forecasting.series.place import Place
 from timemachine.forecasting.series.table import Table
-from timemachine.forecasting.series.values import PLAIN, is_number, read_numbers
+from timemachine.forecasting.series.values import PLAIN, Place, is_number, read_numbers
 
 Rows = NDArray[np.intp]
 _INTEGER = re.compile(r"[-+]?\d{1,19}")

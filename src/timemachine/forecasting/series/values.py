@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from timemachine.base.errors import UserError
-from timemachine.forecasting.series.place import Place
 
 MISSING = frozenset((
     "", ".", "..", "…", "-", "--", "–", ":", "?", "na", "n/a", "#n/a", "n.a.", "n.a", "nan", "null", "none",
@@ -22,6 +21,27 @@ _SIGNS = re.compile(rf"([-+(]?)\s*({_CURRENCY})?\s*([-+]?[\d.].*?)\s*(%|{_CURREN
 _SPACES = str.maketrans({"\u2212": "-", "\u00a0": " ", "\u202f": " ", "\u2009": " ", "’": "'"})
 _EMPTY = "correct it, or leave it empty and fill it with --fill"
 _GROUPED_POINT = re.compile(r"[-+]?[1-9]\d{0,2}\.\d{3}")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where texts are in a file, for messages: a column of some rows.
+
+    Attributes:
+        lines: (n,) the line of each row in the file.
+        column: the name of the column.
+    """
+
+    lines: Sequence[int]
+    column: str
+
+    def __call__(self, row: int) -> str:
+        """Return the line and the column of a row."""
+        return f"{self.line(row)}, column {self.column!r}"
+
+    def line(self, row: int) -> str:
+        """Return the line of a row."""
+        return f"line {self.lines[row]}"
 
 
 @dataclass(frozen=True)
