@@ -70,8 +70,9 @@ class DateAxis(Grid):
     def _at(self, start: int, k: NDArray[np.int64]) -> tuple[Times, NDArray[np.int64] | None]:
         counted = self.step.at(self.counted[start], k)
         if (counted > _END).any():
-            last = self.dates.written(self.dates.local[start:][:1], self.dates.offset_s)[0]
-            raise UserError(f"{len(k)} steps after {last} end beyond the year 9999")
+            last = self.dates.at([start])
+            shown = last.written(last.local, last.offset_s)[0]
+            raise UserError(f"{len(k)} steps after {shown} end beyond the year 9999")
         if self.zone is None:
             return counted, None
         if self.counts == "utc":

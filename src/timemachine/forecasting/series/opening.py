@@ -33,7 +33,7 @@ def read_text(path: str | Path) -> str:
     """Return the text of a file.
 
     What is compressed with gzip, bz2, xz or zip (one member) is known by its content, not by its name. The text is
-    UTF-8 or UTF-16 by its byte order mark, UTF-16 by its zeros, else UTF-8; other bytes are Windows-1252.
+    UTF-8 or UTF-16 by its byte order mark, else UTF-8; other bytes are Windows-1252.
 
     Raises:
         UserError: the path is a URL or a folder; the file does not exist, cannot be read, is empty, damaged,
@@ -110,13 +110,6 @@ def _only_member(file: IO[bytes]) -> IO[bytes]:
 
 def _decoded(content: bytes) -> str:
     encoding = next((name for bom, name in _BOMS.items() if content.startswith(bom)), None)
-    start = content[:1000]
-    if encoding is None and b"\0" in start:
-        # Every other byte of digits and Latin letters in UTF-16 is zero.
-        if len(start) // 4 < (zeros := start.count(b"\0")) <= len(start) // 2 + 1:
-            encoding = "utf-16-le" if start[1::2].count(b"\0") > zeros // 2 else "utf-16-be"
-        else:
-            raise UserError("this is binary data, not text; a CSV file is needed")
     try:
         text = content.decode(encoding or "utf-8")
     except UnicodeDecodeError as error:
