@@ -180,6 +180,7 @@ READ: dict[str, tuple[str | bytes, dict[str, Any], list[Any]]] = {
     "thousands with apostrophes": (rows(ISO, value=lambda v: f"1'0{v + 10}"), {}, NEXT),
     "dollars": (rows(ISO, value=lambda v: f"${v}"), {}, NEXT),
     "percent": (rows(ISO, value=lambda v: f"{v}%"), {}, NEXT),
+    "decimal commas in quotes": (rows(ISO, value=lambda v: f'"0,{int(100 * v):04d}"'), {}, NEXT),
     "exponents": (rows(ISO, value=lambda v: f"{v:e}"), {}, NEXT),
     "minus sign of typography": (rows(ISO, value=lambda v: f"\u2212{v}"), {}, NEXT),
     # dates
@@ -365,7 +366,6 @@ READ: dict[str, tuple[str | bytes, dict[str, Any], list[Any]]] = {
     # more tables
     "units below the names": ("time,value\n-,ppm\n" + rows(ISO, header=""), {"value": "value"}, NEXT),
     "units below the names, found": ("time,value\n,(ppm)\n" + rows(ISO, header=""), {}, NEXT),
-    "whole lines in quotes": (rows(ISO, header='"time,value"', row='"{t},{v}"'), {}, NEXT),
     "value first": (rows(ISO, header="value,time", row="{v},{t}"), {}, NEXT),
     "names in several lines": ('"time","value\n(ppm)"\n' + rows(ISO, header=""), {}, NEXT),
     "a comment at the end": (rows(ISO) + "# end of file\n", {}, NEXT),
@@ -529,6 +529,11 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, Any], list[str]]] = {
         rows(["2022", "2023", *quarters("{y} Q{q}")]),
         {},
         ["line 2", "'2022' is not a date in the form of '1998 Q1' at line 4"],
+    ),
+    "whole lines in quotes": (
+        rows(ISO, header='"time,value"', row='"{t},{v}"'),
+        {},
+        ["no rows", "separated by a comma", "line 2 has '2024-01-01,10.25'"],
     ),
     "a letter in a year": (rows(["1990", "1991", "I992", *map(str, range(1993, 2014))]), {}, ["line 4", "'I992'"]),
     "a year with no value": (rows(["1990", "1991", "1992"]) + "1993,\n", {}, ["line 5", "missing", "--fill"]),

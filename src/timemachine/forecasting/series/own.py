@@ -14,11 +14,11 @@ from timemachine.forecasting.series.columns import (
     choose_columns,
     describe_columns,
     find_column,
+    join_times,
     listed,
 )
 from timemachine.forecasting.series.config import Layout, SeriesParams, column_and_text
 from timemachine.forecasting.series.dates import read_dates
-from timemachine.forecasting.series.joined import join_times
 from timemachine.forecasting.series.opening import read_text
 from timemachine.forecasting.series.reader import Reader, Rows
 from timemachine.forecasting.series.source import Series

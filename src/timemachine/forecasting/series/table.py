@@ -15,11 +15,10 @@ Row = tuple[int, tuple[str, ...]]
 _SEPARATORS = (",", ";", "\t", "|", " ")
 _NUM_SNIFFED = 100
 # Lines of tools around a table: rules of psql, MySQL and Markdown, and psql's number of rows.
-_RULE = re.compile(r"[-+=|: \t]*[-=]{2,}[-+=|: \t]*|\(\d+ rows?\)|\d+ rows? in set.*")
+_RULE = re.compile(r"[-+=|: \t]*[-=]{2,}[-+=|: \t]*$|\(\d+ rows?\)$|\d+ rows? in set")
 _UNIT = re.compile(r"-?|[(\[].*[)\]]|[^\W\d]{1,3}|\d{1,3}[dns]|[%°$€£].{0,3}")
 _COMMENT = re.compile(r"\"?(#|%|//|!)(?!\"?[,;\t|])")  # "#" alone is a name
 _TIME = re.compile(r"(19|20)\d{2}|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|q[1-4]", re.IGNORECASE)
-_QUOTED_LINE = re.compile(r'\s*".*"\s*')
 _SHOWN = 60
 
 
@@ -52,9 +51,7 @@ def read_table(text: str, wanted: Sequence[str] = ()) -> Table:
     """
     lines = list(io.StringIO(text, newline=None))
     comments = {i for i, line in enumerate(lines) if _COMMENT.match(line)}
-    kept = ["\n" if i in comments or _is_rule(line) else line for i, line in enumerate(lines)]
-    if all(line.count('"') == 2 and _QUOTED_LINE.fullmatch(line) for line in kept if line.strip()):
-        kept = [line.strip()[1:-1] + "\n" if line.strip() else line for line in kept]
+    kept = ["\n" if i in comments or _RULE.match(line) else line for i, line in enumerate(lines)]
     separator, first = _named_separator(kept)
     separator = separator or _sniffed(kept[first:])
     rows = list(_rows(kept, separator, first))
@@ -77,10 +74,6 @@ def read_table(text: str, wanted: Sequence[str] = ()) -> Table:
     columns = [list(column) for column in zip(*(cells for _, cells in data), strict=True)]
     filled = [i for i, name in enumerate(names) if name or any(columns[i])]
     return Table([names[i] for i in filled], [columns[i] for i in filled], [line for line, _ in data], separator)
-
-
-def _is_rule(line: str) -> bool:
-    return ("--" in line or "==" in line or "row" in line) and _RULE.fullmatch(line.strip()) is not None
 
 
 def _num_known(cells: Sequence[str]) -> int:
@@ -189,7 +182,10 @@ def _begin(rows: list[Row], width: int) -> tuple[int, int]:
                     i -= 1
                 return i, least
     line, cells = rows[min(1, len(rows) - 1)] if rows else (1, ())
-    raise UserError(f"no rows with a date and a number; line {line} has {quoted(cells)}")
+    raise UserError(
+        f"no rows with a date and a number, separated by a comma, semicolon, tab, bar or spaces; "
+        f"line {line} has {quoted(cells)}"
+    )
 
 
 def _has_same_time(above: Sequence[str], cells: Sequence[str]) -> bool:

@@ -55,7 +55,7 @@ class _Style:
     def pattern(self) -> re.Pattern[str]:
         whole = r"\d+"
         if self.thousands:
-            whole = rf"(?:\d{{1,3}}(?:{re.escape(self.thousands)}\d{{3}})+|\d+)"
+            whole = rf"(?:[1-9]\d{{0,2}}(?:{re.escape(self.thousands)}\d{{3}})+|\d+)"
         return re.compile(rf"[-+]?(?:{whole}(?:{re.escape(self.point)}(\d*))?|{re.escape(self.point)}(\d+))")
 
     def plain(self, text: str) -> str:
