@@ -124,13 +124,12 @@ def _checked(format: str) -> str:
 def _parsed(texts: Sequence[str], format: str) -> tuple[Dates | None, int]:
     """Return the dates of texts in a format; or None, and the first text that has none."""
     pattern = expression(format, optional_time=True)
-    matches = []
-    for i, text in enumerate(texts):
-        match = pattern.fullmatch(text)
-        if match is None:
-            return None, i
-        matches.append(match.groups())
-    parts = {code: [groups[i - 1] or "" for groups in matches] for code, i in pattern.groupindex.items()}
+    parts = _parts_at_once(texts, pattern)
+    if parts is None:
+        matches = [pattern.fullmatch(text) for text in texts]
+        if None in matches:
+            return None, matches.index(None)
+        parts = {code: [match[code] or "" for match in matches if match] for code in pattern.groupindex}
     local, valid = _local(parts, len(texts))
     if not valid.all():
         return None, int((~valid).argmax())
@@ -139,6 +138,25 @@ def _parsed(texts: Sequence[str], format: str) -> tuple[Dates | None, int]:
         offsets = {text: offset_of(text) for text in set(parts["z"])}
         offset_s = np.array([offsets[text] for text in parts["z"]], np.int64)
     return Dates(local, offset_s, form_of(format, parts)), len(texts)
+
+
+def _parts_at_once(texts: Sequence[str], pattern: re.Pattern[str]) -> dict[str, list[str]] | None:
+    """Return the parts of texts that differ from the first one in digits only, ten times as fast; else None."""
+    match = pattern.fullmatch(texts[0])
+    if match is None or not {"Q", "E", "u"}.isdisjoint(pattern.groupindex) or len(set(map(len, texts))) > 1:
+        return None
+    characters = np.array(texts).view(np.uint32).reshape(len(texts), -1)  # (n, width)
+    is_digit = (characters >= ord("0")) & (characters <= ord("9"))
+    if not ((characters == characters[0]) | (is_digit & is_digit[0])).all():
+        return None
+
+    def part(begin: int, end: int) -> list[str]:
+        if begin == end:
+            return [""] * len(texts)
+        found: list[str] = np.ascontiguousarray(characters[:, begin:end]).view(f"U{end - begin}").ravel().tolist()
+        return found
+
+    return {code: part(*match.span(code)) for code in pattern.groupindex}
 
 
 def _local(parts: dict[str, list[str]], n: int) -> tuple[Times, NDArray[np.bool_]]:

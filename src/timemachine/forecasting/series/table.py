@@ -15,9 +15,10 @@ Row = tuple[int, tuple[str, ...]]
 _SEPARATORS = (",", ";", "\t", "|", " ")
 _NUM_SNIFFED = 100
 # Lines of tools around a table: rules of psql, MySQL and Markdown, and psql's number of rows.
-_RULE = re.compile(r"[-+=|: \t]*[-=]{2,}[-+=|: \t]*$|\(\d+ rows?\)$|\d+ rows? in set")
+_RULE = r"[-+=|: \t]*[-=]{2,}[-+=|: \t]*$|\(\d+ rows?\)$|\d+ rows? in set"
 _UNIT = re.compile(r"-?|[(\[].*[)\]]|[^\W\d]{1,3}|\d{1,3}[dns]|[%°$€£].{0,3}")
 _COMMENT = re.compile(r"\"?(#|%|//|!)(?!\"?[,;\t|])")  # "#" alone is a name
+_NO_ROW = re.compile(f"{_COMMENT.pattern}|{_RULE}")
 _TIME = re.compile(r"(19|20)\d{2}|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|q[1-4]", re.IGNORECASE)
 _SHOWN = 60
 
@@ -50,16 +51,15 @@ def read_table(text: str, wanted: Sequence[str] = ()) -> Table:
         UserError: there is no table, a row has too many fields, a quote is not closed, or a note follows the data.
     """
     lines = list(io.StringIO(text, newline=None))
-    comments = {i for i, line in enumerate(lines) if _COMMENT.match(line)}
-    kept = ["\n" if i in comments or _RULE.match(line) else line for i, line in enumerate(lines)]
+    kept = ["\n" if _NO_ROW.match(line) else line for line in lines]
     separator, first = _named_separator(kept)
     separator = separator or _sniffed(kept[first:])
     rows = list(_rows(kept, separator, first))
     width = _width(rows)
     begin, num_known = _begin(rows, width)
     header = _header(rows[:begin], width, wanted)
-    if header is None and comments:
-        header = _header_in_comment(lines, comments, rows[begin][0], separator, width)
+    if header is None:
+        header = _header_in_comment(lines[: rows[begin][0] - 1], separator, width)
     if not wanted:
         _check_not_wide(header or rows[begin])
     names = [str(i) for i in range(1, width + 1)] if header is None else list(header[1])
@@ -163,14 +163,14 @@ def _is_header(cells: Sequence[str], width: int) -> bool:
     return width == 1 or any(cells[1:])
 
 
-def _header_in_comment(lines: list[str], comments: set[int], begin: int, separator: str, width: int) -> Row | None:
-    """Return the names in the comment before the data, such as `# time,value`."""
-    i = max((i for i in comments if i < begin - 1), default=None)
-    if i is None:
-        return None
-    text = _COMMENT.sub("", lines[i].rstrip("\n"), count=1)
-    names = text.split() if separator == " " else [name.strip() for name in text.split(separator)]
-    return (i + 1, tuple(names)) if len(names) == width and all(names) else None
+def _header_in_comment(before: list[str], separator: str, width: int) -> Row | None:
+    """Return the names in the last comment before the data, such as `# time,value`."""
+    for i in range(len(before), 0, -1):
+        if _COMMENT.match(before[i - 1]):
+            text = _COMMENT.sub("", before[i - 1].strip(), count=1)
+            names = text.split() if separator == " " else [name.strip() for name in text.split(separator)]
+            return (i, tuple(names)) if len(names) == width and all(names) else None
+    return None
 
 
 def _begin(rows: list[Row], width: int) -> tuple[int, int]:
