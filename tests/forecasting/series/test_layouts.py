@@ -201,6 +201,7 @@ READ: dict[str, tuple[str | bytes, dict[str, Any], list[Any]]] = {
     "JAN 1949": (rows([t.upper() for t in months("%b %Y", 144, 1949 * 12)]), {}, ["JAN 1961"]),
     "May only tells nothing": (rows(months("%b %Y", 5, 1949 * 12 + 4, 12)), {}, ["May 1954"]),
     "weeks": (rows([f"2024-W{i:02d}" for i in range(1, 52)]), {}, ["2024-W52", "2025-W01"]),
+    "four weeks of a year": (rows([f"2024-W{i}" for i in range(31, 35)]), {}, ["2024-W35"]),
     "YYYYMM": (rows(months("%Y%m")), {}, ["202401", "202402"]),
     "YYYYMMDD": (rows(days("%Y%m%d")), {}, ["20240210", "20240211"]),
     "YYYYMMDDHH": (rows(hours("%Y%m%d%H")), {}, ["2024010312"]),
@@ -385,6 +386,10 @@ READ: dict[str, tuple[str | bytes, dict[str, Any], list[Any]]] = {
     "quarters as 2024-1": (rows(quarters("{y}-{q}")), {}, ["2004-1", "2004-2"]),
     "quarters as 2024.1": (rows(quarters("{y}.{q}")), {}, ["2004.1", "2004.2"]),
     "months as 2024.01": (rows(months("%Y.%m")), {}, ["2024.01", "2024.02"]),
+    "months of one year as 2024.01": (rows(months("%Y.%m", 8)), {}, ["2022.09", "2022.10"]),
+    "months of one year as 01.2024": (rows(months("%m.%Y", 12)), {}, ["01.2023", "02.2023"]),
+    "months as 01.2024 without names": (rows(months("%m.%Y"), header=""), {}, ["01.2024", "02.2024"]),
+    "tenths of years": (rows([f"{2000 + i / 10:.1f}" for i in range(30)]), {}, [2003.0, 2003.1]),
     "months as 2024_01": (rows(months("%Y_%m")), {}, ["2024_01", "2024_02"]),
     "49-Jan, named": (
         rows(months("%y-%b", 144, 1949 * 12)),

@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
+import numpy as np
+
 from timemachine.base.errors import UserError
 from timemachine.forecasting.series.config import Layout
 from timemachine.forecasting.series.dates import looks_like_date, parse_digits
@@ -29,7 +31,7 @@ _ROW_NUMBERS = (
     "...1",
 )
 _TIME_NAMES = ("time", "t", "year", "date", "period", "month", "week", "day", "step", "hour", "ds", "timestamp")
-_DIGITS = re.compile(r"\d{6,8}|\d{10}|\d{12}|\d{14}|\d{4}\.\d{1,2}")
+_DIGITS = re.compile(r"\d{6,8}|\d{10}|\d{12}|\d{14}|\d{4}\.\d{1,2}|\d{1,2}\.\d{4}")
 _CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?( ?[ap]\.?m\.?)?", re.IGNORECASE)
 # Names of columns in lower case, from the largest unit on.
 _YEARS, _QUARTERS = ("year", "yr", "yyyy"), ("quarter", "qtr")
@@ -150,12 +152,12 @@ def _value_of(table: Table, kinds: list[str], time: int | None) -> int:
 
 
 def _digits_are_dates(column: Sequence[str]) -> bool:
-    """Return whether numbers are dates such as 20240131, 202401 or 2024.01."""
+    """Return whether numbers are dates such as 20240131, 202401, 2024.01 or 01.2024."""
     if not all(map(_DIGITS.fullmatch, column)) or not parse_digits(column[:1]):
         return False
-    years = [float(text) for text in column]  # 2024.01 may also be a value: months do not rise and fall
-    ordered = years in (sorted(years), sorted(years, reverse=True))
-    return (column[0].isdecimal() or ordered) and bool(parse_digits(column))
+    steps = [np.diff(dates.local).astype(np.int64) for dates in parse_digits(column)]
+    # 2024.01 may also be a value: months do not rise and fall.
+    return any(column[0].isdecimal() or (step >= 0).all() or (step <= 0).all() for step in steps)
 
 
 def _is_row_number(table: Table, i: int) -> bool:

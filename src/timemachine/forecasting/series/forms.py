@@ -73,7 +73,7 @@ _TAILS = [(re.compile(pattern, re.IGNORECASE), template) for pattern, template i
 _ZONE_TAIL = re.compile(rf"( ?)(?:{_ZONE})", re.IGNORECASE)
 _WEEKDAY_HEAD = re.compile(rf"{_DAY}([, ]+)", re.IGNORECASE)
 _CODE = re.compile(r"%(.)|([^%]+)", re.DOTALL)
-_SIDE_BY_SIDE = _PADDED | set("MSYy")
+_SIDE_BY_SIDE = _PADDED | set("MSYyu")
 
 
 def formats_of(text: str) -> list[str]:

@@ -96,11 +96,10 @@ class Reader:
 
     def _dates_of_digits(self, texts: list[str]) -> Dates | None:
         """Return the dates that numbers such as 20240131, 202401 or 2024.01 are, None if they are numbers."""
-        digits = texts[0].isdecimal()
+        whole, tenths = texts[0].isdecimal(), any(text[-2:-1] == "." for text in texts)
         for dates in parse_digits(texts):
-            if digits and (len(texts[0]) >= 8 or self._is_regular(dates) or not self._numbers_are_regular()):
-                return dates
-            if not digits and self._is_regular(dates) and not self._numbers_are_regular():
+            regular, likely = self._is_regular(dates), not self._numbers_are_regular()
+            if (whole and (len(texts[0]) >= 8 or regular or likely)) or (regular and (likely or not tenths)):
                 return dates
         return None
 
