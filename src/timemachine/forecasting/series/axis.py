@@ -61,7 +61,7 @@ class DateAxis(Grid):
     def in_iso(self) -> list[str]:
         """Return the times of all rows in ISO 8601."""
         local, offsets, format = self.dates.local, self.dates.offset_s, self.dates.form.format
-        if self.dates.form.has_time:
+        if "%H" in format or "%I" in format:
             form = Form(_ISO_TIME.format + "%z", samples={"z": "+00:00"}) if offsets is not None else _ISO_TIME
         else:
             form = _ISO_DAY if any(code in format for code in ("%d", "%j", "%V", "%Q", "%E", "%N")) else _ISO_MONTH

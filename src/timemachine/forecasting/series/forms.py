@@ -161,11 +161,6 @@ class Form:
     unpadded: frozenset[str] = frozenset()
     samples: dict[str, str] = field(default_factory=dict)
 
-    @property
-    def has_time(self) -> bool:
-        """Whether a time of day is written."""
-        return "%H" in self.format or "%I" in self.format
-
     def write(self, time: datetime, offset_s: int | None = None) -> str:
         """Return a time in this form.
 

@@ -67,33 +67,6 @@ def _bounded(content: bytes) -> bytes:
     return content
 
 
-def _unpacked(content: bytes) -> bytes:
-    """Return what a compressed file holds, and other bytes as they are."""
-    file = io.BytesIO(content)
-    if content.startswith(b"\x1f\x8b"):
-        return _from("gzip", lambda: gzip.GzipFile(fileobj=file))
-    if content.startswith(b"BZh"):
-        return _from("bz2", lambda: bz2.BZ2File(file))
-    if content.startswith(b"\xfd7zXZ\0"):
-        return _from("xz", lambda: lzma.LZMAFile(file))
-    if content.startswith(b"PK\x03\x04"):
-        return _from("zip", lambda: _only_member(file))
-    return content
-
-
-def _from(kind: str, opened: Callable[[], IO[bytes] | gzip.GzipFile]) -> bytes:
-    try:
-        with opened() as file:
-            return _bounded(file.read(_MOST_BYTES + 1))
-    except EOFError:
-        raise UserError(f"the {kind} file is cut: its data end early; get the file again") from None
-    except UserError:
-        raise
-    # ValueError: offsets and names in a damaged zip file.
-    except (OSError, ValueError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise UserError(f"the {kind} file is damaged ({error}); get the file again") from None
-
-
 def _only_member(file: IO[bytes]) -> IO[bytes]:
     archive = zipfile.ZipFile(file)
     members = [info for info in archive.infolist() if not info.is_dir() and "__MACOSX" not in info.filename]
@@ -106,6 +79,31 @@ def _only_member(file: IO[bytes]) -> IO[bytes]:
     if members[0].flag_bits & 1:
         raise UserError("the zip file is encrypted; unpack it")
     return archive.open(members[0])
+
+
+_OPENERS: dict[bytes, tuple[str, Callable[[IO[bytes]], IO[bytes] | gzip.GzipFile]]] = {
+    b"\x1f\x8b": ("gzip", lambda file: gzip.GzipFile(fileobj=file)),
+    b"BZh": ("bz2", bz2.BZ2File),
+    b"\xfd7zXZ\0": ("xz", lzma.LZMAFile),
+    b"PK\x03\x04": ("zip", _only_member),
+}
+
+
+def _unpacked(content: bytes) -> bytes:
+    """Return what a compressed file holds, and other bytes as they are."""
+    kind, opener = next((found for start, found in _OPENERS.items() if content.startswith(start)), ("", None))
+    if opener is None:
+        return content
+    try:
+        with opener(io.BytesIO(content)) as file:
+            return _bounded(file.read(_MOST_BYTES + 1))
+    except EOFError:
+        raise UserError(f"the {kind} file is cut: its data end early; get the file again") from None
+    except UserError:
+        raise
+    # ValueError: offsets and names in a damaged zip file.
+    except (OSError, ValueError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise UserError(f"the {kind} file is damaged ({error}); get the file again") from None
 
 
 def _decoded(content: bytes) -> str:

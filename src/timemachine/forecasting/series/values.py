@@ -68,17 +68,15 @@ _STYLES = [_Style(".", t) for t in ("", ",", " ", "'")] + [_Style(",", t) for t 
 
 def is_number(text: str) -> bool:
     """Return whether a text looks like a number, in any style."""
-    return PLAIN.fullmatch(text) is not None or _number_of_any_style(text)
+    if PLAIN.fullmatch(text) is not None:
+        return True
+    found = _SIGNS.fullmatch(text.translate(_SPACES)) if any(map(str.isdigit, text)) else None
+    return found is not None and any(style.pattern.fullmatch(found[3]) for style in _STYLES)
 
 
 def is_missing(text: str) -> bool:
     """Return whether a text stands for a missing value."""
     return text.lower() in MISSING
-
-
-def _number_of_any_style(text: str) -> bool:
-    found = _SIGNS.fullmatch(text.translate(_SPACES)) if any(map(str.isdigit, text)) else None
-    return found is not None and any(style.pattern.fullmatch(found[3]) for style in _STYLES)
 
 
 def read_numbers(texts: Sequence[str], where: Place, separator: str) -> tuple[NDArray[np.float64], int | None]:
@@ -98,11 +96,11 @@ def read_numbers(texts: Sequence[str], where: Place, separator: str) -> tuple[ND
     known = [i for i, text in enumerate(texts) if not is_missing(text)]
     cells = [texts[i] for i in known]
     found = [PLAIN.fullmatch(cell) for cell in cells]
-    if not all(found):
+    pointed = [cell for cell in cells if "." in cell] if separator == ";" else []
+    # Beside ';' all points may also separate thousands.
+    if not all(found) or (pointed and all(map(_GROUPED_POINT.fullmatch, pointed))):
         cells = _normal(cells, Place([where.lines[i] for i in known], where.column), separator)
         found = [PLAIN.fullmatch(cell) for cell in cells]
-    elif separator == ";":
-        _check_points(cells, Place([where.lines[i] for i in known], where.column))
     values = np.full(len(texts), np.nan)
     values[known] = [float(cell) for cell in cells]
     if (infinite := np.isinf(values)).any():
@@ -139,18 +137,8 @@ def _decided(styles: list[_Style], bodies: list[str], cells: list[str], where: P
     if "," in bodies[k] and separator in ";,":
         return points["," if separator == ";" else "."]
     readings = " or ".join(sorted({style.plain(bodies[k]) for style in styles}))
-    raise UserError(f"{where(k)}: {cells[k]!r} can be {readings}; leave out separators of thousands")
-
-
-def _check_points(cells: list[str], where: Place) -> None:
-    """Refuse points in a file with ';' which may all be separators of thousands."""
-    pointed = [k for k, cell in enumerate(cells) if "." in cell]
-    if pointed and all(_GROUPED_POINT.fullmatch(cells[k]) for k in pointed):
-        cell = cells[pointed[0]]
-        raise UserError(
-            f"{where(pointed[0])}: {cell!r} can be {cell} or {cell.replace('.', '')}, because ';' separates the "
-            f"columns; write a decimal comma, or separate the columns with ','"
-        )
+    right = "leave out separators of thousands, or write all decimals with more or fewer than 3 digits"
+    raise UserError(f"{where(k)}: {cells[k]!r} can be {readings}; {right}")
 
 
 def _refuse(cells: list[str], bodies: Sequence[str | None], where: Place) -> None:
