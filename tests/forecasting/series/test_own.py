@@ -1,7 +1,6 @@
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from timemachine.forecasting.series.config import SeriesParams
@@ -9,7 +8,6 @@ from timemachine.forecasting.series.own import (
     Layout,
     OwnSeries,
     calendar_seasons,
-    future_times,
     read_own_series,
     read_series,
 )
@@ -44,14 +42,22 @@ def test_times_go_on_in_the_step_and_the_form_that_they_have(
 ) -> None:
     series = series_of(tmp_path, *times)
     assert series.x.tolist() == list(range(len(times)))
-    assert [str(t) for t in future_times(series, len(following)).tolist()] == following
+    assert [str(t) for t in series.future(len(following)).tolist()] == following
     assert len(series_of(tmp_path, *times, *following).time) == len(times) + len(following)
 
 
-@pytest.mark.parametrize("times", [[0, 2**62], [0.0, 1e308], ["9998-12-30", "9998-12-31"]])
-def test_times_that_cannot_be_written_any_more_are_an_error(times: list[object]) -> None:
+@pytest.mark.parametrize(
+    "times",
+    [
+        ["0", str(2**62)],
+        ["0.0", "1e308"],
+        ["9998-12-30", "9998-12-31"],
+        ["9998-12-30T00:00+01:00", "9998-12-31T00:00+01:00"],
+    ],
+)
+def test_times_that_cannot_be_written_any_more_are_an_error(times: list[str], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"366 steps after .* end beyond"):
-        future_times(Series(np.array(times), np.zeros(2)), 366)
+        series_of(tmp_path, *times).future(366)
 
 
 def test_a_pipe_and_a_link_out_of_the_folder_are_not_followed(

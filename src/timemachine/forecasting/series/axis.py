@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from timemachine.base.errors import UserError
 from timemachine.forecasting.series.dates import Dates, Times
 from timemachine.forecasting.series.forms import Form
-from timemachine.forecasting.series.steps import Grid, Span, Step, find_grid, find_rows
+from timemachine.forecasting.series.steps import Grid, find_grid, find_rows, span
 from timemachine.forecasting.series.zones import offsets_at, to_local, zone_of, zone_of_midnights
 
 _END = np.datetime64("9999-12-31T00:00:00", "us")
@@ -19,42 +19,20 @@ _ISO_DAY, _ISO_MONTH, _ISO_TIME = Form("%Y-%m-%d"), Form("%Y-%m"), Form("%Y-%m-%
 
 
 @dataclass(frozen=True)
-class DateAxis:
+class DateAxis(Grid):
     """Dates in steps.
 
     Attributes:
         dates: the dates as they are written.
         counted: (n,) the times in which the steps are counted: local times, or UTC.
-        grid: their step and positions.
         zone: of the dates; None if they have no offset from UTC.
         counts: in which times the steps are counted: local ones, UTC, or the local ones of dates written in UTC.
     """
 
     dates: Dates
     counted: Times
-    grid: Grid
     zone: tzinfo | None
     counts: Literal["local", "utc", "local of utc"]
-
-    @property
-    def step(self) -> Step:
-        """The step."""
-        return self.grid.step
-
-    @property
-    def position(self) -> NDArray[np.int64]:
-        """(n,) the number of steps from the first date to each."""
-        return self.grid.position
-
-    @property
-    def off(self) -> NDArray[np.bool_]:
-        """(n,) whether a date lies between two steps."""
-        return self.grid.off
-
-    @property
-    def num_faults(self) -> int:
-        """Number of dates between two steps, and of gaps."""
-        return self.grid.num_faults
 
     def after(self, start: int, k: NDArray[np.int64]) -> NDArray[np.str_]:
         """Return the times k steps after the row `start`, as the file writes them.
@@ -77,13 +55,13 @@ class DateAxis:
         local = np.concatenate([dates.local for _, dates in pieces])
         offsets_s = [dates.offset_s for _, dates in pieces if dates.offset_s is not None]
         dates = Dates(local, np.concatenate(offsets_s) if offsets_s else None, self.dates.form)
-        grid = Grid(self.step, np.arange(len(counted)), np.zeros(len(counted), bool))
-        return DateAxis(dates, counted, grid, self.zone, self.counts)
+        n = len(counted)
+        return DateAxis(self.step, np.arange(n), np.zeros(n, bool), dates, counted, self.zone, self.counts)
 
     def in_iso(self) -> list[str]:
         """Return the times of all rows in ISO 8601."""
         local, offsets, format = self.dates.local, self.dates.offset_s, self.dates.form.format
-        if self.dates.form.has_time:
+        if "%H" in format or "%I" in format:
             form = Form(_ISO_TIME.format + "%z", samples={"z": "+00:00"}) if offsets is not None else _ISO_TIME
         else:
             form = _ISO_DAY if any(code in format for code in ("%d", "%j", "%V", "%Q", "%E", "%N")) else _ISO_MONTH
@@ -92,8 +70,9 @@ class DateAxis:
     def _at(self, start: int, k: NDArray[np.int64]) -> tuple[Times, NDArray[np.int64] | None]:
         counted = self.step.at(self.counted[start], k)
         if (counted > _END).any():
-            last = self.dates.written(self.dates.local[start:][:1], self.dates.offset_s)[0]
-            raise UserError(f"{len(k)} steps after {last} end beyond the year 9999")
+            last = self.dates.at([start])
+            shown = last.written(last.local, last.offset_s)[0]
+            raise UserError(f"{len(k)} steps after {shown} end beyond the year 9999")
         if self.zone is None:
             return counted, None
         if self.counts == "utc":
@@ -114,68 +93,42 @@ def date_axis(dates: Dates, rows: bool = False, holidays: bool = True) -> DateAx
         holidays: whether missing work days are holidays.
     """
 
-    def found(times: Times, naive: bool = False) -> Grid:
-        return find_rows(times) if rows else find_grid(times, naive, holidays)
-
     local, offsets = dates.local, dates.offset_s
+    of_day = local - local.astype("datetime64[D]")
+
+    def counted(times: Times, zone: tzinfo | None, counts: Literal["local", "utc", "local of utc"]) -> DateAxis:
+        grid = find_rows(times) if rows else find_grid(times, zone is None, holidays)
+        return DateAxis(grid.step, grid.position, grid.off, dates, times, zone, counts)
+
     if offsets is None:
-        return DateAxis(dates, local, found(local, naive=True), None, "local")
-    utc = local - offsets.astype("timedelta64[s]")
-    by_local, by_utc = DateAxis(dates, local, found(local), zone_of(local, offsets), "local"), None
+        return counted(local, None, "local")
+    by_local = counted(local, zone_of(local, offsets), "local")
     if (offsets != offsets[0]).any():
-        by_utc = DateAxis(dates, utc, found(utc), by_local.zone, "utc")
-        whole_days = not isinstance(by_local.step, Span) or by_local.step.length % 86_400_000_000 == 0
-        if by_utc.grid.num_faults < by_local.grid.num_faults or not (rows or whole_days):
-            return by_utc
-    elif by_local.grid.num_faults and not offsets.any() and (zone := zone_of_midnights(utc)) is not None:
-        in_zone = to_local(utc, zone)
-        if (grid := found(in_zone)).num_faults < by_local.grid.num_faults:
-            return DateAxis(dates, in_zone, grid, zone, "local of utc")
+        by_utc = counted(dates.utc, by_local.zone, "utc")
+        whole_days = rows or np.mean(of_day == of_day[0]) > 0.5
+        return by_local if by_local.num_faults <= by_utc.num_faults and whole_days else by_utc
+    if by_local.num_faults and not offsets.any() and (zone := zone_of_midnights(local)) is not None:
+        return min(
+            by_local, counted(to_local(local, zone), zone, "local of utc"), key=lambda axis: axis.num_faults
+        )
     return by_local
 
 
 @dataclass(frozen=True)
-class NumberStep:
-    """A step between times that are numbers.
-
-    Attributes:
-        size: of the step.
-        seasons: lengths of the seasons of the calendar, if the times are years or Unix times.
-        per_unit: how many steps are a year of times such as 1949.083; 0 for other times.
-    """
-
-    size: float
-    seasons: tuple[int, ...] = ()
-    per_unit: int = 0
-
-    @property
-    def name(self) -> str:
-        """The size, for example 0.5."""
-        return f"{self.size:.10g}"
-
-
-@dataclass(frozen=True)
-class NumberAxis:
+class NumberAxis(Grid):
     """Numbers in steps.
 
     Attributes:
         time: (n,) int64 or float64.
-        step: the step.
-        position: (n,) the number of steps from the first time to each.
-        off: (n,) whether the time before is not a whole number of steps away.
+        size: of the step.
+        per_unit: how many steps are a year of times such as 1949.083; 0 for other times.
         decimals: of the times as written; None: unknown.
     """
 
     time: NDArray[np.number]
-    step: NumberStep
-    position: NDArray[np.int64]
-    off: NDArray[np.bool_]
+    size: float
+    per_unit: int
     decimals: int | None
-
-    @property
-    def num_faults(self) -> int:
-        """Number of times between two steps, and of gaps."""
-        return int(self.off.sum() + (np.diff(self.position) != 1).sum())
 
     def filled(self) -> "NumberAxis":
         """Return the axis with a time for each step."""
@@ -186,7 +139,7 @@ class NumberAxis:
             ]
         time[-1] = self.time[-1]
         n = len(time)
-        return NumberAxis(time, self.step, np.arange(n), np.zeros(n, bool), self.decimals)
+        return replace(self, position=np.arange(n), off=np.zeros(n, bool), time=time)
 
     def after(self, start: int, k: NDArray[np.int64]) -> NDArray[np.number]:
         """Return the times k steps after the row `start`.
@@ -196,7 +149,7 @@ class NumberAxis:
         """
         last, num_steps = self.time[start].item(), len(k)
         if self.time.dtype.kind in "iu":
-            whole = max(round(self.step.size), 1)
+            whole = max(round(self.size), 1)
             if last + num_steps * whole > np.iinfo(np.int64).max:
                 raise UserError(f"{num_steps} steps after the time {last} end beyond whole numbers of 64 bits")
             return last + whole * k
@@ -204,12 +157,12 @@ class NumberAxis:
         if decimals is None:
             decimals = -min(int(Decimal(repr(t)).as_tuple().exponent) for t in self.time.tolist())
         with np.errstate(over="ignore"):
-            ahead = last + self.step.size * k
-        if self.step.per_unit:  # 1949.083 stands for 1949 + 1/12
-            exact = np.asarray(self.time * self.step.per_unit, np.float64)
+            ahead = last + self.size * k
+        if self.per_unit:  # 1949.083 stands for 1949 + 1/12
+            exact = np.asarray(self.time * self.per_unit, np.float64)
             phase = float(np.mean(exact - np.rint(exact)))
-            phase = phase if abs(phase) > self.step.per_unit * 10.0**-decimals else 0.0
-            ahead = (round(last * self.step.per_unit - phase) + k + phase) / self.step.per_unit
+            phase = phase if abs(phase) > self.per_unit * 10.0**-decimals else 0.0
+            ahead = (round(last * self.per_unit - phase) + k + phase) / self.per_unit
         times = np.array([round(t, decimals) if np.isfinite(t) else t for t in ahead.tolist()])
         if not (np.isfinite(times).all() and (np.diff(times, prepend=last) > 0).all()):
             raise UserError(f"{num_steps} steps after the time {last} end beyond what 64 bits tell apart")
@@ -221,8 +174,7 @@ def number_axis(time: NDArray[np.number], decimals: int | None, rows: bool = Fal
     diffs = np.diff(time).astype(np.float64)
     typical = float(np.median(diffs))
     if rows or not typical > 0:
-        none = np.zeros(len(time), bool)
-        return NumberAxis(time, NumberStep(typical), np.arange(len(time)), none, decimals)
+        return _numbers_axis(np.arange(len(time)), np.zeros(len(time), bool), time, typical, decimals)
     tolerance = np.zeros(len(diffs))
     if time.dtype.kind == "f":
         # The rounding of times far from zero is not a gap, nor that of the decimals as they are written.
@@ -233,16 +185,22 @@ def number_axis(time: NDArray[np.number], decimals: int | None, rows: bool = Fal
     off = np.concatenate([[False], np.abs(diffs - steps * typical) > tolerance * steps])
     position = np.concatenate([[0], np.cumsum(steps)]).astype(np.int64)
     size = typical if off.any() else float(time[-1] - time[0]) / float(position[-1])
-    return NumberAxis(time, _step_of_numbers(float(time[0]), size), position, off, decimals)
+    return _numbers_axis(position, off, time, size, decimals)
 
 
-def _step_of_numbers(first: float, size: float) -> NumberStep:
-    """Return a step, with the seasons of years with decimals, such as 1949.083, and of Unix times."""
-    if 1000 <= first <= 2500:
-        for number in (2, 4, 12):
-            if abs(size * number - 1) < 0.01:
-                return NumberStep(size, (number,), number)
-    for unit, low in ((10**6, 3e8), (10**3, 3e11)):  # seconds and milliseconds, of 1979 to 2103
+def _numbers_axis(
+    position: NDArray[np.int64],
+    off: NDArray[np.bool_],
+    time: NDArray[np.number],
+    size: float,
+    decimals: int | None,
+) -> NumberAxis:
+    """Return an axis with the seasons of years with decimals, such as 1949.083, and of Unix times."""
+    first = float(time[0])
+    per_unit = next((n for n in (2, 4, 12) if 1000 <= first <= 2500 and abs(size * n - 1) < 0.01), 0)
+    seasons: tuple[int, ...] = (per_unit,) if per_unit else ()
+    for unit, low in ((1e6, 3e8), (1e3, 3e11), (1, 3e14), (1e-3, 3e17)):  # seconds to nanoseconds, of 1979 to 2103
         if low <= first <= 14 * low and size * unit >= 1_000_000:
-            return NumberStep(size, Span(round(size * unit)).seasons)
-    return NumberStep(size)
+            seasons = span(round(size * unit)).seasons
+    step = replace(span(1), name=f"{size:.10g}", seasons=seasons)  # numbers go on in `after`
+    return NumberAxis(step, position, off, time, size, per_unit, decimals)

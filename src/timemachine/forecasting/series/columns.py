@@ -1,23 +1,43 @@
 """Which columns of a table have the times and the values."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+
+import numpy as np
 
 from timemachine.base.errors import UserError
 from timemachine.forecasting.series.config import Layout
 from timemachine.forecasting.series.dates import looks_like_date, parse_digits
-from timemachine.forecasting.series.forms import expression
-from timemachine.forecasting.series.joined import CLOCK
+from timemachine.forecasting.series.forms import expression, formats_of
 from timemachine.forecasting.series.table import Table
 from timemachine.forecasting.series.values import PLAIN, is_missing, is_number
 
 _NUM_SAMPLED = 200
 _NUM_SHOWN = 3
 # What tools name the numbers of rows.
-_ROW_NUMBERS = ("", "unnamed: 0", "index", "row", "rownames", "rowname", "row.names", "no", "nr", "#", "...1")
+_ROW_NUMBERS = (
+    "",
+    "unnamed: 0",
+    "index",
+    "id",
+    "row",
+    "rownames",
+    "rowname",
+    "row.names",
+    "no",
+    "nr",
+    "#",
+    "...1",
+)
 _TIME_NAMES = ("time", "t", "year", "date", "period", "month", "week", "day", "step", "hour", "ds", "timestamp")
-_DIGITS = re.compile(r"\d{6,8}|\d{10}|\d{12}|\d{14}|\d{4}\.\d{1,2}")
+_DIGITS = re.compile(r"\d{6,8}|\d{10}|\d{12}|\d{14}|\d{4}\.\d{1,2}|\d{1,2}\.\d{4}")
+_CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?( ?[ap]\.?m\.?)?", re.IGNORECASE)
+# Names of columns in lower case, from the largest unit on.
+_YEARS, _QUARTERS = ("year", "yr", "yyyy"), ("quarter", "qtr")
+_MONTHS, _DAYS = (*_QUARTERS, "month", "mon", "mo", "mm", "period"), ("day", "dy", "dd", "dom")
+_UNITS = (_YEARS, _MONTHS, _DAYS, ("hour", "hr", "hh"), ("minute", "min", "mi"))
+_MONTH = re.compile(r"0?[1-9]|1[0-2]|[MQ]\d{1,2}|[A-Za-z]{3,9}\.?")
 
 
 def kind_of(column: Sequence[str]) -> str:
@@ -98,6 +118,8 @@ def _time_of(table: Table, kinds: list[str], value: int | None, rows: bool) -> i
         dates = named if len(named) == 1 else without or numbers
         if len(others) == 1 and value is None:
             dates = []  # the only column has the values
+    if len(dates) > 1:  # such as the date of the file, in each row
+        dates = [i for i in dates if len(set(table.columns[i])) > 1] or dates
     texts = [i for i in others if kinds[i] == "text"]
     if not dates and len(texts) == 1 and len(kinds) > 1 and not rows:
         dates = texts  # its faults are named
@@ -130,12 +152,12 @@ def _value_of(table: Table, kinds: list[str], time: int | None) -> int:
 
 
 def _digits_are_dates(column: Sequence[str]) -> bool:
-    """Return whether numbers are dates such as 20240131, 202401 or 2024.01."""
+    """Return whether numbers are dates such as 20240131, 202401, 2024.01 or 01.2024."""
     if not all(map(_DIGITS.fullmatch, column)) or not parse_digits(column[:1]):
         return False
-    years = [float(text) for text in column]  # 2024.01 may also be a value: months do not rise and fall
-    ordered = years in (sorted(years), sorted(years, reverse=True))
-    return (column[0].isdecimal() or ordered) and bool(parse_digits(column))
+    steps = [np.diff(dates.local).astype(np.int64) for dates in parse_digits(column)]
+    # 2024.01 may also be a value: months do not rise and fall.
+    return any(column[0].isdecimal() or (step >= 0).all() or (step <= 0).all() for step in steps)
 
 
 def _is_row_number(table: Table, i: int) -> bool:
@@ -146,9 +168,9 @@ def _is_row_number(table: Table, i: int) -> bool:
 
 
 def _differences(column: Sequence[str]) -> list[float]:
-    """Return the differences between numbers; none if there is another text."""
+    """Return the differences between numbers, without other texts."""
     sample = [text.replace(",", ".") for text in column[:_NUM_SAMPLED]]
-    return [float(b) - float(a) for a, b in pairwise(sample)] if all(map(PLAIN.fullmatch, sample)) else []
+    return [float(b) - float(a) for a, b in pairwise(filter(PLAIN.fullmatch, sample))]
 
 
 def _is_ordered(column: Sequence[str]) -> bool:
@@ -182,22 +204,21 @@ def describe_columns(table: Table) -> list[str]:
 
 def hint_of_several(table: Table, time: int | None, value: int) -> str:
     """Return how to choose one of several series, if a column tells them apart; else an empty text."""
-    n = len(table.lines)
+    times = table.columns[time] if time is not None else [""] * len(table.lines)
+    best, most_pairs = "", len(set(times))
     for i, (name, column) in enumerate(zip(table.names, table.columns, strict=True)):
         distinct = list(dict.fromkeys(column))
         texts = distinct[:5]
-        if i in (time, value) or not 1 < len(distinct) <= n / 2 or any(map(looks_like_date, texts)):
+        if i in (time, value) or not 1 < len(distinct) <= len(times) / 2 or any(map(looks_like_date, texts)):
             continue
-        if any(map(CLOCK.fullmatch, texts)):
-            continue
-        pairs = set(zip(column, table.columns[time] if time is not None else range(n), strict=True))
-        if len(pairs) == n:
-            example = distinct[0]
-            return (
-                f"; column {name!r} has {len(distinct)} values: choose one with --where {_shell(name, example)}, "
+        num_pairs = len(set(zip(column, times, strict=True)))  # of several such columns, each tells a part apart
+        if num_pairs > most_pairs and not any(map(_CLOCK.fullmatch, texts)):
+            most_pairs = num_pairs
+            best = (
+                f"; column {name!r} has {len(distinct)} values: choose one with --where {_shell(name, texts[0])}, "
                 f"or forecast all with --all --id {_shell(name)}"
             )
-    return ""
+    return best
 
 
 def _shell(*texts: str) -> str:
@@ -209,3 +230,38 @@ def listed(names: Sequence[str]) -> str:
     """Return names for a message."""
     shown = ", ".join(map(repr, names[:20]))
     return f"{shown}, … ({len(names)} in all)" if len(names) > 20 else shown
+
+
+def join_times(table: Table) -> Table:
+    """Return a table in which times in several columns are in one column.
+
+    Joined are a column of days and one of times of day, and columns named year, month (or quarter), day, hour and
+    minute, as far as they are there.
+    """
+    texts = [column[len(column) // 2] for column in table.columns]
+    clocks = [i for i, text in enumerate(texts) if _CLOCK.fullmatch(text)]
+    dates = [i for i, text in enumerate(texts) if looks_like_date(text)]
+    days = [i for i in dates if not any("%H" in format or "%I" in format for format in formats_of(texts[i]))]
+    if len(clocks) == 1 and len(days) == 1:
+        return _joined(table, [days[0], clocks[0]], "{} {}".format)
+    names = [name.strip().casefold() for name in table.names]
+    units: list[int] = []
+    for unit in _UNITS:
+        found = [i for i, name in enumerate(names) if name in unit]
+        if not found:
+            break
+        units.append(found[0])
+    if dates or len(units) < 2 or not (texts[units[0]].isdecimal() and _MONTH.fullmatch(texts[units[1]])):
+        return table
+    form = ("{}-{:0>2}", "{}-{:0>2}-{:0>2}", "{}-{:0>2}-{:0>2} {:0>2}:00", "{}-{:0>2}-{:0>2} {:0>2}:{:0>2}")
+    quarters = names[units[1]] in _QUARTERS and texts[units[1]].isdecimal()
+    return _joined(table, units, ("{}-Q{}" if quarters and len(units) == 2 else form[len(units) - 2]).format)
+
+
+def _joined(table: Table, parts: list[int], join: Callable[..., str]) -> Table:
+    """Return a table with one column for several, in the place of the first."""
+    names, columns = list(table.names), list(table.columns)
+    names[parts[0]] = " ".join(table.names[i] for i in parts)
+    columns[parts[0]] = [join(*texts) for texts in zip(*(table.columns[i] for i in parts), strict=True)]
+    kept = [i for i in range(len(names)) if i not in parts[1:]]
+    return Table([names[i] for i in kept], [columns[i] for i in kept], table.lines, table.separator)

@@ -6,8 +6,8 @@ the year after `%Y` (2023/24), and `%G`, `%V` and `%u` are ISO year, week and da
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import datetime
 
 from timemachine.base.errors import UserError
 
@@ -23,8 +23,6 @@ _ZONE = r"Z|UTC|GMT|[-+]\d{2}(?::?\d{2})?"
 # The start of a text, and the formats that it may have; {1} is the first group of the expression.
 _DATES = [
     (r"\d{4}([-/._ ])\d{1,2}\1\d{1,2}", ["%Y{1}%m{1}%d"]),
-    (r"\d{4}年\d{1,2}月\d{1,2}日", ["%Y年%m月%d日"]),
-    (r"\d{4}年\d{1,2}月", ["%Y年%m月"]),
     (r"\d{1,2}([-/.])\d{1,2}\1\d{4}", ["%d{1}%m{1}%Y", "%m{1}%d{1}%Y"]),
     (r"\d{1,2}([-/.])\d{1,2}\1\d{2}", ["%d{1}%m{1}%y", "%m{1}%d{1}%y", "%y{1}%m{1}%d"]),
     (r"\d{4}([-/ ]?)(w)(\d{1,2})(-?)[1-7](?!\d)", ["%G{1}{2}%V{4}%u"]),
@@ -44,7 +42,6 @@ _DATES = [
     (rf"{_MONTH}([-/.,' ]*)\d{{4}}", ["%b{1}%Y"]),
     (rf"{_MONTH}([-/.,' ]*)\d{{2}}", ["%b{1}%y"]),
     (rf"\d{{4}}([-/.,: ]*){_MONTH}", ["%Y{1}%b"]),
-    (rf"\d{{2}}([-/. ]){_MONTH}", ["%y{1}%b"]),
     (r"\d{4}([-/:_ ])\d{1,2}", ["%Y{1}%m", "%Y{1}%N", "%Y{1}%Q"]),
     (r"\d{4}([-/]?)\d{3}", ["%Y{1}%j"]),
     (r"\d{1,2}([-/.])\d{4}", ["%m{1}%Y"]),
@@ -76,7 +73,7 @@ _TAILS = [(re.compile(pattern, re.IGNORECASE), template) for pattern, template i
 _ZONE_TAIL = re.compile(rf"( ?)(?:{_ZONE})", re.IGNORECASE)
 _WEEKDAY_HEAD = re.compile(rf"{_DAY}([, ]+)", re.IGNORECASE)
 _CODE = re.compile(r"%(.)|([^%]+)", re.DOTALL)
-_SIDE_BY_SIDE = _PADDED | set("MSYy")
+_SIDE_BY_SIDE = _PADDED | set("MSYyu")
 
 
 def formats_of(text: str) -> list[str]:
@@ -158,18 +155,11 @@ class Form:
         format: the format.
         unpadded: the codes of numbers that are written without leading zeros.
         samples: the text of an example for the codes of names, zones and fractions.
-        until: what stands between the start and the end of a range of time, and its length; None: no ranges.
     """
 
     format: str
     unpadded: frozenset[str] = frozenset()
     samples: dict[str, str] = field(default_factory=dict)
-    until: tuple[str, timedelta] | None = None
-
-    @property
-    def has_time(self) -> bool:
-        """Whether a time of day is written."""
-        return "%H" in self.format or "%I" in self.format
 
     def write(self, time: datetime, offset_s: int | None = None) -> str:
         """Return a time in this form.
@@ -179,11 +169,7 @@ class Form:
             offset_s: seconds by which it is ahead of UTC, for forms with a zone.
         """
         parts = tokens(self.format)
-        written = "".join(self._part(code, time, offset_s or 0) if code else text for code, text in parts)
-        if self.until is None:
-            return written
-        between, length = self.until
-        return f"{written}{between}{replace(self, until=None).write(time + length, offset_s)}"
+        return "".join(self._part(code, time, offset_s or 0) if code else text for code, text in parts)
 
     def _part(self, code: str, time: datetime, offset_s: int) -> str:
         sample = self.samples.get(code, "")

@@ -15,22 +15,14 @@ from timemachine.base.errors import UserError
 
 _MOST_BYTES = 500_000_000
 _URL = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
-_BOMS = {  # the longer ones first: that of UTF-32 begins as that of UTF-16
+_BOMS = {
     b"\xef\xbb\xbf": "utf-8-sig",
-    b"\xff\xfe\0\0": "utf-32",
-    b"\0\0\xfe\xff": "utf-32",
     b"\xff\xfe": "utf-16",
     b"\xfe\xff": "utf-16",
 }
 # What is no text, or no table, by its first bytes.
 _OTHERS = {
     b"\xd0\xcf\x11\xe0": "an old Excel workbook; save it as CSV",
-    b"PAR1": "a Parquet file; write it as CSV",
-    b"%PDF": "a PDF file; a CSV file is needed",
-    b"\x28\xb5\x2f\xfd": "compressed with zstd; unpack it",
-    b"7z\xbc\xaf": "a 7z archive; unpack it",
-    b"Rar!": "a RAR archive; unpack it",
-    b"SQLite format 3": "an SQLite database; export the table as CSV",
     b"<": "HTML or XML; a CSV file is needed",
     b"{": "JSON; a CSV file is needed",
     b"[": "JSON; a CSV file is needed",
@@ -41,7 +33,7 @@ def read_text(path: str | Path) -> str:
     """Return the text of a file.
 
     What is compressed with gzip, bz2, xz or zip (one member) is known by its content, not by its name. The text is
-    UTF-8, UTF-16 or UTF-32 by its byte order mark, UTF-16 by its zeros, else UTF-8; other bytes are Windows-1252.
+    UTF-8 or UTF-16 by its byte order mark, else UTF-8; other bytes are Windows-1252.
 
     Raises:
         UserError: the path is a URL or a folder; the file does not exist, cannot be read, is empty, damaged,
@@ -53,8 +45,6 @@ def read_text(path: str | Path) -> str:
     for start, what in _OTHERS.items():
         if content.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(start):
             raise UserError(f"this is {what}")
-    if content[257:262] == b"ustar":
-        raise UserError("this is a tar archive; unpack it")
     return _decoded(content)
 
 
@@ -77,23 +67,35 @@ def _bounded(content: bytes) -> bytes:
     return content
 
 
+def _only_member(file: IO[bytes]) -> IO[bytes]:
+    archive = zipfile.ZipFile(file)
+    members = [info for info in archive.infolist() if not info.is_dir() and "__MACOSX" not in info.filename]
+    names = [info.filename for info in members]
+    if "[Content_Types].xml" in names:
+        raise UserError("this is an Excel workbook or another Office file; save it as CSV")
+    if len(members) != 1:
+        shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+        raise UserError(f"a zip file with {len(names)} members ({shown}) instead of one; unpack the one you need")
+    if members[0].flag_bits & 1:
+        raise UserError("the zip file is encrypted; unpack it")
+    return archive.open(members[0])
+
+
+_OPENERS: dict[bytes, tuple[str, Callable[[IO[bytes]], IO[bytes] | gzip.GzipFile]]] = {
+    b"\x1f\x8b": ("gzip", lambda file: gzip.GzipFile(fileobj=file)),
+    b"BZh": ("bz2", bz2.BZ2File),
+    b"\xfd7zXZ\0": ("xz", lzma.LZMAFile),
+    b"PK\x03\x04": ("zip", _only_member),
+}
+
+
 def _unpacked(content: bytes) -> bytes:
     """Return what a compressed file holds, and other bytes as they are."""
-    file = io.BytesIO(content)
-    if content.startswith(b"\x1f\x8b"):
-        return _from("gzip", lambda: gzip.GzipFile(fileobj=file))
-    if content.startswith(b"BZh"):
-        return _from("bz2", lambda: bz2.BZ2File(file))
-    if content.startswith(b"\xfd7zXZ\0"):
-        return _from("xz", lambda: lzma.LZMAFile(file))
-    if content.startswith(b"PK\x03\x04"):
-        return _from("zip", lambda: _only_member(file))
-    return content
-
-
-def _from(kind: str, opened: Callable[[], IO[bytes] | gzip.GzipFile]) -> bytes:
+    kind, opener = next((found for start, found in _OPENERS.items() if content.startswith(start)), ("", None))
+    if opener is None:
+        return content
     try:
-        with opened() as file:
+        with opener(io.BytesIO(content)) as file:
             return _bounded(file.read(_MOST_BYTES + 1))
     except EOFError:
         raise UserError(f"the {kind} file is cut: its data end early; get the file again") from None
@@ -104,31 +106,8 @@ def _from(kind: str, opened: Callable[[], IO[bytes] | gzip.GzipFile]) -> bytes:
         raise UserError(f"the {kind} file is damaged ({error}); get the file again") from None
 
 
-def _only_member(file: IO[bytes]) -> IO[bytes]:
-    archive = zipfile.ZipFile(file)
-    members = [info for info in archive.infolist() if not info.is_dir() and "__MACOSX" not in info.filename]
-    names = [info.filename for info in members]
-    if "[Content_Types].xml" in names:
-        raise UserError("this is an Excel workbook or another Office file; save it as CSV")
-    if "mimetype" in names:
-        raise UserError("this is an OpenDocument file; save it as CSV")
-    if len(members) != 1:
-        shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
-        raise UserError(f"a zip file with {len(names)} members ({shown}) instead of one; unpack the one you need")
-    if members[0].flag_bits & 1:
-        raise UserError("the zip file is encrypted; unpack it")
-    return archive.open(members[0])
-
-
 def _decoded(content: bytes) -> str:
     encoding = next((name for bom, name in _BOMS.items() if content.startswith(bom)), None)
-    start = content[:1000]
-    if encoding is None and b"\0" in start:
-        # Every other byte of digits and Latin letters in UTF-16 is zero.
-        if len(start) // 4 < (zeros := start.count(b"\0")) <= len(start) // 2 + 1:
-            encoding = "utf-16-le" if start[1::2].count(b"\0") > zeros // 2 else "utf-16-be"
-        else:
-            raise UserError("this is not text but binary data; a CSV file is needed")
     try:
         text = content.decode(encoding or "utf-8")
     except UnicodeDecodeError as error:
@@ -136,7 +115,7 @@ def _decoded(content: bytes) -> str:
             raise UserError(f"this is not text in {encoding.upper()}: {error.reason}") from None
         text = content.decode("cp1252", errors="replace")
     if any(character < " " and character not in "\t\n\r\f\x1a" for character in text[:10_000]):
-        raise UserError("this is not text but binary data; a CSV file is needed")
+        raise UserError("this is binary data, not text; a CSV file is needed")
     text = text.rstrip("\x1a\0")
     if not text.strip():
         raise UserError("the file is empty")

@@ -1,28 +1,30 @@
 """A time series of your own, from a CSV file as people have it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from timemachine.base.errors import UserError, about
-from timemachine.forecasting.series.axis import DateAxis, NumberAxis, NumberStep, date_axis, number_axis
+from timemachine.forecasting.series.axis import DateAxis, NumberAxis, date_axis, number_axis
 from timemachine.forecasting.series.columns import (
     choose_columns,
     describe_columns,
     find_column,
+    join_times,
     listed,
 )
 from timemachine.forecasting.series.config import Layout, SeriesParams, column_and_text
 from timemachine.forecasting.series.dates import read_dates
-from timemachine.forecasting.series.joined import join_times
 from timemachine.forecasting.series.opening import read_text
-from timemachine.forecasting.series.place import Place
 from timemachine.forecasting.series.reader import Reader, Rows
 from timemachine.forecasting.series.source import Series
 from timemachine.forecasting.series.steps import Step
 from timemachine.forecasting.series.table import Table, read_table
+from timemachine.forecasting.series.values import Place
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class OwnSeries(Series):
     value_name: str = ""
 
     @property
-    def step(self) -> Step | NumberStep:
+    def step(self) -> Step:
         """The step from one time to the next; its `name` is for messages."""
         return self.axis.step
 
@@ -147,15 +149,6 @@ def columns_of(path: str | Path) -> list[str]:
         return describe_columns(read_table(read_text(path)))
 
 
-def future_times(series: Series, num_steps: int) -> NDArray[np.generic]:
-    """Return the times (num_steps,) that follow a series, in the same step and form.
-
-    Raises:
-        UserError: a time is beyond 64-bit numbers or the year 9999.
-    """
-    return _with_axis(series).future(num_steps)
-
-
 def calendar_seasons(time: NDArray[np.generic]) -> tuple[int, ...]:
     """Return the lengths in steps of the seasons that times (T,) imply, the shortest first.
 
@@ -164,24 +157,17 @@ def calendar_seasons(time: NDArray[np.generic]) -> tuple[int, ...]:
     Args:
         time: numbers, or dates in ISO 8601, as `Series.load` returns them.
     """
-    return _with_axis(Series(time, np.zeros(len(time)))).seasons if len(time) > 1 else ()
-
-
-def _with_axis(series: Series) -> OwnSeries:
-    if isinstance(series, OwnSeries):
-        return series
-    axis: DateAxis | NumberAxis
-    if series.time.dtype.kind in "iuf":
-        time = np.asarray(series.time, series.time.dtype)
-        axis = number_axis(time, None)
-        axis = number_axis(time, None, rows=True) if axis.num_faults else axis
+    if len(time) < 2:
+        return ()
+    found: Callable[[bool], DateAxis | NumberAxis]
+    if time.dtype.kind in "iuf":
+        found = partial(number_axis, np.asarray(time, time.dtype), None)
     else:
-        texts = [str(time) for time in series.time.tolist()]
+        texts = [str(text) for text in time.tolist()]
         place = Place(range(1, len(texts) + 1), "time")
-        dates = read_dates(texts, place, lambda dates: not date_axis(dates).num_faults)
-        axis = date_axis(dates)
-        axis = date_axis(dates, rows=True) if axis.num_faults else axis
-    return OwnSeries(series.time, series.x, axis.step.seasons, None, axis)
+        found = partial(date_axis, read_dates(texts, place, lambda dates: not date_axis(dates).num_faults))
+    axis = found(False)
+    return (found(True) if axis.num_faults else axis).step.seasons
 
 
 def _shown(path: str | Path) -> str:

@@ -12,9 +12,8 @@ from timemachine.forecasting.series.axis import DateAxis, NumberAxis, date_axis,
 from timemachine.forecasting.series.columns import hint_of_several
 from timemachine.forecasting.series.config import Fill, Layout
 from timemachine.forecasting.series.dates import Dates, looks_like_date, parse_digits, read_dates
-from timemachine.forecasting.series.place import Place
 from timemachine.forecasting.series.table import Table
-from timemachine.forecasting.series.values import PLAIN, is_number, read_numbers
+from timemachine.forecasting.series.values import PLAIN, Place, is_number, read_numbers
 
 Rows = NDArray[np.intp]
 _INTEGER = re.compile(r"[-+]?\d{1,19}")
@@ -97,11 +96,10 @@ class Reader:
 
     def _dates_of_digits(self, texts: list[str]) -> Dates | None:
         """Return the dates that numbers such as 20240131, 202401 or 2024.01 are, None if they are numbers."""
-        digits = texts[0].isdecimal()
+        whole, tenths = texts[0].isdecimal(), any(text[-2:-1] == "." for text in texts)
         for dates in parse_digits(texts):
-            if digits and (len(texts[0]) >= 8 or self._is_regular(dates) or not self._numbers_are_regular()):
-                return dates
-            if not digits and self._is_regular(dates) and not self._numbers_are_regular():
+            regular, likely = self._is_regular(dates), not self._numbers_are_regular()
+            if (whole and (len(texts[0]) >= 8 or regular or likely)) or (regular and (likely or not tenths)):
                 return dates
         return None
 
@@ -177,7 +175,7 @@ class Reader:
     def _refuse_step(self, rows: Rows, axis: DateAxis | NumberAxis, i: int) -> NoReturn:
         assert self._time is not None
         where, text = self._in_column(self._time)(int(rows[i])), self._text(rows[i])
-        if isinstance(axis, NumberAxis) and 20_000 < axis.time[0] < 80_000 and axis.step.size > 25:
+        if isinstance(axis, NumberAxis) and 20_000 < axis.time[0] < 80_000 and axis.size > 25:
             raise UserError(
                 f"{where}: {text!r} looks like a day number of Excel; format the column as dates in Excel"
             )

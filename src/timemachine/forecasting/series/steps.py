@@ -1,7 +1,8 @@
 """The step between dates: months, work days or a length of time; and where dates miss it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,120 +17,77 @@ _MOST_WORK_DAYS = 10
 _MONTHS_OF_CHANGE = (2, 3, 4, 9, 10, 11)
 
 
-class Step(Protocol):
+@dataclass(frozen=True)
+class Step:
     """A step from one time to the next.
 
     Attributes:
         name: for messages, for example "month" or "2 hours".
         seasons: lengths of the seasons of the calendar in steps, the shortest first.
+        at: returns the times (n,) that are k (n,) steps after a time of the series.
     """
 
-    @property
-    def name(self) -> str:
-        """The name."""
-
-    @property
-    def seasons(self) -> tuple[int, ...]:
-        """The seasons."""
-
-    def at(self, start: np.datetime64, k: NDArray[np.int64]) -> Times:
-        """Return the times k steps after a time of the series."""
+    name: str
+    seasons: tuple[int, ...]
+    at: Callable[[np.datetime64, NDArray[np.int64]], Times]
 
 
-@dataclass(frozen=True)
-class Months:
-    """A number of months: on the same day, or at the first or last day or work day of the month."""
+def span(length: int, shift: int = 0) -> Step:
+    """Return a step of a length in microseconds; `shift` moves an unusual last time to where the others would be.
 
-    number: int
-    anchor: Literal["day", "end", "work end", "work start"]
-    day: int
-
-    @property
-    def name(self) -> str:
-        """For example month, quarter, year or 2 months."""
-        return _MONTHS.get(self.number, f"{self.number} months")
-
-    @property
-    def seasons(self) -> tuple[int, ...]:
-        """The steps of a year, if it has a whole number of them."""
-        return (12 // self.number,) if 12 % self.number == 0 and self.number < 12 else ()
-
-    def at(self, start: np.datetime64, k: NDArray[np.int64]) -> Times:
-        """Return the times k steps after a time of the series."""
-        months = start.astype("datetime64[M]") + self.number * k
-        return _days_of(months, self.anchor, self.day).astype("datetime64[us]") + (start - start.astype("M8[D]"))
+    Its seasons are a day and a week, or a year of 52 weeks.
+    """
+    unit, size = next(((u, s) for u, s in _UNITS.items() if length % s == 0), ("second", _SECOND))
+    name = unit if length == size else f"{length / size:g} {unit}s"
+    longer = (_DAY, _WEEK) if length < _WEEK else (52 * _WEEK,) if length % _WEEK == 0 else ()
+    seasons = (season // length for season in longer if season % length == 0 and length < season)
+    return Step(name, tuple(seasons), partial(_after_span, length, shift))
 
 
-@dataclass(frozen=True)
-class Span:
-    """A length of time in microseconds; `shift` moves an unusual last time to where the others would be."""
-
-    length: int
-    shift: int = 0
-
-    @property
-    def name(self) -> str:
-        """For example hour, 30 minutes or 2 weeks."""
-        unit, size = next(((u, s) for u, s in _UNITS.items() if self.length % s == 0), ("second", _SECOND))
-        return unit if self.length == size else f"{self.length / size:g} {unit}s"
-
-    @property
-    def seasons(self) -> tuple[int, ...]:
-        """The steps of a day and a week, or of a year of 52 weeks."""
-        if self.length >= _WEEK:
-            weeks, rest = divmod(self.length, _WEEK)
-            return (52 // weeks,) if not rest and 52 % weeks == 0 and weeks < 52 else ()
-        longer = [size for size in (_DAY, _WEEK) if size % self.length == 0 and self.length < size]
-        return tuple(size // self.length for size in longer)
-
-    def at(self, start: np.datetime64, k: NDArray[np.int64]) -> Times:
-        """Return the times k steps after a time of the series."""
-        return start + (k * self.length + self.shift).astype("timedelta64[us]")
+def _after_span(length: int, shift: int, start: np.datetime64, k: NDArray[np.int64]) -> Times:
+    return start + (k * length + shift).astype("timedelta64[us]")
 
 
-@dataclass(frozen=True)
-class WorkDays:
-    """One day from Monday to Friday."""
-
-    name: str = "work day"
-    seasons: tuple[int, ...] = (5,)
-
-    def at(self, start: np.datetime64, k: NDArray[np.int64]) -> Times:
-        """Return the times k steps after a time of the series."""
-        day = start.astype("datetime64[D]")
-        return np.busday_offset(day, k).astype("datetime64[us]") + (start - day)
+def _months_step(number: int, anchor: str, day: int) -> Step:
+    seasons = (12 // number,) if 12 % number == 0 and number < 12 else ()
+    return Step(_MONTHS.get(number, f"{number} months"), seasons, partial(_after_months, number, anchor, day))
 
 
-@dataclass(frozen=True)
-class Slots:
-    """The times of a week at which the rows of a file usually lie, in microseconds since Monday 00:00."""
+def _after_months(number: int, anchor: str, day: int, start: np.datetime64, k: NDArray[np.int64]) -> Times:
+    days = _days_of(start.astype("datetime64[M]") + number * k, anchor, day)
+    return days.astype("datetime64[us]") + (start - start.astype("datetime64[D]"))
 
-    slots: tuple[int, ...]
-    name: str = "row"
 
-    @property
-    def seasons(self) -> tuple[int, ...]:
-        """The rows of a day, if all days have as many, and of a week."""
-        per_day = set(np.unique(np.array(self.slots) // _DAY, return_counts=True)[1].tolist())
-        days = per_day if len(per_day) == 1 else set()
-        return tuple(sorted({*days, len(self.slots)} - {1}))
+def _after_work_days(start: np.datetime64, k: NDArray[np.int64]) -> Times:
+    day = start.astype("datetime64[D]")
+    return np.busday_offset(day, k).astype("datetime64[us]") + (start - day)
 
-    def at(self, start: np.datetime64, k: NDArray[np.int64]) -> Times:
-        """Return the times k steps after a time of the series."""
-        monday = _monday(np.array([start]))[0]
-        first = np.searchsorted(self.slots, int((start - monday).astype(np.int64)), side="right") - 1
-        weeks, slot = np.divmod(first + k, len(self.slots))
-        return monday + (weeks * _WEEK + np.array(self.slots)[slot]).astype("timedelta64[us]")
+
+def _slots_step(slots: NDArray[np.int64]) -> Step:
+    """Return the step between times of the week, in microseconds since Monday 00:00.
+
+    Its seasons are the rows of a day, if all days have as many, and of a week.
+    """
+    per_day = set(np.unique(slots // _DAY, return_counts=True)[1].tolist())
+    seasons = {*(per_day if len(per_day) == 1 else ()), len(slots)} - {1}
+    return Step("row", tuple(sorted(seasons)), partial(_after_slots, slots))
+
+
+def _after_slots(slots: NDArray[np.int64], start: np.datetime64, k: NDArray[np.int64]) -> Times:
+    monday = _monday(np.array([start]))[0]
+    first = np.searchsorted(slots, int((start - monday).astype(np.int64)), side="right") - 1
+    weeks, slot = np.divmod(first + k, len(slots))
+    return monday + (weeks * _WEEK + slots[slot]).astype("timedelta64[us]")
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Dates on steps.
+    """Times on steps.
 
     Attributes:
         step: the step.
-        position: (n,) the number of steps from the first date to each.
-        off: (n,) whether a date lies between two steps.
+        position: (n,) the number of steps from the first time to each.
+        off: (n,) whether a time lies between two steps.
     """
 
     step: Step
@@ -138,7 +96,7 @@ class Grid:
 
     @property
     def num_faults(self) -> int:
-        """Number of dates between two steps, and of gaps."""
+        """Number of times between two steps, and of gaps."""
         return int(self.off.sum() + (np.diff(self.position) != 1).sum())
 
 
@@ -164,16 +122,16 @@ def find_rows(local: Times) -> Grid:
     diffs = np.diff(local).astype(np.int64)
     median = max(int(np.median(diffs)), 1)
     months = _months(local)
-    step: Step = Span(median)
+    step = span(median)
     if months is not None and (np.diff(months.position) == 1).all():
         step = months.step
     elif median >= _WEEK and median % _DAY == 0:
         weekdays = (local.astype("datetime64[D]").astype(np.int64) + 3) % 7
         shift = (_mode(weekdays) - int(weekdays[-1]) + 3) % 7 - 3
-        step = Span(median, shift * _DAY if median % _WEEK == 0 else 0)
+        step = span(median, shift * _DAY if median % _WEEK == 0 else 0)
     elif median < _WEEK:
         slots = _usual_slots(local)
-        step = Slots(tuple(slots.tolist())) if slots.size else step
+        step = _slots_step(slots) if slots.size else step
     return Grid(step, np.arange(n), np.zeros(n, bool))
 
 
@@ -206,12 +164,13 @@ def _months(local: Times) -> Grid | None:
         return None
     day = _usual_day(dates, months)
     # Month ends come before the same day: those of the shorter months are both.
-    anchors: tuple[Literal["end", "day", "work end", "work start"], ...] = ("end", "day", "work end", "work start")
-    misses = {anchor: _days_of(months, anchor, day) != dates for anchor in anchors}
-    anchor = min(anchors, key=lambda anchor: int(misses[anchor].sum()))
+    misses = {
+        anchor: _days_of(months, anchor, day) != dates for anchor in ("end", "day", "work end", "work start")
+    }
+    anchor = min(misses, key=lambda anchor: int(misses[anchor].sum()))
     of_day = local - dates
     position, rest = np.divmod(index - index[0], number)
-    return Grid(Months(number, anchor, day), position, misses[anchor] | (rest != 0) | (of_day != of_day[0]))
+    return Grid(_months_step(number, anchor, day), position, misses[anchor] | (rest != 0) | (of_day != of_day[0]))
 
 
 def _usual_day(dates: NDArray[np.datetime64], months: NDArray[np.datetime64]) -> int:
@@ -242,7 +201,7 @@ def _spans(local: Times, naive: bool) -> Grid:
     rest = us % length
     phase = _mode(rest)
     position = (us - phase) // length
-    return Grid(Span(length), position - position[0], rest != phase)
+    return Grid(span(length), position - position[0], rest != phase)
 
 
 def _changes_of_clock(local: Times, diffs: NDArray[np.int64], length: int) -> NDArray[np.int64]:
@@ -267,7 +226,11 @@ def _work_days(local: Times, holidays: bool) -> Grid | None:
         return None
     if holidays:
         counts = np.where((counts > 0) & (counts <= _MOST_WORK_DAYS), 1, counts)
-    return Grid(WorkDays(), np.concatenate([[0], np.cumsum(counts)]), np.zeros(len(local), bool))
+    return Grid(
+        Step("work day", (5,), _after_work_days),
+        np.concatenate([[0], np.cumsum(counts)]),
+        np.zeros(len(local), bool),
+    )
 
 
 def _monday(times: NDArray[np.datetime64]) -> NDArray[np.datetime64]:

@@ -11,15 +11,15 @@ from timemachine.base.errors import UserError
 from timemachine.forecasting.series.dates import looks_like_date
 from timemachine.forecasting.series.values import is_missing, is_number
 
-Row = tuple[int, list[str]]
+Row = tuple[int, tuple[str, ...]]
 _SEPARATORS = (",", ";", "\t", "|", " ")
 _NUM_SNIFFED = 100
 # Lines of tools around a table: rules of psql, MySQL and Markdown, and psql's number of rows.
-_RULE = re.compile(r"[-+=|: \t]*[-=]{2,}[-+=|: \t]*|\(\d+ rows?\)|\d+ rows? in set.*")
-_UNIT = re.compile(r"-?|[(\[].*[)\]]|[^\W\d]{1,3}|[%°$€£].{0,3}")
-_COMMENT = re.compile(r"\"?(#|%|//|!)")
+_RULE = r"[-+=|: \t]*[-=]{2,}[-+=|: \t]*$|\(\d+ rows?\)$|\d+ rows? in set"
+_UNIT = re.compile(r"-?|[(\[].*[)\]]|[^\W\d]{1,3}|\d{1,3}[dns]|[%°$€£].{0,3}")
+_COMMENT = re.compile(r"\"?(#|%|//|!)(?!\"?[,;\t|])")  # "#" alone is a name
+_NO_ROW = re.compile(f"{_COMMENT.pattern}|{_RULE}")
 _TIME = re.compile(r"(19|20)\d{2}|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|q[1-4]", re.IGNORECASE)
-_QUOTED_LINE = re.compile(r'\s*".*"\s*')
 _SHOWN = 60
 
 
@@ -51,34 +51,29 @@ def read_table(text: str, wanted: Sequence[str] = ()) -> Table:
         UserError: there is no table, a row has too many fields, a quote is not closed, or a note follows the data.
     """
     lines = list(io.StringIO(text, newline=None))
-    comments = {i for i, line in enumerate(lines) if _COMMENT.match(line)}
-    kept = ["\n" if i in comments or _is_rule(line) else line for i, line in enumerate(lines)]
-    if all(line.count('"') == 2 and _QUOTED_LINE.fullmatch(line) for line in kept if line.strip()):
-        kept = [line.strip()[1:-1] + "\n" if line.strip() else line for line in kept]
+    kept = ["\n" if _NO_ROW.match(line) else line for line in lines]
     separator, first = _named_separator(kept)
     separator = separator or _sniffed(kept[first:])
     rows = list(_rows(kept, separator, first))
     width = _width(rows)
     begin, num_known = _begin(rows, width)
     header = _header(rows[:begin], width, wanted)
-    if header is None and comments:
-        header = _header_in_comment(lines, comments, rows[begin][0], separator, width)
+    if header is None:
+        header = _header_in_comment(lines[: rows[begin][0] - 1], separator, width)
     if not wanted:
         _check_not_wide(header or rows[begin])
-    names = [str(i) for i in range(1, width + 1)] if header is None else header[1]
+    names = [str(i) for i in range(1, width + 1)] if header is None else list(header[1])
     if len(names) == width - 1 and _are_row_names(rows[begin:], separator):
         names = ["", *names]
     end = _end(rows, begin, num_known)
     data = _data(rows[begin:end], header, names)
     if end < len(rows):
-        raise UserError(f"line {rows[end][0]}: a note after the data: {quoted(rows[end][1])}; remove it")
+        raise UserError(
+            f"line {rows[end][0]}: {quoted(rows[end][1])} is a note after the data, or no whole row; remove it"
+        )
     columns = [list(column) for column in zip(*(cells for _, cells in data), strict=True)]
     filled = [i for i, name in enumerate(names) if name or any(columns[i])]
     return Table([names[i] for i in filled], [columns[i] for i in filled], [line for line, _ in data], separator)
-
-
-def _is_rule(line: str) -> bool:
-    return ("--" in line or "==" in line or "row" in line) and _RULE.fullmatch(line.strip()) is not None
 
 
 def _num_known(cells: Sequence[str]) -> int:
@@ -105,20 +100,21 @@ def _rows(lines: list[str], separator: str, first: int = 0, strict: bool = True)
     """Yield the rows that are not blank, with their lines from 1."""
     if separator == " ":
         for i, line in enumerate(lines[first:], first + 1):
-            if cells := [cell.strip("\"'") for cell in line.split()]:
-                yield i, cells
+            if line.strip():
+                yield i, tuple(cell.strip("\"'") for cell in line.split())
         return
     reader = csv.reader(iter(lines[first:]), delimiter=separator, skipinitialspace=True, strict=strict)
     begin = 0
     try:
         for cells in reader:
             number, begin = first + begin + 1, reader.line_num
-            stripped = [cell.strip() for cell in cells]
-            if any(stripped):
-                yield number, stripped
-    except csv.Error:
+            row = tuple(map(str.strip, cells))  # Python's garbage collector skips tuples of texts, but not lists
+            if any(row):
+                yield number, row
+    except csv.Error as error:
         line = lines[first + begin].rstrip("\n")
-        raise UserError(f"line {first + begin + 1}: a quotation mark is not closed: {quoted([line])}") from None
+        what = "a field is too long" if "limit" in str(error) else "a quotation mark is not closed"
+        raise UserError(f"line {first + begin + 1}: {what}: {quoted([line])}") from None
 
 
 def _sniffed(lines: list[str]) -> str:
@@ -162,19 +158,19 @@ def _header(before: list[Row], width: int, wanted: Sequence[str]) -> Row | None:
     return [None, *rows, *named][-1]
 
 
-def _is_header(cells: list[str], width: int) -> bool:
+def _is_header(cells: Sequence[str], width: int) -> bool:
     # Excel pads a title to the width of the table.
     return width == 1 or any(cells[1:])
 
 
-def _header_in_comment(lines: list[str], comments: set[int], begin: int, separator: str, width: int) -> Row | None:
-    """Return the names in the comment before the data, such as `# time,value`."""
-    i = max((i for i in comments if i < begin - 1), default=None)
-    if i is None:
-        return None
-    text = _COMMENT.sub("", lines[i].rstrip("\n"), count=1)
-    names = text.split() if separator == " " else [name.strip() for name in text.split(separator)]
-    return (i + 1, names) if len(names) == width and all(names) else None
+def _header_in_comment(before: list[str], separator: str, width: int) -> Row | None:
+    """Return the names in the last comment before the data, such as `# time,value`."""
+    for i in range(len(before), 0, -1):
+        if _COMMENT.match(before[i - 1]):
+            text = _COMMENT.sub("", before[i - 1].strip(), count=1)
+            names = text.split() if separator == " " else [name.strip() for name in text.split(separator)]
+            return (i, tuple(names)) if len(names) == width and all(names) else None
+    return None
 
 
 def _begin(rows: list[Row], width: int) -> tuple[int, int]:
@@ -182,9 +178,24 @@ def _begin(rows: list[Row], width: int) -> tuple[int, int]:
     for least in (2, 1) if width > 1 else (1,):  # dates in a form that only the user knows
         for i, (_, cells) in enumerate(rows):
             if len(cells) >= width and not any(cells[width:]) and _num_known(cells) >= least:
+                while i and _has_same_time(rows[i - 1][1], cells):
+                    i -= 1
                 return i, least
-    line, cells = rows[min(1, len(rows) - 1)] if rows else (1, [])
-    raise UserError(f"no rows with a date and a number; line {line} has {quoted(cells)}")
+    line, cells = rows[min(1, len(rows) - 1)] if rows else (1, ())
+    raise UserError(
+        f"no rows with a date and a number, separated by a comma, semicolon, tab, bar or spaces; "
+        f"line {line} has {quoted(cells)}"
+    )
+
+
+def _has_same_time(above: Sequence[str], cells: Sequence[str]) -> bool:
+    """Return whether a row above the first one of data has no names but a time, and a fault elsewhere or in it."""
+    is_time = looks_like_date if any(map(looks_like_date, cells)) else is_number
+    time = next(j for j, cell in enumerate(cells) if is_time(cell))
+    if len(above) <= time:
+        return False
+    others = (cell for j, cell in enumerate(above) if j != time)
+    return is_time(above[time]) or (any(map(str.isdigit, above[time])) and any(map(is_number, others)))
 
 
 def _end(rows: list[Row], begin: int, least: int) -> int:
@@ -192,7 +203,8 @@ def _end(rows: list[Row], begin: int, least: int) -> int:
     end = len(rows)
     while end > begin + 1 and _num_known(rows[end - 1][1]) < least:
         filled = [cell for cell in rows[end - 1][1] if cell]
-        if any(map(str.isdigit, filled[0])) and (len(filled) > 1 or looks_like_date(filled[0])):
+        is_time = looks_like_date(filled[0]) or is_number(filled[0])
+        if any(map(str.isdigit, filled[0])) and (len(filled) > 1 or is_time):
             return len(rows)  # a row with a fault
         end -= 1
     return end
@@ -211,7 +223,8 @@ def _data(rows: list[Row], header: Row | None, names: list[str]) -> list[Row]:
     """Return the rows of data as wide as the header."""
     width = len(names)
     found = []
-    for line, cells in rows:
+    for row in rows:
+        line, cells = row
         if header is not None and cells == header[1]:
             continue  # files that were joined
         if len(cells) > width and any(cells[width:]):
@@ -220,9 +233,7 @@ def _data(rows: list[Row], header: Row | None, names: list[str]) -> list[Row]:
                 f"line {line}: {len(cells)} fields, where {where}: {quoted(cells)}; "
                 "put texts and numbers that contain the separator into quotation marks"
             )
-        if len(cells) != width:
-            cells = cells[:width] + [""] * (width - len(cells))
-        found.append((line, cells))
+        found.append(row if len(cells) == width else (line, (*cells[:width], *[""] * (width - len(cells)))))
     return found
 
 

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from timemachine.base.errors import UserError
-from timemachine.forecasting.series.place import Place
 
 MISSING = frozenset((
     "", ".", "..", "…", "-", "--", "–", ":", "?", "na", "n/a", "#n/a", "n.a.", "n.a", "nan", "null", "none",
@@ -20,7 +19,29 @@ PLAIN = re.compile(r"[-+]?(?:\d+(?:\.(\d*))?|\.(\d+))(?:[eE][-+]?\d+)?")
 _CURRENCY = r"[$€£¥₹]|(?:USD|EUR|GBP|JPY|CHF|CNY|AUD|CAD|INR|Rs\.?)"
 _SIGNS = re.compile(rf"([-+(]?)\s*({_CURRENCY})?\s*([-+]?[\d.].*?)\s*(%|{_CURRENCY})?")
 _SPACES = str.maketrans({"\u2212": "-", "\u00a0": " ", "\u202f": " ", "\u2009": " ", "’": "'"})
+_EMPTY = "correct it, or leave it empty and fill it with --fill"
 _GROUPED_POINT = re.compile(r"[-+]?[1-9]\d{0,2}\.\d{3}")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where texts are in a file, for messages: a column of some rows.
+
+    Attributes:
+        lines: (n,) the line of each row in the file.
+        column: the name of the column.
+    """
+
+    lines: Sequence[int]
+    column: str
+
+    def __call__(self, row: int) -> str:
+        """Return the line and the column of a row."""
+        return f"{self.line(row)}, column {self.column!r}"
+
+    def line(self, row: int) -> str:
+        """Return the line of a row."""
+        return f"line {self.lines[row]}"
 
 
 @dataclass(frozen=True)
@@ -34,7 +55,7 @@ class _Style:
     def pattern(self) -> re.Pattern[str]:
         whole = r"\d+"
         if self.thousands:
-            whole = rf"(?:\d{{1,3}}(?:{re.escape(self.thousands)}\d{{3}})+|\d+)"
+            whole = rf"(?:[1-9]\d{{0,2}}(?:{re.escape(self.thousands)}\d{{3}})+|\d+)"
         return re.compile(rf"[-+]?(?:{whole}(?:{re.escape(self.point)}(\d*))?|{re.escape(self.point)}(\d+))")
 
     def plain(self, text: str) -> str:
@@ -47,17 +68,15 @@ _STYLES = [_Style(".", t) for t in ("", ",", " ", "'")] + [_Style(",", t) for t 
 
 def is_number(text: str) -> bool:
     """Return whether a text looks like a number, in any style."""
-    return PLAIN.fullmatch(text) is not None or _number_of_any_style(text)
+    if PLAIN.fullmatch(text) is not None:
+        return True
+    found = _SIGNS.fullmatch(text.translate(_SPACES)) if any(map(str.isdigit, text)) else None
+    return found is not None and any(style.pattern.fullmatch(found[3]) for style in _STYLES)
 
 
 def is_missing(text: str) -> bool:
     """Return whether a text stands for a missing value."""
     return text.lower() in MISSING
-
-
-def _number_of_any_style(text: str) -> bool:
-    found = _SIGNS.fullmatch(text.translate(_SPACES)) if any(map(str.isdigit, text)) else None
-    return found is not None and any(style.pattern.fullmatch(found[3]) for style in _STYLES)
 
 
 def read_numbers(texts: Sequence[str], where: Place, separator: str) -> tuple[NDArray[np.float64], int | None]:
@@ -77,11 +96,11 @@ def read_numbers(texts: Sequence[str], where: Place, separator: str) -> tuple[ND
     known = [i for i, text in enumerate(texts) if not is_missing(text)]
     cells = [texts[i] for i in known]
     found = [PLAIN.fullmatch(cell) for cell in cells]
-    if not all(found):
+    pointed = [cell for cell in cells if "." in cell] if separator == ";" else []
+    # Beside ';' all points may also separate thousands.
+    if not all(found) or (pointed and all(map(_GROUPED_POINT.fullmatch, pointed))):
         cells = _normal(cells, Place([where.lines[i] for i in known], where.column), separator)
         found = [PLAIN.fullmatch(cell) for cell in cells]
-    elif separator == ";":
-        _check_points(cells, Place([where.lines[i] for i in known], where.column))
     values = np.full(len(texts), np.nan)
     values[known] = [float(cell) for cell in cells]
     if (infinite := np.isinf(values)).any():
@@ -118,18 +137,8 @@ def _decided(styles: list[_Style], bodies: list[str], cells: list[str], where: P
     if "," in bodies[k] and separator in ";,":
         return points["," if separator == ";" else "."]
     readings = " or ".join(sorted({style.plain(bodies[k]) for style in styles}))
-    raise UserError(f"{where(k)}: {cells[k]!r} can be {readings}; leave out separators of thousands")
-
-
-def _check_points(cells: list[str], where: Place) -> None:
-    """Refuse points in a file with ';' which may all be separators of thousands."""
-    pointed = [k for k, cell in enumerate(cells) if "." in cell]
-    if pointed and all(_GROUPED_POINT.fullmatch(cells[k]) for k in pointed):
-        cell = cells[pointed[0]]
-        raise UserError(
-            f"{where(pointed[0])}: {cell!r} can be {cell} or {cell.replace('.', '')}, because ';' separates the "
-            f"columns; write a decimal comma, or separate the columns with ','"
-        )
+    right = "leave out separators of thousands, or write all decimals with more or fewer than 3 digits"
+    raise UserError(f"{where(k)}: {cells[k]!r} can be {readings}; {right}")
 
 
 def _refuse(cells: list[str], bodies: Sequence[str | None], where: Place) -> None:
@@ -142,4 +151,4 @@ def _refuse(cells: list[str], bodies: Sequence[str | None], where: Place) -> Non
     unfinished = PLAIN.fullmatch(cell) is not None and math.isfinite(float(cell))
     if unfinished:
         raise UserError(f"{where(k)}: {cell!r} is written in another way than {cells[0]!r} at {where.line(0)}")
-    raise UserError(f"{where(k)}: {cell!r} is not a {'finite ' if infinite else ''}number")
+    raise UserError(f"{where(k)}: {cell!r} is not a {'finite ' if infinite else ''}number; {_EMPTY}")
