@@ -1,9 +1,14 @@
 """The command forecast, on files as people have them, in a folder without a repository."""
 
+import os
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from graph import ROOT
 
@@ -82,6 +87,24 @@ def test_every_series_of_a_file_is_forecast_in_one_table(
     ]
 
 
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core forecasts in one process")
+def test_after_an_interruption_no_process_is_left(folder: Path) -> None:
+    rows = [f"{shop},{month},{x:.1f}" for shop in range(200) for month, x in zip(MONTHS, SEASON, strict=True)]
+    (folder / "shops.csv").write_text("\n".join(["shop,month,sold", *rows]))
+    command = ["-m", "timemachine.cli", "forecast", "shops.csv", "--horizon", "12", "--all", "--id", "shop"]
+    process = psutil.Popen(
+        [sys.executable, *command], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, process_group=0
+    )
+    begin = time.monotonic()
+    while len(workers := process.children()) < 3 and time.monotonic() < begin + 60:  # one of them counts resources
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    assert process.communicate(timeout=60) == ("", "timemachine: interrupted\n")
+    assert process.returncode == 130
+    assert len(workers) >= 3
+    assert not psutil.wait_procs(workers, timeout=10)[1]
+
+
 def test_a_trained_strategy_is_one_of_params_yaml(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     arguments = ["own.csv", "--horizon", "2", "--strategy", "recursive_mine"]
     with pytest.raises(SystemExit, match="recursive_mine: unknown strategy; choose from"):
@@ -127,7 +150,7 @@ def test_columns_are_listed_and_nothing_is_written(folder: Path, monkeypatch: py
         (["own.csv", "--horizon", "3", "--output", "own.csv"], "own.csv: the output would overwrite"),
         (
             ["own.csv", "--horizon", "3", "--strategy", "mean", "--output", "own.csv/f.csv"],
-            "own.csv/f.png: cannot be written: ",
+            "own.csv/f.csv: cannot be written: ",
         ),
         (["own.csv", "--horizon", "3", "--all"], "--all and --id go together"),
         (["own.csv", "--horizon", "3", "--all", "--id", "shop"], "own.csv: no column 'shop'"),

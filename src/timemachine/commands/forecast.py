@@ -131,6 +131,7 @@ def _forecast_all(
         typer.echo(f"At rolling origins, {num_better} of the forecasts are better than the last value.")
     if failed:
         named = "; ".join(f"{name}: {error}" for name, error in list(failed.items())[:_MOST_NAMED])
+        named += "; …" if len(failed) > _MOST_NAMED else ""
         raise UserError(f"no forecast for {len(failed)} of {len(found)} series: {named}")
 
 

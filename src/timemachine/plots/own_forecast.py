@@ -1,6 +1,7 @@
 """Draw the forecast of a series of your own, and how earlier forecasts compare with what came."""
 
 from collections.abc import Sequence
+from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -53,7 +54,7 @@ def draw_own_forecast(
         below.plot(where, np.concatenate([x[begin - 1 : begin], values]), color="C4", ls="-", label=_LABELS[i > 0])
         below.axvline(place[begin - 1], color="0.3", ls=":", lw=0.8)
     for axes, name, last in ((above, panels[0], len(t)), (below, panels[1], len(x))):
-        axes.set(title=name, ylabel=ylabel, xlabel="time")
+        axes.set(title=name, ylabel=fill(ylabel, 26), xlabel="time")
         if t.dtype.kind not in "iuf":
             _label_times(axes, t, 0 if axes is above else shown.start, last)
     add_legend(figure)
@@ -61,6 +62,13 @@ def draw_own_forecast(
 
 
 def _label_times(axes: Axes, t: NDArray[np.generic], first: int, end: int) -> None:
-    number = 5 if t.dtype.itemsize <= np.dtype("<U10").itemsize else 3
-    chosen = np.unique(np.linspace(first, end - 1, number).astype(int))
+    num_characters, last = t.dtype.itemsize // np.dtype("<U1").itemsize, end - 1 - first
+    most = 4 if num_characters <= 10 else 2 if num_characters < 20 else 1  # spaces between labels
+    # Few places have labels only where these are equally far apart, so that no label is over another one.
+    number = next((n for n in range(most, 1, -1) if last >= 8 * most or last % n == 0), 1)
+    chosen = first + np.linspace(0, last, number + 1).astype(int)
     axes.set_xticks(chosen, [str(t[i]) for i in chosen])
+    if num_characters > 10:
+        labels = axes.get_xticklabels()
+        labels[0].set_horizontalalignment("left")
+        labels[-1].set_horizontalalignment("right")

@@ -31,6 +31,15 @@ def test_growth_is_forecast_in_logarithms_and_intervals_grow_with_the_level() ->
     assert (found.lower > 0).all()
 
 
+@pytest.mark.parametrize("name", ["theta_12", "drift", "direct_ridge", "harmonic"])
+def test_a_single_strategy_forecasts_logarithms_if_asked(name: str) -> None:
+    found = forecast_series(GROWING[:120], (12,), 12, Options(name, level=0.9, log=True))
+    assert found.in_logs
+    assert list(found.strategies) == [f"log_{name}"]
+    logs = forecast_series(np.log(GROWING[:120]), (12,), 12, Options(name))
+    assert found.x == pytest.approx(np.exp(logs.x), rel=1e-6)
+
+
 def test_the_choice_at_an_origin_knows_nothing_of_what_comes_after_it() -> None:
     changed = GROWING[:120].copy()
     changed[110:] *= 5

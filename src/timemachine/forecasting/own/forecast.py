@@ -192,7 +192,8 @@ def _candidates(
     if (name := options.strategy) is None:
         return pool(x[:first], len(x), seasons, options.log)
     with about(name):
-        return {name: named_strategy(name, x, first, num_steps, seasons, options.log, options.recipes or {})}
+        shown = f"log_{name.removeprefix('log_')}" if options.log else name
+        return {shown: named_strategy(name, x, first, num_steps, seasons, options.log, options.recipes or {})}
 
 
 def _backtests(

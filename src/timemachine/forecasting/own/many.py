@@ -1,10 +1,12 @@
 """Forecast many series, on all cores."""
 
 import os
+import signal
+import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context, parent_process
 
 from timemachine.base import compute
 from timemachine.base.config import ComputeParams
@@ -14,6 +16,7 @@ from timemachine.forecasting.series.own import OwnSeries
 
 # The start of a process costs as much as the forecasts of a few series.
 _SERIES_PER_PROCESS = 8
+_SERIES_PER_TASK = 4
 
 
 def forecast_many(
@@ -36,17 +39,29 @@ def forecast_many(
     one = partial(_forecast, horizon=horizon, options=options)
     num_processes = min(len(os.sched_getaffinity(0)), len(series) // _SERIES_PER_PROCESS)
     found: dict[str, Forecast | UserError] = {}
-
-    def collect(results: "map[Forecast | UserError]") -> None:
-        for name, result in zip(series, results, strict=True):
-            found[name] = result
-            show(len(found), len(series), "series")
-
     if num_processes < 2:
-        collect(map(one, series.values()))
-    else:
-        with ProcessPoolExecutor(num_processes, get_context("spawn"), _use_one_thread) as executor:
-            collect(executor.map(one, series.values(), chunksize=4))  # type: ignore[arg-type]
+        for name, own in series.items():
+            found[name] = one(own)
+            show(len(found), len(series), "series")
+        return found
+    names = list(series)
+    parts = [names[i : i + _SERIES_PER_TASK] for i in range(0, len(names), _SERIES_PER_TASK)]
+    with ProcessPoolExecutor(num_processes, get_context("spawn"), _set_up_worker) as executor:
+        others = active_children()
+        # The workers start with SIGINT blocked: Ctrl-C reaches all processes of a terminal, but only this one
+        # handles it.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        tasks = [executor.submit(_forecast_part, one, [series[name] for name in part]) for part in parts]
+        workers = [child for child in active_children() if child not in others]
+        try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            for part, task in zip(parts, tasks, strict=True):
+                found |= zip(part, task.result(), strict=True)
+                show(len(found), len(series), "series")
+        except BaseException:
+            for worker in workers:
+                worker.terminate()  # the executor would finish all tasks first
+            raise
     return found
 
 
@@ -59,5 +74,20 @@ def _forecast(series: OwnSeries | UserError, horizon: int, options: Options) -> 
         return UserError(str(error))
 
 
-def _use_one_thread() -> None:
+def _forecast_part(
+    one: Callable[[OwnSeries | UserError], Forecast | UserError], part: list[OwnSeries | UserError]
+) -> list[Forecast | UserError]:
+    return [one(own) for own in part]
+
+
+def _set_up_worker() -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     compute.set_up(ComputeParams(num_threads=1))
+
+
+def _end_with_parent() -> None:
+    """Wait for the end of the parent process, which may have been killed, and end this process."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+    os._exit(1)

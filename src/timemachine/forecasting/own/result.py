@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from textwrap import fill
@@ -21,13 +22,17 @@ def output_path(path: Path, output: Path | None) -> Path:
     """Return where to write the forecast of the series at `path`; by default in the current folder.
 
     Raises:
-        UserError: the output does not end in .csv, or would overwrite the series.
+        UserError: the output does not end in .csv, would overwrite the series, or is in a folder that cannot be
+            written to.
     """
     chosen = Path(f"{path.name.partition('.')[0] or path.stem}_forecast.csv") if output is None else output
     if chosen.suffix != ".csv":
         raise UserError(f"{chosen}: the output must end in .csv; its figure ends in .png")
     if path.resolve() in (chosen.resolve(), figure_path(chosen).resolve()):
         raise UserError(f"{chosen}: the output would overwrite the series; choose another name")
+    folder = next(parent for parent in chosen.resolve().parents if parent.exists())
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):  # said before the work, which may take minutes
+        raise UserError(f"{chosen}: cannot be written: {folder} is not a folder that you can write to")
     return chosen
 
 

@@ -1,6 +1,9 @@
 """The strategies that forecast a series of your own, by name."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
 
 from timemachine.base.errors import UserError
 from timemachine.forecasting.models.config import ArRecipe
@@ -9,6 +12,7 @@ from timemachine.forecasting.strategies.candidates import CANDIDATES, candidates
 from timemachine.forecasting.strategies.config import BacktestParams, ChooseTauParams
 from timemachine.forecasting.strategies.lag_strategies import LAG_STRATEGIES, lag_forecaster
 from timemachine.forecasting.strategies.pool import Candidate, few_candidates, many_candidates
+from timemachine.forecasting.strategies.transforms import logged
 
 # Direct and multi-output strategies forecast at a time at most so many steps, and a quarter of the points before
 # the first rolling origin, so that enough training pairs remain.
@@ -29,17 +33,20 @@ def named_strategy(
 
     Args:
         name: a candidate of `pool`; one of `CANDIDATES`, whose lags are then chosen by rolling origins; or
-            `<lag strategy>_<entry of recipes>`.
+            `<lag strategy>_<entry of recipes>`. With `log`, log_ may be left out.
         x: (T,) the series.
         first: the first rolling origin.
         num_steps: number of steps ahead at these origins.
         seasons: `seasons_of` the series.
-        log: as of `pool`.
+        log: whether to forecast logarithms; None if the name says so.
         recipes: entries of `train_ar`.
 
     Raises:
         UserError: there is no such strategy.
     """
+    if log:
+        of_logs = named_strategy(name.removeprefix("log_"), np.log(x), first, num_steps, seasons, False, recipes)
+        return replace(of_logs, forecaster=logged(of_logs.forecaster), in_logs=True)
     known = few_candidates(seasons, log) | many_candidates(x[:first], len(x), seasons, log)
     if name in known:
         return known[name]
