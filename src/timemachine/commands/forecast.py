@@ -12,7 +12,7 @@ from timemachine.base.config import ComputeParams
 from timemachine.base.errors import UserError, about
 from timemachine.commands.repository import use_threads_of
 from timemachine.forecasting.series.config import Fill, Layout, Steps, column_and_text
-from timemachine.pipeline import params, stage
+from timemachine.pipeline import stage
 
 if TYPE_CHECKING:
     from timemachine.forecasting.models.config import ArRecipe
@@ -144,6 +144,8 @@ def _recipes(strategy: str | None) -> "Mapping[str, ArRecipe]":
     path = stage.repository_root() / "params.yaml"
     if trained and path.is_file():
         import torch  # noqa: F401  # before its threads are limited
+
+        from timemachine.pipeline import params
 
         use_threads_of(path.parent)
         return params.load(path).train_ar

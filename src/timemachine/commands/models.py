@@ -12,7 +12,7 @@ from timemachine.base.config import read_yaml
 from timemachine.base.errors import UserError
 from timemachine.commands.repository import experiment, use_threads_of
 from timemachine.language.comparison.config import CONTEXT_MIXING
-from timemachine.pipeline import completion, params, stage
+from timemachine.pipeline import completion, stage
 from timemachine.pipeline.paths import ALIASES
 
 _MAX_NUM_PREDS = 100_000
@@ -106,6 +106,7 @@ def generate(
     module: nn.Module
     if model == CONTEXT_MIXING:
         from timemachine.language.ngrams.writer import count_corpus
+        from timemachine.pipeline import params
 
         p = params.load(root / "params.yaml")
         module, tokenizer = count_corpus(root / "data/text" / p.compare_models.corpus, p.context_mixing)

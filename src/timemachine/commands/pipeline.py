@@ -9,7 +9,7 @@ from typer import Argument, Option
 
 from timemachine.base.errors import UserError
 from timemachine.commands.repository import experiment
-from timemachine.pipeline import completion, params, stage
+from timemachine.pipeline import completion, stage
 
 
 def repro(context: typer.Context) -> None:
@@ -40,11 +40,14 @@ def print_params(
     ],
 ) -> None:
     """Print a section or a recipe of params.yaml with all its knobs, those with their default too."""
+    from timemachine.pipeline import params
+
     typer.echo(params.in_full(params.load(stage.repository_root() / "params.yaml"), name), nl=False)
 
 
 def publish() -> None:
     """Log the results of the pipeline to MLflow. Results that MLflow has already are not logged again."""
+    from timemachine.pipeline import params
     from timemachine.pipeline.progress import show_progress
     from timemachine.tracking.address import hide_secrets, tracking_uri
     from timemachine.tracking.publish import publish_state

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 from timemachine.base.config import ComputeParams, read_yaml, validate
-from timemachine.pipeline import params, stage
+from timemachine.pipeline import stage
 
 
 def experiment() -> tuple[Path, str]:
     """Return the repository root and the MLflow experiment of its params.yaml."""
+    from timemachine.pipeline import params
+
     root = stage.repository_root()
     return root, params.load(root / "params.yaml").publish.experiment
 

@@ -1,14 +1,16 @@
 """Where a stage stands in the pipeline."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from timemachine.base.config import read_yaml
 from timemachine.base.errors import UserError
-from timemachine.pipeline.params import Params
+
+if TYPE_CHECKING:
+    from timemachine.pipeline.params import Params
 
 
-def position(name: str, params: Params, path: Path) -> tuple[int, int] | None:
+def position(name: str, params: "Params", path: Path) -> tuple[int, int] | None:
     """Return the number of a stage in `dvc.yaml`, from 1 on, and the number of all stages.
 
     Each stage of `dvc.yaml` stands after those that it depends on, so this is the order in which DVC runs the
@@ -39,7 +41,7 @@ def position(name: str, params: Params, path: Path) -> tuple[int, int] | None:
     return (names.index(name) + 1, len(names)) if name in names else None
 
 
-def _keys(body: Any, params: Params) -> list[Any] | None:
+def _keys(body: Any, params: "Params") -> list[Any] | None:
     """Return the keys of a stage of a `foreach`, an empty list for another stage, None if they are not known."""
     if not isinstance(body, dict) or "matrix" in body:
         return None

@@ -9,13 +9,15 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from timemachine.base import compute
 from timemachine.base.errors import UserError
-from timemachine.pipeline import params
 from timemachine.pipeline.position import position
 from timemachine.pipeline.times import recorded
+
+if TYPE_CHECKING:
+    from timemachine.pipeline import params
 
 # Set in a process that started again. An imported library may set such variables itself.
 _RESTARTED = "TIMEMACHINE_RESTARTED"
@@ -136,6 +138,8 @@ def main(run: Callable[..., None], **paths: str) -> None:
         names = [name for name in list(inspect.signature(run).parameters)[1:] if name not in paths]
         if len(arguments) != len(names):
             raise UserError(f"usage: python {script} {' '.join(names).upper()}".rstrip())
+        from timemachine.pipeline import params  # commands import this module and need no params
+
         checked = params.load()
         compute.set_up(checked.compute)
         _say_position(checked)
@@ -143,7 +147,7 @@ def main(run: Callable[..., None], **paths: str) -> None:
             run(checked, *arguments, **{key: Path(path) for key, path in paths.items()})
 
 
-def _say_position(checked: params.Params) -> None:
+def _say_position(checked: "params.Params") -> None:
     """Print where this stage stands in the pipeline, if DVC runs it."""
     name = os.environ.get("DVC_STAGE")
     if name and (place := position(name, checked, Path("dvc.yaml"))):

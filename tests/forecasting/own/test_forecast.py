@@ -3,6 +3,7 @@ import pytest
 from graph import ROOT
 
 from timemachine.forecasting.own.forecast import Options, forecast_series
+from timemachine.forecasting.strategies.backtest import true_values
 from timemachine.pipeline import params
 
 RNG = np.random.default_rng(0)
@@ -115,7 +116,10 @@ def test_a_smallest_value_bounds_forecasts_and_intervals() -> None:
     assert free.lower.min() < 0
     assert bounded.lower.min() == 0
     assert bounded.x == pytest.approx(np.maximum(free.x, 0))
-    assert bounded.upper == pytest.approx(np.maximum(free.upper, 0))
+    assert (bounded.upper > bounded.x).all()
+    errors = bounded.rolling - true_values(falling[None], bounded.first, 8)[0]
+    assert bounded.mae == pytest.approx(np.nanmean(np.abs(errors)))
+    assert bounded.mae < free.mae
 
 
 def test_logarithms_can_be_asked_for_and_forbidden() -> None:

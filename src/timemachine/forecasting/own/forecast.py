@@ -121,9 +121,10 @@ def forecast_series(
     names, stacked = list(predictions), np.stack(list(predictions.values()))
     true = true_values(x[None], first, num_steps)[0]
     chosen = choose(stacked - true, [candidates[name].method for name in names], largest_ratio(len(x)))
-    rolling = mean_of(stacked, chosen[:-1])
+    lower = -np.inf if options.lower is None else np.ldexp(options.lower, -exponent)
+    rolling = np.maximum(mean_of(stacked, chosen[:-1]), lower)
     best = [names[i] for i in chosen[-1] if i >= 0]
-    predicted = np.mean([_final(candidates[name], x, horizon, name) for name in best], axis=0)
+    predicted = np.maximum(np.mean([_final(candidates[name], x, horizon, name) for name in best], axis=0), lower)
     in_logs = sum(candidates[name].in_logs for name in best) > len(best) / 2 and all(
         (np.nan_to_num(values, nan=1) > 0).all() for values in (rolling, true, predicted)
     )
