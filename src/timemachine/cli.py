@@ -1,7 +1,6 @@
 """The console script `timemachine`."""
 
 from collections.abc import Callable
-from importlib import metadata
 from typing import Annotated, Any
 
 import typer
@@ -34,6 +33,8 @@ for _panel, _commands in _PANELS.items():
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        from importlib import metadata
+
         typer.echo(f"timemachine {metadata.version('timemachine')}")
         raise typer.Exit
 
