@@ -91,7 +91,19 @@ def test_every_series_of_a_file_is_forecast_in_one_table(
 def test_after_an_interruption_no_process_is_left(folder: Path) -> None:
     rows = [f"{shop},{month},{x:.1f}" for shop in range(200) for month, x in zip(MONTHS, SEASON, strict=True)]
     (folder / "shops.csv").write_text("\n".join(["shop,month,sold", *rows]))
-    command = ["-m", "timemachine.cli", "forecast", "shops.csv", "--horizon", "12", "--all", "--id", "shop"]
+    # A shell starts what it runs in the background with SIGINT ignored.
+    listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    command = [
+        "-c",
+        f"{listen}; from timemachine import cli; cli.main()",
+        "forecast",
+        "shops.csv",
+        "--horizon",
+        "12",
+        "--all",
+        "--id",
+        "shop",
+    ]
     process = psutil.Popen(
         [sys.executable, *command], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, process_group=0
     )
