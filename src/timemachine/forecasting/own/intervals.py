@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from timemachine.base.errors import UserError
+from timemachine.forecasting.evaluation.conformal import least_calibration
 from timemachine.forecasting.models.regression import Array
 
 _NUM_POOLED = 40
@@ -36,7 +37,7 @@ def pooled_half_widths(errors: Array, horizon: int, level: float) -> Array:
     counts = (~np.isnan(absolute)).sum(axis=0)
     num_steps = int((counts > 0).sum())  # a forecast k steps ahead is known later than one of fewer steps
     absolute, counts = absolute[:, :num_steps], counts[:num_steps]
-    needed = math.ceil(level / (1 - level) - 1e-9)
+    needed = least_calibration(level)
     if counts.sum() < needed:
         raise UserError(
             f"intervals of level {level:g} need {needed} errors of past forecasts, but there are only "
