@@ -56,7 +56,10 @@ def forecast(
     interval: Annotated[float | None, Option(help="Level of prediction intervals, for example 0.9.")] = None,
     lower: Annotated[float | None, Option(help="Smallest possible value, for example 0.")] = None,
     log: Annotated[
-        bool | None, Option("--log/--no-log", help="Forecast logarithms, or not. Default: what was better.")
+        bool | None,
+        Option(
+            "--log/--no-log", help="Forecast logarithms, or not. Default: what has smaller errors on the past."
+        ),
     ] = None,
     verbose: Annotated[bool, Option("--verbose", help="Rank all strategies that were tried.")] = False,
     output: Annotated[

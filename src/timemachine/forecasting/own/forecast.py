@@ -167,7 +167,7 @@ def _check(x: Array, horizon: int, options: Options) -> None:
         raise UserError(f"{len(x)} points are too few for a forecast; at least {_LEAST_POINTS} are needed")
     if horizon > len(x):
         raise UserError(
-            f"--horizon: {horizon} is more than the {len(x)} points of the series; choose at most these"
+            f"--horizon: {horizon} is more than the {len(x)} points of the series; choose at most {len(x)}"
         )
     if (largest := float(np.abs(x).max())) > _LARGEST_OBSERVATION:
         raise UserError(f"a value of {largest:g} is beyond {_LARGEST_OBSERVATION:g}; choose a larger unit")

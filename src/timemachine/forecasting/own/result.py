@@ -139,7 +139,7 @@ def draw(path: Path, name: str, value: str, time: NDArray[np.generic], x: Array,
     season = f"season: {_seasons(found.seasons)}"
     panels = (
         fill(f"{_used(found.strategies)}; {season}", 80),
-        f"Earlier forecasts, up to {steps(num_steps)} ahead, and what came",
+        f"Earlier forecasts, up to {steps(num_steps)} ahead, and the observed values",
     )
     title = f"{name}: forecast of {steps(horizon)}"
     figure = draw_own_forecast(title, panels, value, time[start:], x[start:], found.x, interval, rolling)
