@@ -7,6 +7,7 @@ Run: python stages/bptt.py
 
 from pathlib import Path
 
+from timemachine.base.compute import needing_less_with
 from timemachine.base.errors import about
 from timemachine.base.files import write_json
 from timemachine.gradients.study import study_gradients
@@ -16,6 +17,7 @@ from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
 from timemachine.pipeline.progress import show_progress
 from timemachine.text.corpus import Corpus
+from timemachine.training.devices import choose_device
 
 
 def run(params: Params, text: Path, models: Path, report: Path, curves: Path) -> None:
@@ -24,7 +26,8 @@ def run(params: Params, text: Path, models: Path, report: Path, curves: Path) ->
     corpus = Corpus.load(text / p.corpus)
     model, config = load_module(models / p.model, corpus.vocabulary)
     assert isinstance(model, RNNScratch)  # by a rule of `Params`
-    with about("bptt"), show_progress("bptt") as show:
+    with about("bptt"), needing_less_with("bptt.batch_size or bptt.num_draws"), show_progress("bptt") as show:
+        model.to(choose_device(config.device))
         results, drawable = study_gradients(p, corpus, model, config.train_range, show)
     write_json(report, results)
     write_json(curves, drawable)

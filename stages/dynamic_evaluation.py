@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from timemachine.base.compute import needing_less_with
 from timemachine.base.errors import about
 from timemachine.base.files import write_arrays
 from timemachine.language.models.trained import load_module
@@ -19,21 +20,26 @@ from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
 from timemachine.pipeline.progress import show_progress
 from timemachine.text.corpus import Corpus
+from timemachine.training.devices import choose_device
 
 
 def run(params: Params, name: str, text: Path, models: Path, out: Path) -> None:
     """Write the nats and distributions of the validation and the test part."""
     p = params.dynamic_evaluation
     corpus = Corpus.load(text / params.compare_models.corpus)
-    model, _ = load_module(models / name, corpus.vocabulary)
+    model, config = load_module(models / name, corpus.vocabulary)
     first = corpus.split["val"][0]
     begin = max(first - p.num_rms - params.evaluate_perplexity.num_warmup, 0)
     tokens = torch.from_numpy(corpus.tokens[begin:].astype("int64"))
     with (
         about(f"dynamic_evaluation of {name}"),
+        needing_less_with("dynamic_evaluation.num_steps"),
         show_progress(f"dynamic_evaluation of {name}", steady=True) as show,
     ):
-        log_P = read_and_learn(model, tokens, p.num_rms, first - begin, p.num_steps, p.lr, show)
+        device = choose_device(config.device)
+        log_P = read_and_learn(
+            model.to(device), tokens.to(device), p.num_rms, first - begin, p.num_steps, p.lr, show
+        )
     write_arrays(out / f"{name}_dynamic.safetensors", held_out_readings(log_P, corpus))
 
 

@@ -8,6 +8,7 @@ Run: python stages/evaluate_perplexity.py NAME (DVC passes NAME in DVC_STAGE)
 
 from pathlib import Path
 
+from timemachine.base.compute import needing_less_with
 from timemachine.base.errors import about
 from timemachine.base.files import write_arrays, write_json, write_text
 from timemachine.language.generation.decoding import continue_texts
@@ -17,6 +18,7 @@ from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
 from timemachine.pipeline.progress import show_progress
 from timemachine.text.corpus import Corpus
+from timemachine.training.devices import choose_device
 
 
 def run(params: Params, name: str, text: Path, models: Path, out: Path, generated: Path, report: Path) -> None:
@@ -24,7 +26,12 @@ def run(params: Params, name: str, text: Path, models: Path, out: Path, generate
     p, corpus_name = params.evaluate_perplexity, stage.entry(params.train_rnn, name, "train_rnn").corpus
     corpus = Corpus.load(text / corpus_name)
     model, config = load_module(models / name, corpus.vocabulary)
-    with about(f"train_rnn.{name}"), show_progress(f"evaluate_perplexity of {name}") as show:
+    with (
+        about(f"train_rnn.{name}"),
+        needing_less_with("evaluate_perplexity.num_streams"),
+        show_progress(f"evaluate_perplexity of {name}") as show,
+    ):
+        model.to(choose_device(config.device))
         readings = read_parts(model, corpus, config.train_range, p.num_warmup, p.num_streams, show)
         texts = [
             continue_texts(model, corpus.tokenizer, [x.prefix], [x.num_preds], x.sampling, x.seed)[0]

@@ -6,7 +6,7 @@ Run: python stages/train_ar.py NAME (without NAME, it is taken from DVC_STAGE, f
 
 from pathlib import Path
 
-from timemachine.base.compute import environment
+from timemachine.base.compute import environment, needing_less_with
 from timemachine.base.errors import about
 from timemachine.forecasting.models.config import ArConfig
 from timemachine.forecasting.series.source import Series
@@ -23,11 +23,12 @@ def run(params: Params, name: str, series: Path, out: Path) -> None:
     recipe = stage.entry(params.train_ar, name, "train_ar")
     observed = Series.load(series)
     config = ArConfig(**recipe.model_dump(), family="ar", name=name, data_sha256=observed.sha256)
-    with about(f"train_ar.{name}"):
+    with about(f"train_ar.{name}"), needing_less_with(f"batch_size or num_hiddens of train_ar.{name}"):
         device = choose_device(recipe.device)
         with follow(params, config.model_dump(), device, history_rows, ("loss", "mse")) as (tell, resumable):
             model, history = train_autoregressive(recipe, observed.x, device, tell, resumable)
-            save_checkpoint(out / name, model, config, history_rows(history), environment(device))
+            machine = environment(device, recipe.precision)
+            save_checkpoint(out / name, model, config, history_rows(history), machine)
 
 
 if __name__ == "__main__":

@@ -54,6 +54,7 @@ NonNegative = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Device = Annotated[str, matching("auto|cpu|cuda|cuda:[0-9]{1,3}", "auto, cpu, cuda or cuda:N")]
 Sha256 = Annotated[str, matching("[0-9a-f]{64}", "64 hexadecimal digits")]
+Precision = Literal["float32", "tf32", "bfloat16"]
 Optimizer = Literal["sgd", "adam", "adamw"]
 
 

@@ -14,6 +14,7 @@ from timemachine.gradients.config import BpttParams
 from timemachine.gradients.truncation import TRUNCATIONS, randomised_gates, train_truncated, truncated_gates
 from timemachine.language.models.rnn_scratch import RNNScratch
 from timemachine.text.corpus import Corpus
+from timemachine.training.devices import device_of
 
 
 def study_gradients(
@@ -28,7 +29,7 @@ def study_gradients(
     Args:
         p: the section `bptt`.
         corpus: the corpus of the model.
-        model: a trained network; it is converted to float64 in place.
+        model: a trained network, on the device to compute on; it is converted to float64 in place.
         train_range: first index, and one past the last, of the tokens it was trained on.
         show: reports progress: networks or trainings done, their number, and which is next.
 
@@ -43,7 +44,8 @@ def study_gradients(
         UserError: too few tokens, or a network whose gradients are 0 or not finite.
     """
     state_bytes = p.batch_size * model.W_hh[0].nbytes
-    rows = _rows_of_text(p, corpus, train_range)
+    device = device_of(model)
+    rows = _rows_of_text(p, corpus, train_range).to(device)
     with torch.no_grad():
         _, state = model.double()(rows[:, : p.num_warmup])
     rows = rows[:, p.num_warmup :]
@@ -51,7 +53,8 @@ def study_gradients(
     generator = Generator().manual_seed(p.seed)
     radii = {f"linear_{radius}": radius for radius in p.radii}
     for name, radius in radii.items():
-        networks[name] = (analysis.linear_rnn(len(corpus.vocabulary), p.num_hiddens, radius, generator), None)
+        network = analysis.linear_rnn(len(corpus.vocabulary), p.num_hiddens, radius, generator)
+        networks[name] = (network.to(device), None)
     drawn = torch.stack([randomised_gates(p.num_steps, p.tau, generator) for _ in range(p.num_draws)], 1)
     anywhere = torch.stack([truncated_gates(p.num_steps, p.tau, i) for i in range(p.tau)], 1)
     gates = {"full": torch.ones(p.num_steps, 1), "truncated": anywhere[:, :1], "randomised": drawn}
@@ -67,7 +70,7 @@ def study_gradients(
                 "randomised": analysis.estimate_gradients(window, drawn, random=True),
             }
         compared[name] = {w: {kind: row[w] for kind, row in found.items()} for w in found["randomised"]}
-    training = _training_curves(p, corpus, show)
+    training = _training_curves(p, corpus, device, show)
     lags = [2**i for i in range(p.num_lags.bit_length())]
     report = {
         "gradient_norm": {
@@ -104,7 +107,7 @@ def _rows_of_text(params: BpttParams, corpus: Corpus, train_range: Sequence[int]
 
 
 def _training_curves(
-    params: BpttParams, corpus: Corpus, show: Callable[[int, int, str], object]
+    params: BpttParams, corpus: Corpus, device: torch.device, show: Callable[[int, int, str], object]
 ) -> dict[str, list[float]]:
     """Return nats per token of each epoch by truncation, averaged over the seeds.
 
@@ -119,6 +122,6 @@ def _training_curves(
     curves: dict[str, list[list[float]]] = {kind: [] for kind in TRUNCATIONS}
     for i, (kind, seed) in enumerate(product(TRUNCATIONS, p.seeds)):
         show(i, len(TRUNCATIONS) * len(p.seeds), f"trainings, {kind} gradients, seed {seed}")
-        curves[kind].append(train_truncated(params, kind, tokens, vocab_size, seed))
+        curves[kind].append(train_truncated(params, kind, tokens.to(device), vocab_size, seed))
     show(len(TRUNCATIONS) * len(p.seeds), len(TRUNCATIONS) * len(p.seeds), "trainings")
     return {kind: np.mean(of_seeds, axis=0).tolist() for kind, of_seeds in curves.items()}

@@ -18,12 +18,13 @@ def truncated_gates(num_steps: int, tau: int, offset: int = 0) -> Tensor:
 
 
 def randomised_gates(num_steps: int, tau: float, generator: Generator) -> Tensor:
-    """Draw gates (num_steps,): 0 with probability 1/tau, else 1/π with π = 1 − 1/tau.
+    """Draw gates (num_steps,) on the generator's device: 0 with probability 1/tau, else 1/π with π = 1 − 1/tau.
 
     The mean of a gate is 1, and the mean length of a segment is tau steps.
     """
     pi = 1 - 1 / tau
-    return torch.bernoulli(torch.full((num_steps,), pi, dtype=torch.float64), generator=generator) / pi
+    probabilities = torch.full((num_steps,), pi, dtype=torch.float64, device=generator.device)
+    return torch.bernoulli(probabilities, generator=generator) / pi
 
 
 def train_truncated(
@@ -37,22 +38,24 @@ def train_truncated(
     Args:
         params: the section `bptt`.
         truncation: one of `TRUNCATIONS`, where the gradient is cut within a minibatch.
-        tokens: (num_train,) indices.
+        tokens: (num_train,) indices, on the device to train on.
         vocab_size: number of tokens.
         seed: one of `bptt.training.seeds`.
 
     Raises:
         UserError: too few tokens, or a loss that is not finite.
     """
-    p, T = params.training, params.num_steps
+    p, T, device = params.training, params.num_steps, tokens.device
     seeds = torch.randint(2**62, (3,), generator=Generator().manual_seed(seed)).tolist()
-    weights, order, cuts = (Generator().manual_seed(s) for s in seeds)
+    weights, order = (Generator().manual_seed(s) for s in seeds[:2])
+    cuts = Generator(device).manual_seed(seeds[2])
+    regular = truncated_gates(T, params.tau).to(device)
     draw = {
         "full": lambda: None,
-        "truncated": lambda: truncated_gates(T, params.tau),
+        "truncated": lambda: regular,
         "randomised": lambda: randomised_gates(T, params.tau, cuts),
     }
-    model = RNNScratch(vocab_size, p.num_hiddens, generator=weights)
+    model = RNNScratch(vocab_size, p.num_hiddens, generator=weights).to(device)
     model.register_forward_pre_hook(lambda _, X_and_state: (*X_and_state, draw[truncation]()))  # at each call
     history = fit(
         model,
@@ -62,5 +65,6 @@ def train_truncated(
         p.num_epochs,
         state_flow="detached",
         clip_norm=p.clip_norm,
+        generators={"order": order, "cuts": cuts},
     )
     return [epoch.loss for epoch in history]

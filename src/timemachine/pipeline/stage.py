@@ -42,8 +42,9 @@ def repository_root() -> Path:
 def one_line_errors(name: str) -> Iterator[None]:
     """End the program with one line on standard error if the block raises an error that a user can put right.
 
-    These are a `UserError`, an `OSError` of a file, and exhausted memory. Any other exception is a bug and shows
-    its traceback. `--debug` on the command line or `TIMEMACHINE_DEBUG=1` shows the traceback of all.
+    These are a `UserError`, an `OSError` of a file, exhausted memory, and what a GPU reports. Any other exception
+    is a bug and shows its traceback. `--debug` on the command line or `TIMEMACHINE_DEBUG=1` shows the traceback of
+    all.
     """
     if "--debug" in sys.argv or os.environ.get("TIMEMACHINE_DEBUG") == "1":
         yield
@@ -55,7 +56,8 @@ def one_line_errors(name: str) -> Iterator[None]:
         sys.exit(INTERRUPTED)
     except Exception as error:
         of_a_file = isinstance(error, OSError) and (error.filename is not None or hasattr(error, "__notes__"))
-        text = str(error) if of_a_file or isinstance(error, UserError) else compute.out_of_memory(error)
+        text = str(error) if of_a_file or isinstance(error, UserError) else None
+        text = text or compute.out_of_memory(error) or compute.gpu_error(error)
         if text is None:
             raise
         sys.exit(f"{name}: error: {_with_notes(error, text)}")

@@ -1,7 +1,8 @@
 """One training loop for every model.
 
 A model maps `(X, state)` to `(output, state)`; the loop decides what happens to the state between
-minibatches, clips gradients and adds up the loss on the device, so that it waits for a GPU once per epoch.
+minibatches, clips gradients and adds up the loss on the device, so that it waits for a GPU once per epoch. A GPU
+runs the step of a minibatch as one CUDA graph.
 It can follow a schedule of the learning rate, stop when a metric no longer falls, keep the best weights, and
 resume a training that was interrupted.
 """
@@ -10,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sized
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Generator, Tensor, nn
@@ -18,6 +19,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from timemachine.base.errors import UserError
+from timemachine.training.graphs import Captured
 from timemachine.training.resume import Resumable, Snapshot
 from timemachine.training.state import State, detach
 
@@ -101,10 +103,10 @@ def warmup_cosine(warmup: float) -> Schedule:
 
 
 def make_optimizer(name: str, parameters: Iterable[Tensor], lr: float, weight_decay: float = 0.01) -> Optimizer:
-    """Return torch's optimizer of this name, in its `foreach` form.
+    """Return torch's optimizer of this name, in its `foreach` form, or on a GPU in its `fused` form.
 
-    On a GPU, Adam and AdamW are capturable and keep the learning rate in a tensor, so that a step can become part
-    of a CUDA graph.
+    On a GPU the learning rate is in a tensor and Adam and AdamW are capturable, so that a CUDA graph can hold the
+    update and a schedule can change the learning rate.
 
     Args:
         name: `sgd`, `adam` or `adamw`.
@@ -113,14 +115,15 @@ def make_optimizer(name: str, parameters: Iterable[Tensor], lr: float, weight_de
         weight_decay: λ of AdamW; the others do not decay weights.
     """
     parameters = list(parameters)
-    if name == "sgd":
-        return SGD(parameters, lr, foreach=True)
     on_gpu = parameters[0].is_cuda
     rate = torch.tensor(lr, device=parameters[0].device) if on_gpu else lr
+    form: dict[str, Any] = {"foreach": not on_gpu, "fused": on_gpu}
+    if name == "sgd":
+        return SGD(parameters, rate, **form)
     if name == "adam":
-        return Adam(parameters, rate, foreach=True, capturable=on_gpu)
+        return Adam(parameters, rate, capturable=on_gpu, **form)
     assert name == "adamw", name
-    return AdamW(parameters, rate, weight_decay=weight_decay, foreach=True, capturable=on_gpu)
+    return AdamW(parameters, rate, weight_decay=weight_decay, capturable=on_gpu, **form)
 
 
 def scheduler_of_epoch(
@@ -209,6 +212,39 @@ class Training:
             self.best_weights = {key: value.clone() for key, value in self.model.state_dict().items()}
 
 
+@dataclass(frozen=True)
+class Step:
+    """The step of a minibatch: forward pass, backward pass, clipping and update.
+
+    Attributes:
+        model: maps `(X, state)` to `(output, state)`.
+        loss: maps (output, Y) to what is minimised and what is reported.
+        optimizer: holds the model's parameters.
+        clip_norm: largest norm of the gradient; None for no limit.
+    """
+
+    model: nn.Module
+    loss: Callable[[Tensor, Tensor], Loss]
+    optimizer: Optimizer
+    clip_norm: float | None = None
+
+    def __call__(self, X: Tensor, Y: Tensor, state: State) -> tuple[Tensor, State]:
+        """Return the loss summed over the labels Y, and the new state, detached.
+
+        X may have more time steps than Y, which are then the labels of the last ones.
+        """
+        output, state = self.model(X, state)
+        if output.shape[1] > Y.shape[1]:
+            output = output[:, -Y.shape[1] :]
+        current = self.loss(output, Y)
+        self.model.zero_grad(set_to_none=True)
+        current.objective.backward()
+        if self.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
+        self.optimizer.step()
+        return current.total, detach(state)
+
+
 def fit(
     model: nn.Module,
     minibatches: Callable[[], Pairs],
@@ -228,10 +264,12 @@ def fit(
     """Train a model in place and return its history.
 
     Args:
-        model: maps `(X, state)` to `(output, state)`.
+        model: maps `(X, state)` to `(output, state)`; on a GPU by operations that depend on nothing else than the
+            shapes of X and the state (see `timemachine.training.graphs.Captured`).
         minibatches: called once per epoch; returns pairs (X, Y) on the model's device.
         loss: maps (output, Y) to what is minimised and what is reported.
-        optimizer: holds the model's parameters, and the learning rate that `schedule` scales.
+        optimizer: holds the model's parameters, and the learning rate that `schedule` scales; on a GPU one of
+            `make_optimizer`.
         num_epochs: how many at most.
         state_flow: what becomes of the state between minibatches. `attached` reads the epoch again from its
             start at every minibatch, with the weights of the moment, so its cost grows with the epoch.
@@ -240,7 +278,7 @@ def fit(
         evaluate: called after each epoch.
         early_stopping: without it every epoch is run and the last weights stay.
         callback: takes each epoch as it ends; those of before an interruption again.
-        generators: by name, all that model and minibatches draw from; only `resumable` needs them.
+        generators: by name, all that model and minibatches draw from; `resumable` needs them, and a GPU.
         resumable: takes the state after each epoch, and has that of an interrupted training, which ends as if it
             had not been interrupted.
 
@@ -248,12 +286,17 @@ def fit(
         DivergenceError: a loss, a metric or a weight is no longer finite.
     """
     parameters = list(model.parameters())
-    training = Training(model, optimizer, generators or {})
+    generators, device = generators or {}, parameters[0].device
+    training = Training(model, optimizer, generators)
     if resumable and (snapshot := resumable.load()):
         training.restore(snapshot)
         if callback:
             for epoch in training.history:
                 callback(epoch)
+    step: Callable[[Tensor, Tensor, State], tuple[Tensor, State]] = Step(model, loss, optimizer, clip_norm)
+    if device.type == "cuda" and state_flow != "attached":  # attached, every minibatch has another shape
+        assert all(isinstance(group["lr"], Tensor) for group in optimizer.param_groups)
+        step = Captured(step, device, (g for g in generators.values() if g.device.type == "cuda"))
     for number in range(len(training.history) + 1, num_epochs + 1):
         if early_stopping and number - 1 - training.best >= early_stopping.patience:
             break
@@ -261,26 +304,20 @@ def fit(
         model.train()
         state: State = None
         seen: list[Tensor] = []
-        total = torch.zeros((), dtype=torch.float64, device=parameters[0].device)
+        total = torch.zeros((), dtype=torch.float64, device=device)
         num_labels = 0
         pairs = minibatches()
         scheduler = scheduler_of_epoch(optimizer, schedule, number, num_epochs, len(pairs))
         for i, (X, Y) in enumerate(pairs):
-            if state_flow == "attached":
-                seen.append(X)
-                output, _ = model(torch.cat(seen, 1))
-                output = output[:, -X.shape[1] :]
-            else:
-                output, state = model(X, detach(state) if state_flow == "detached" else None)
-            current = loss(output, Y)
-            model.zero_grad(set_to_none=True)
-            current.objective.backward()
-            if clip_norm is not None:
-                nn.utils.clip_grad_norm_(parameters, clip_norm)
             if i:  # a new scheduler has set the first learning rate already
                 scheduler.step()
-            optimizer.step()
-            total += current.total
+            if state_flow == "attached":
+                seen.append(X)
+                X = torch.cat(seen, 1)
+            added, carried = step(X, Y, state)
+            if state_flow == "detached":
+                state = carried
+            total += added
             num_labels += Y.numel()
         size = torch.stack([parameter.detach().abs().max() for parameter in parameters]).max()
         summed, largest = torch.stack([total, size.double()]).tolist()  # the only wait for the device

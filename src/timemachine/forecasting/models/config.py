@@ -4,7 +4,18 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from timemachine.base.config import Count, Device, Name, Optimizer, Positive, Section, Seed, Sha256, Units
+from timemachine.base.config import (
+    Count,
+    Device,
+    Name,
+    Optimizer,
+    Positive,
+    Precision,
+    Section,
+    Seed,
+    Sha256,
+    Units,
+)
 
 
 class ArRecipe(Section):
@@ -22,6 +33,7 @@ class ArRecipe(Section):
     standardize: bool = False
     seed: Seed = 0
     device: Device = "auto"
+    precision: Precision = "float32"
 
     @model_validator(mode="after")
     def _hidden_layer(self) -> Self:

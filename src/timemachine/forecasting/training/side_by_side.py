@@ -18,7 +18,7 @@ from timemachine.forecasting.models.autoregressive import Autoregressive, build_
 from timemachine.forecasting.models.config import ArRecipe
 from timemachine.forecasting.models.regression import Array, Predict, Problem, Regressor
 from timemachine.forecasting.training.train import hinting_at_standardize, location_and_scale
-from timemachine.training.devices import choose_device
+from timemachine.training.devices import choose_device, computing_in
 from timemachine.training.loop import Loss, fit, make_optimizer
 from timemachine.training.state import State
 
@@ -134,7 +134,7 @@ def _fit_side_by_side(
         return Loss((squared / counts).sum() / 2, total)
 
     optimizer = make_optimizer(recipe.optimizer, model.parameters(), recipe.lr)
-    with hinting_at_standardize(recipe):
+    with hinting_at_standardize(recipe), computing_in(recipe.precision, device):
         fit(model, minibatches, loss, optimizer, recipe.num_epochs)
 
     def predict(k: int, features: Array) -> Array:

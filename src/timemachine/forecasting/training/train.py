@@ -10,6 +10,7 @@ from timemachine.base.errors import UserError
 from timemachine.forecasting.models.autoregressive import Standardized, build_bare
 from timemachine.forecasting.models.config import ArRecipe
 from timemachine.forecasting.models.regression import Array, Problem
+from timemachine.training.devices import computing_in
 from timemachine.training.loop import Callback, DivergenceError, Epoch, Loss, fit, make_optimizer
 from timemachine.training.resume import Resumable
 
@@ -77,7 +78,7 @@ def train_autoregressive(
     def evaluate() -> dict[str, float]:
         return {"mse": float((model(X)[0] - y).square().mean())}
 
-    with hinting_at_standardize(recipe):
+    with hinting_at_standardize(recipe), computing_in(recipe.precision, device):
         history = fit(
             model,
             minibatches,

@@ -8,6 +8,8 @@ from torch import Generator, Tensor, nn
 from timemachine.base.errors import UserError
 from timemachine.language.generation.config import Sampling
 from timemachine.text.vocabulary import Tokenizer
+from timemachine.training.devices import device_of
+from timemachine.training.graphs import Captured
 from timemachine.training.state import State
 
 GREEDY = Sampling(alpha=float("inf"))
@@ -73,11 +75,12 @@ def continue_sequences(
     depend on the generator, the index of the row and `num_preds`, not on the other rows.
 
     Args:
-        model: a language model on the CPU.
+        model: a language model; on a GPU a token of all rows is one CUDA graph.
         prefixes: indices, at least one each; they may differ in length.
         num_preds: number of tokens to generate for each prefix.
         sampling: how each token is chosen.
-        generator: source of randomness; required unless `sampling` is greedy.
+        generator: source of randomness, on the CPU, so that all devices draw the same numbers; required unless
+            `sampling` is greedy.
 
     Returns:
         The generated tokens of each prefix, without the prefix.
@@ -90,22 +93,32 @@ def continue_sequences(
     if sampling.alpha < float("inf") and generator is None:
         raise ValueError("sampling needs a generator")
     model.eval()
-    batch, lengths = len(prefixes), torch.tensor([len(prefix) for prefix in prefixes])
-    u = torch.rand(batch, num_preds, generator=generator) if generator else torch.zeros(batch, num_preds)
-    longest, shortest = int(lengths.max()), int(lengths.min())
+    batch, device = len(prefixes), device_of(model)
+    lengths = [len(prefix) for prefix in prefixes]
+    longest, shortest = max(lengths), min(lengths)
     text = torch.zeros(batch, longest + num_preds, dtype=torch.int64)
     for row, prefix in zip(text, prefixes, strict=True):
         row[: len(prefix)] = torch.tensor(prefix)
+    u = torch.rand(batch, num_preds, generator=generator) if generator else torch.zeros(batch, num_preds)
+    written = (
+        torch.arange(longest + num_preds) - torch.tensor(lengths)[:, None]
+    )  # tokens of the row, if not negative
+    u = u.gather(1, written.clamp(0, num_preds - 1)).to(device)  # (batch, longest + num_preds)
+    text, is_given = text.to(device), (written < 0).to(device)
+
+    def step(read: Tensor, u: Tensor, state: State) -> tuple[Tensor, State]:
+        logits, state = model(read, state)
+        return choose_tokens(logits[:, -1], sampling, u), state
+
+    take = Captured(step, device) if device.type == "cuda" else step
     state: State = None
-    begin, rows = 0, torch.arange(batch)
+    begin = 0
     # Rows with a short prefix already generate while the others still read theirs.
     for end in range(shortest, longest + num_preds):
-        logits, state = model(text[:, begin:end], state)
-        written = (end - lengths).clamp(0, num_preds - 1)
-        chosen = choose_tokens(logits[:, -1], sampling, u[rows, written])
-        text[:, end] = torch.where(end < lengths, text[:, end], chosen)
+        chosen, state = take(text[:, begin:end], u[:, end], state)
+        text[:, end] = chosen if end >= longest else torch.where(is_given[:, end], text[:, end], chosen)
         begin = end
-    return [row[length : length + num_preds].tolist() for row, length in zip(text, lengths.tolist(), strict=True)]
+    return [row[length : length + num_preds] for row, length in zip(text.tolist(), lengths, strict=True)]
 
 
 def continue_texts(
@@ -121,7 +134,7 @@ def continue_texts(
     Characters or words that are not in the vocabulary are read, and returned, as `<unk>`.
 
     Args:
-        model: a language model on the CPU.
+        model: a language model.
         tokenizer: the tokenizer of the corpus that the model was trained on.
         prefixes: texts of at least one token each.
         num_preds: number of tokens to generate for each prefix.

@@ -13,6 +13,7 @@ from timemachine.base.config import (
     NonNegative,
     Optimizer,
     Positive,
+    Precision,
     Section,
     Seed,
     Sha256,
@@ -49,6 +50,7 @@ class RnnRecipe(Section):
     detach: bool = True
     seed: Seed = 0
     device: Device = "auto"
+    precision: Precision = "float32"
 
     @model_validator(mode="after")
     def _possible(self) -> Self:

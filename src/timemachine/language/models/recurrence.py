@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from timemachine.training.state import State
+from timemachine.training.devices import lowered
+from timemachine.training.state import State, mapped
 
 _APPLY: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh_,
@@ -109,6 +110,6 @@ def run_layers(rnn: nn.RNN, inputs: Tensor, state: State) -> tuple[Tensor, State
         # A look-up is faster in a table whose rows are contiguous.
         Z = F.linear(H, W_ih, b_h) if H.is_floating_point() else F.embedding(H, W_ih.T.contiguous() + b_h)
         H_0 = Z.new_zeros(Z.shape[1:]) if state is None else state[layer]
-        H = Recurrence.apply(Z, H_0, W_hh.T, rnn.nonlinearity)
+        H = Recurrence.apply(*mapped(lowered, (Z, H_0, W_hh.T)), rnn.nonlinearity)
         last.append(H[-1])
     return H, torch.stack(last)

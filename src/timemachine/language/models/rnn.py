@@ -1,5 +1,6 @@
 """Recurrent language models made of torch's layers."""
 
+import warnings
 from typing import Literal
 
 import torch
@@ -8,8 +9,13 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from timemachine.language.models.recurrence import run_layers
+from timemachine.training.devices import lowered
 from timemachine.training.initialisation import initialise_
-from timemachine.training.state import State
+from timemachine.training.state import State, mapped
+
+# Weights with dropout or in bfloat16 are new tensors in each minibatch. cuDNN copies them into one piece, which
+# takes less than 1 % of a minibatch.
+warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk")
 
 
 class Dropout(nn.Module):
@@ -17,7 +23,7 @@ class Dropout(nn.Module):
 
     Args:
         probability: fraction of the units that is dropped while training.
-        generator: source of the masks, on the CPU; None for torch's global generator.
+        generator: source of the masks, on the device of the units; None for torch's global generator.
     """
 
     def __init__(self, probability: float, generator: Generator | None) -> None:
@@ -29,7 +35,7 @@ class Dropout(nn.Module):
         """Map (num_steps, batch, units) to the same shape, scaled so that the mean is unchanged."""
         if not self.training or self.probability == 0:
             return H
-        kept = torch.empty(H.shape[1:]).bernoulli_(1 - self.probability, generator=self.generator)
+        kept = torch.empty(H.shape[1:], device=H.device).bernoulli_(1 - self.probability, generator=self.generator)
         return H * (kept / (1 - self.probability)).to(H)  # (num_steps, batch, units)
 
 
@@ -72,8 +78,9 @@ class RNN(nn.Module):
         dropout: fraction of the hidden units of the last layer that is dropped while training.
         bidirectional: read the sequence in both directions. Such a model sees the token that it predicts, so it
             can tag sequences but is not a language model; recipes do not offer it.
-        generator: source of the weights, in torch's default distributions, and then of the dropout masks; None
-            for torch's global generator.
+        generator: source of the weights, in torch's default distributions, on the CPU; None for torch's global
+            generator.
+        masks: source of the dropout masks, on the device that the model computes on; None for `generator`.
     """
 
     def __init__(
@@ -89,6 +96,7 @@ class RNN(nn.Module):
         dropout: float = 0.0,
         bidirectional: bool = False,
         generator: Generator | None = None,
+        masks: Generator | None = None,
     ) -> None:
         super().__init__()
         self.vocab_size = vocab_size
@@ -99,9 +107,10 @@ class RNN(nn.Module):
             self.rnn = nn.RNN(*sizes, nonlinearity=activation, bidirectional=bidirectional)
         else:
             self.rnn = (nn.GRU if cell == "gru" else nn.LSTM)(*sizes, bidirectional=bidirectional)
-        self.embedding_dropout = Dropout(embedding_dropout, generator)
-        self.weight_dropout = Dropout(weight_dropout, generator)
-        self.dropout = Dropout(dropout, generator)
+        masks = generator if masks is None else masks
+        self.embedding_dropout = Dropout(embedding_dropout, masks)
+        self.weight_dropout = Dropout(weight_dropout, masks)
+        self.dropout = Dropout(dropout, masks)
         self.output = nn.Linear((2 if bidirectional else 1) * num_hiddens, vocab_size)
         if generator is not None:
             initialise_(self, generator)
@@ -130,7 +139,7 @@ class RNN(nn.Module):
         return possible and not self.embedding_dropout.probability and X.numel() > self.vocab_size
 
     def _one_way_on_cpu(self, inputs: Tensor) -> bool:
-        return not self.rnn.bidirectional and not inputs.is_cuda
+        return not self.rnn.bidirectional and inputs.is_cpu
 
     def _recur(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         """Run the recurrent layers by the fastest implementation.
@@ -144,11 +153,18 @@ class RNN(nn.Module):
             num_steps, num_rows, _ = inputs.shape
             if num_steps == 1 and num_rows <= _FEW_ROWS and not (self.training or torch.is_grad_enabled()):
                 return lstm_step(self.rnn, inputs, state)
+        if inputs.is_cuda:  # cuDNN's layers have a backward pass only in training mode, and no other difference
+            self.rnn.train(torch.is_grad_enabled())
+        changed: dict[str, Tensor] = {}
         if self.training and self.weight_dropout.probability:
-            dropped = {
+            changed = {
                 name: self.weight_dropout(W[None])[0]
                 for name, W in self.rnn.named_parameters()
                 if name.startswith("weight_hh")
             }
-            return functional_call(self.rnn, dropped, (inputs, state))
-        return self.rnn(inputs, state)
+        if (low := lowered(inputs)) is inputs:
+            return functional_call(self.rnn, changed, (inputs, state)) if changed else self.rnn(inputs, state)
+        changed = {name: lowered(changed.get(name, W)) for name, W in self.rnn.named_parameters()}
+        state = mapped(lowered, state)
+        with torch.autocast(inputs.device.type, enabled=False):  # it would compute cuDNN's layers in float16
+            return functional_call(self.rnn, changed, (low, state))

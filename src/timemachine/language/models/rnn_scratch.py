@@ -5,7 +5,8 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from timemachine.language.models.recurrence import Recurrence
-from timemachine.training.state import State
+from timemachine.training.devices import lowered
+from timemachine.training.state import State, mapped
 
 
 class RNNScratch(nn.Module):
@@ -65,7 +66,7 @@ class RNNScratch(nn.Module):
             Z = self.inputs(X) @ self.W_xh + self.b_h
         if state is None:
             state = Z.new_zeros(Z.shape[1:])
-        return Recurrence.apply(Z, state, self.W_hh, self.activation, gates)
+        return Recurrence.apply(*mapped(lowered, (Z, state, self.W_hh)), self.activation, gates)
 
     def output(self, H: Tensor) -> Tensor:
         """Map states (num_steps, batch, num_hiddens) to logits (num_steps, batch, vocab)."""

@@ -32,8 +32,8 @@ def read_and_learn(
     mean square of each weight's gradient on text before `first`, and r̄ the mean of r over all weights.
 
     Args:
-        model: a language model on the CPU without dropout; its weights are changed.
-        tokens: (num_tokens,) indices; those before `first` only set the state and r.
+        model: a language model without dropout; its weights are changed.
+        tokens: (num_tokens,) indices on the model's device; those before `first` only set the state and r.
         num_rms: number of tokens before `first` that r is measured on.
         first: index of the first token to score, at least `num_rms` + 2.
         num_steps: tokens of a segment.
@@ -70,7 +70,7 @@ def read_and_learn(
                 parameter.addcdiv_(gradient, size, value=-lr)
         num_read += len(log_P)
         show(num_read, num_tokens, "tokens")
-    all_log_P = torch.cat(scored).numpy()
+    all_log_P = torch.cat(scored).cpu().numpy()
     check_finite(all_log_P)
     return all_log_P
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from timemachine.base.errors import UserError
 from timemachine.language.scoring.score import Readings, check_finite, score
 from timemachine.text.corpus import HELD_OUT, Corpus
+from timemachine.training.devices import device_of
 from timemachine.training.state import State
 
 _CHUNK_STEPS = 1024
@@ -47,7 +48,7 @@ def read_streams(
         UserError: a log P is not finite.
     """
     model.eval()
-    X = nn.utils.rnn.pad_sequence(list(streams), batch_first=True)  # (batch, longest)
+    X = nn.utils.rnn.pad_sequence(list(streams), batch_first=True).to(device_of(model))  # (batch, longest)
     nats, kept = [], []
     state: State = None
     for begin in range(0, X.shape[1] - 1, _CHUNK_STEPS):
@@ -59,10 +60,10 @@ def read_streams(
             kept.append(log_P.float())
         tell(begin + labels.shape[1], X.shape[1] - 1)
     scored = [slice(first - 1, len(stream) - 1) for stream, first in zip(streams, num_warmup, strict=True)]
-    found = [row[places].numpy() for row, places in zip(torch.cat(nats, 1), scored, strict=True)]
+    found = [row[places].numpy() for row, places in zip(torch.cat(nats, 1).cpu(), scored, strict=True)]
     distributions = []
     if with_log_P:
-        distributions = [row[places].numpy() for row, places in zip(torch.cat(kept, 1), scored, strict=True)]
+        distributions = [row[places].numpy() for row, places in zip(torch.cat(kept, 1).cpu(), scored, strict=True)]
     for predicted in [*found, *distributions]:
         check_finite(predicted)
     return found, distributions
@@ -83,7 +84,7 @@ def read_parts(
     text before it and is not scored.
 
     Args:
-        model: a language model on the CPU.
+        model: a language model.
         corpus: the corpus of the model. If its level is `char`, the readings of the held-out parts have `log_P`.
         train_range: first index, and one past the last, of the tokens the model was trained on.
         num_warmup: tokens that a stream reads before the first token that it scores.

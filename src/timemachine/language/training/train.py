@@ -13,6 +13,7 @@ from timemachine.text.corpus import Corpus
 from timemachine.text.minibatches import Minibatches, random_sampling, sequential_partitioning, windows
 from timemachine.text.perplexity import perplexity
 from timemachine.training import loop
+from timemachine.training.devices import computing_in
 from timemachine.training.resume import Resumable
 from timemachine.training.state import State
 
@@ -109,7 +110,9 @@ def train_language_model(
     # Weights and minibatches have separate generators, so that a change of one does not change the other.
     seeds = torch.randint(2**62, (2,), generator=Generator().manual_seed(recipe.seed)).tolist()
     weights, order = (Generator().manual_seed(seed) for seed in seeds)
-    model = build_language_model(recipe, len(corpus.vocabulary), weights).to(device)
+    # On the CPU one generator draws the initial weights and then the dropout masks.
+    masks = weights if device.type == "cpu" else Generator(device).manual_seed(seeds[0])
+    model = build_language_model(recipe, len(corpus.vocabulary), weights, masks).to(device)
     tokens = torch.from_numpy(corpus.tokens[begin:val_end].astype("int64")).to(device)
     train, val = tokens[: end - begin], tokens[val_begin - begin :]
 
@@ -120,21 +123,22 @@ def train_language_model(
     flow: loop.StateFlow = "fresh"
     if recipe.sampling == "sequential":
         flow = "detached" if recipe.detach else "attached"
-    history = loop.fit(
-        model,
-        minibatches,
-        cross_entropy,
-        loop.make_optimizer(recipe.optimizer, model.parameters(), recipe.lr, recipe.weight_decay),
-        recipe.num_epochs,
-        state_flow=flow,
-        schedule=loop.constant if recipe.warmup is None else loop.warmup_cosine(recipe.warmup),
-        clip_norm=recipe.clip_norm,
-        evaluate=(lambda: {"val_nats": validation_nats(model, val, recipe)}) if len(val) else None,
-        early_stopping=loop.EarlyStopping("val_nats", recipe.patience) if recipe.patience else None,
-        callback=callback,
-        generators={"weights": weights, "order": order},
-        resumable=resumable,
-    )
+    with computing_in(recipe.precision, device):
+        history = loop.fit(
+            model,
+            minibatches,
+            cross_entropy,
+            loop.make_optimizer(recipe.optimizer, model.parameters(), recipe.lr, recipe.weight_decay),
+            recipe.num_epochs,
+            state_flow=flow,
+            schedule=loop.constant if recipe.warmup is None else loop.warmup_cosine(recipe.warmup),
+            clip_norm=recipe.clip_norm,
+            evaluate=(lambda: {"val_nats": validation_nats(model, val, recipe)}) if len(val) else None,
+            early_stopping=loop.EarlyStopping("val_nats", recipe.patience) if recipe.patience else None,
+            callback=callback,
+            generators={"masks": masks, "order": order},
+            resumable=resumable,
+        )
     return model, history
 
 
