@@ -100,21 +100,6 @@ def test_optimizers_are_torchs_and_adamw_alone_decays_weights(
     assert w.item() == pytest.approx(0.95 if name == "adamw" else 1.0)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("name", ["adam", "adamw"])
-def test_a_step_on_a_gpu_can_be_captured_and_is_that_on_the_cpu(name: str) -> None:
-    weights = []
-    for device in ("cpu", "cuda"):
-        model = Weight().to(device)
-        pairs = [(X.to(device), Y.to(device)) for X, Y in PAIRS]
-        optimizer = make_optimizer(name, model.parameters(), lr=0.1)
-        fit(model, lambda pairs=pairs: pairs, squared, optimizer, 3, schedule=warmup_cosine(0.2))
-        weights.append(model.w.item())
-    assert optimizer.param_groups[0]["capturable"]
-    assert optimizer.param_groups[0]["lr"].is_cuda
-    assert weights[0] == pytest.approx(weights[1], rel=1e-5)
-
-
 def test_early_stopping_ends_after_patience_and_puts_the_best_weights_back() -> None:
     model = Weight()
     values = iter([3.0, 1.0, 2.0, 1.0, 0.5])

@@ -61,7 +61,8 @@ def read_and_learn(
     rms = [(s / num_segments).sqrt() for s in squares]
     mean = torch.cat([r.flatten() for r in rms]).mean()
     # If all gradients are 0, as on a text of one repeated token, the weights stay as they are.
-    sizes = [r + mean if mean > 0 else torch.full_like(r, math.inf) for r in rms]
+    moves = bool(mean > 0)
+    sizes = [r + mean if moves else torch.full_like(r, math.inf) for r in rms]
     scored = []
     for log_P, gradients in _segments(model, tokens, first, num_steps):
         scored.append(log_P)
