@@ -14,7 +14,7 @@ import torch
 from graph import ROOT
 from tiny import make_project
 
-from timemachine.base.compute import CHANGE_SUMS, changing_variables, out_of_memory, set_up
+from timemachine.base.compute import CHANGE_SUMS, changing_variables, needing_less_with, out_of_memory, set_up
 from timemachine.base.config import ComputeParams
 from timemachine.pipeline import stage
 
@@ -31,8 +31,18 @@ def test_threads_that_openmp_may_take_away_are_refused(
     set_up(ComputeParams(num_threads=1, deterministic=True))
 
 
+REFUSED = (
+    "CUDA out of memory. Tried to allocate 9.00 GiB. GPU 0 has a total capacity of 8.00 GiB of which 1.00 GiB"
+)
+
+
 def on_gpu() -> None:
-    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB.\nMore lines")
+    with needing_less_with("batch_size"):
+        raise torch.OutOfMemoryError(f"{REFUSED} is free. Including non-PyTorch memory, this process has 7.00 GiB")
+
+
+def in_cublas() -> None:
+    raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`")
 
 
 @pytest.mark.parametrize(
@@ -41,9 +51,10 @@ def on_gpu() -> None:
         (lambda: torch.empty(10**15), "out of memory: DefaultCPUAllocator: can't allocate memory: you tried to"),
         (lambda: np.empty(10**15), "out of memory: Unable to allocate"),
         (lambda: bytearray(10**15), "out of memory"),
-        (on_gpu, "out of memory: CUDA out of memory. Tried to allocate 9.00 GiB."),
+        (on_gpu, f"out of memory: {REFUSED}; a smaller batch_size needs less"),
+        (in_cublas, "out of memory: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"),
     ],
-    ids=["torch", "numpy", "python", "gpu"],
+    ids=["torch", "numpy", "python", "gpu", "cublas"],
 )
 def test_exhausted_memory_is_one_line_that_says_how_much_was_wanted(
     allocate: Callable[[], object], text: str, monkeypatch: pytest.MonkeyPatch
@@ -53,6 +64,13 @@ def test_exhausted_memory_is_one_line_that_says_how_much_was_wanted(
         allocate()
     assert str(ended.value).startswith(f"stage: error: {text}")
     assert "\n" not in str(ended.value)
+
+
+def test_an_error_of_a_gpu_is_one_line_that_says_it_may_be_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["stage.py"])
+    late = r"CUDA error: device-side assert triggered; .*CUDA_LAUNCH_BLOCKING=1 and --debug"
+    with pytest.raises(SystemExit, match=late), stage.one_line_errors("stage"):
+        raise torch.AcceleratorError("CUDA error: device-side assert triggered\nMore lines")
 
 
 def test_the_tests_run_without_the_variables_that_change_sums() -> None:

@@ -130,5 +130,11 @@ def test_a_device_that_is_not_here_is_an_error_that_lists_those_that_are(name: s
         choose_device(name)
 
 
+def test_the_message_names_the_variable_that_hides_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(ValueError, match=r"'cuda:99' is not available; .*; CUDA_VISIBLE_DEVICES= decides which"):
+        choose_device("cuda:99")
+
+
 def test_auto_takes_a_gpu_where_there_is_one() -> None:
     assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")

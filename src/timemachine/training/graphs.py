@@ -6,6 +6,7 @@ launch them.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from typing import Any
 
 import torch
@@ -34,7 +35,7 @@ class Captured:
         self, function: Callable[..., Any], device: torch.device, generators: Iterable[Generator] = ()
     ) -> None:
         self._function, self._generators = function, list(generators)
-        self._stream = torch.cuda.Stream(device)
+        self._stream = _stream_of(device)
         self._num_calls = Counter[Any]()
         self._graphs: dict[Any, tuple[torch.cuda.CUDAGraph, State, Any]] = {}
 
@@ -69,6 +70,12 @@ class Captured:
         with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
             outputs = self._function(*inputs)
         return graph, inputs, outputs
+
+
+@cache
+def _stream_of(device: torch.device) -> torch.cuda.Stream:
+    """Return the stream of all captures; a new one each time would get new memory from cuBLAS, 32 MiB."""
+    return torch.cuda.Stream(device)
 
 
 def _tensors(state: State) -> Iterator[Tensor]:

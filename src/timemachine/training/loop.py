@@ -333,6 +333,7 @@ def fit(
             resumable.update(training.snapshot())
         if callback:
             callback(epoch)
+    model.zero_grad(set_to_none=True)  # gradients would keep the memory of a graph
     if early_stopping:
         model.load_state_dict(training.best_weights)
     return training.history

@@ -10,10 +10,10 @@ from torch.nn import functional as F
 from timemachine.language.models.build import build_language_model
 from timemachine.language.models.config import RnnRecipe
 from timemachine.language.models.recurrence import Recurrence, run_layers
-from timemachine.language.models.rnn import RNN, Dropout
+from timemachine.language.models.rnn import RNN, Dropout, run_with
 from timemachine.language.models.rnn_scratch import RNNScratch
 from timemachine.training.initialisation import initialise_
-from timemachine.training.state import State
+from timemachine.training.state import State, detach
 
 VOCAB_SIZE, NUM_HIDDENS, BATCH, NUM_STEPS = 7, 5, 3, 6
 X = torch.randint(VOCAB_SIZE, (BATCH, NUM_STEPS), generator=torch.Generator().manual_seed(0))
@@ -196,3 +196,33 @@ def test_the_models_generator_and_no_global_one_decides_what_is_dropped() -> Non
         outputs.append([model(X)[0] for _ in range(2)])
     assert torch.equal(outputs[0][0], outputs[1][0])
     assert not torch.equal(outputs[0][0], outputs[0][1])
+
+
+def test_autocast_computes_in_bfloat16_close_to_float32_and_keeps_gradients_in_float32(model: nn.Module) -> None:
+    model = model.train()
+    gradients = []
+    for on in (False, True):
+        model.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=on, cache_enabled=False):
+            _, state = model(X)
+            logits, state = model(X, detach(state))
+            loss = F.cross_entropy(logits.flatten(0, 1), X.flatten())
+            loss.backward()
+        for part in state if isinstance(state, tuple) else (state,):
+            assert part.dtype == (torch.bfloat16 if on else torch.float32)
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+    assert gradients[1].dtype == torch.float32
+    assert 0 < (gradients[1] - gradients[0]).norm() < 0.05 * gradients[0].norm()
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_layers_with_given_weights_are_torchs_layers_with_these_weights(cell: Any) -> None:
+    layers = RNN(VOCAB_SIZE, NUM_HIDDENS, cell, num_layers=2, generator=torch.Generator().manual_seed(0)).rnn
+    others = RNN(VOCAB_SIZE, NUM_HIDDENS, cell, num_layers=2, generator=torch.Generator().manual_seed(1)).rnn
+    inputs = torch.randn(NUM_STEPS, BATCH, VOCAB_SIZE, generator=torch.Generator().manual_seed(0))
+    weights = [W for layer in others.all_weights for W in layer]
+    state: State = None
+    for _ in range(2):
+        found, expected = run_with(weights, layers, inputs, state), others(inputs, state)
+        state = found[1]
+        torch.testing.assert_close(found, expected, rtol=0, atol=0)

@@ -81,7 +81,8 @@ class Recurrence(torch.autograd.Function):
         """Return ∂L/∂Z, ∂L/∂H_0 and ∂L/∂W_hh."""
         (grad_H,) = grad_outputs
         H, H_0, W_hh, gates = ctx.saved_tensors
-        delta = flow_back(grad_H, slope_at(H, ctx.activation), W_hh, gates)
+        slope = slope_at(H, ctx.activation).to(H)  # autocast computes squares in float32
+        delta = flow_back(grad_H, slope, W_hh, gates)
         grad_H_0 = delta[0] @ W_hh.T
         if gates is not None:
             grad_H_0 *= gates[0]

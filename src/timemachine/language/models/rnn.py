@@ -1,11 +1,12 @@
 """Recurrent language models made of torch's layers."""
 
 import warnings
+from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Literal
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.func import functional_call
 from torch.nn import functional as F
 
 from timemachine.language.models.recurrence import run_layers
@@ -60,6 +61,41 @@ def lstm_step(lstm: nn.LSTM, inputs: Tensor, state: tuple[State, ...]) -> tuple[
         hidden.append(H)
         cell.append(C)
     return H[None], (torch.stack(hidden), torch.stack(cell))
+
+
+_LAYERS: dict[str, Callable[..., tuple[Tensor, ...]]] = {
+    "LSTM": torch.lstm,
+    "GRU": torch.gru,
+    "RNN_TANH": torch.rnn_tanh,
+    "RNN_RELU": torch.rnn_relu,
+}
+
+
+def run_with(weights: list[Tensor], rnn: nn.RNNBase, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+    """Compute recurrent layers with other weights than their own, and under autocast in its precision.
+
+    `torch.func.functional_call` would move the weights of the layers to other memory at each call on a GPU.
+
+    Args:
+        weights: W_ih, W_hh, b_ih, b_hh of each layer and direction.
+        rnn: the layers.
+        inputs: (num_steps, batch, input_size).
+        state: of the layers; None for zeros.
+
+    Returns:
+        The states of the last layer (num_steps, batch, directions × num_hiddens), and the new state.
+    """
+    if state is None:
+        zeros = inputs.new_zeros(len(weights) // 4, inputs.shape[1], rnn.hidden_size)
+        state = (zeros, zeros) if rnn.mode == "LSTM" else zeros
+    inputs, state, *weights = mapped(lowered, (inputs, state, *weights))
+    arguments = (rnn.bias, rnn.num_layers, 0.0, rnn.training, rnn.bidirectional, rnn.batch_first)
+    kind = inputs.device.type
+    # Autocast would compute cuDNN's layers in float16.
+    off = torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
+    with off:
+        H, *last = _LAYERS[rnn.mode](inputs, state, weights, *arguments)
+    return H, tuple(last) if rnn.mode == "LSTM" else last[0]
 
 
 class RNN(nn.Module):
@@ -155,16 +191,10 @@ class RNN(nn.Module):
                 return lstm_step(self.rnn, inputs, state)
         if inputs.is_cuda:  # cuDNN's layers have a backward pass only in training mode, and no other difference
             self.rnn.train(torch.is_grad_enabled())
-        changed: dict[str, Tensor] = {}
+        # W_ih, W_hh, b_ih, b_hh of each layer
+        weights: list[Tensor] = [W for layer in self.rnn.all_weights for W in layer]
         if self.training and self.weight_dropout.probability:
-            changed = {
-                name: self.weight_dropout(W[None])[0]
-                for name, W in self.rnn.named_parameters()
-                if name.startswith("weight_hh")
-            }
-        if (low := lowered(inputs)) is inputs:
-            return functional_call(self.rnn, changed, (inputs, state)) if changed else self.rnn(inputs, state)
-        changed = {name: lowered(changed.get(name, W)) for name, W in self.rnn.named_parameters()}
-        state = mapped(lowered, state)
-        with torch.autocast(inputs.device.type, enabled=False):  # it would compute cuDNN's layers in float16
-            return functional_call(self.rnn, changed, (low, state))
+            weights[1::4] = [self.weight_dropout(W[None])[0] for W in weights[1::4]]
+        elif lowered(inputs) is inputs:
+            return self.rnn(inputs, state)
+        return run_with(weights, self.rnn, inputs, state)
