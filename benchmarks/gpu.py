@@ -143,7 +143,7 @@ class Profile:
             return
         if epoch == PROFILED:
             self._bench.wait()
-            self._profiler = profile(activities=[ProfilerActivity.CUDA])
+            self._profiler = profile(activities=[ProfilerActivity.CUDA], acc_events=True)
             self._profiler.start()
         elif epoch == PROFILED + 1:
             self._bench.wait()
@@ -222,6 +222,11 @@ def speed(bench: Bench, result: dict[str, Any]) -> None:
             sides = {"book": partial(book, *arguments)} | sides
         for precision in bench.precisions:
             sides[f"graph, {precision}"] = partial(ours, *arguments, precision, True)
+        if recipe.weight_dropout:
+            whole = recipe.model_copy(update={"weight_dropout": 0.0})
+            sides["graph, float32, no weight dropout"] = partial(
+                ours, bench, whole, *arguments[2:], "float32", True
+            )
         rates: dict[str, list[float]] = {side: [] for side in sides}
         result[name] = {side: {} for side in sides}
         for _ in range(bench.rounds):
@@ -332,6 +337,11 @@ def pipeline(bench: Bench, result: dict[str, Any]) -> None:
             kept = min(history, key=lambda e: e.metrics["val_nats"]) if recipe.patience else history[-1]
             found = {"s": bench.wait() - begin, "epochs": len(history), "nats": kept.loss, **kept.metrics}
         result[f"train_rnn.{name}"] = found | memory | {"on_cpu": on_cpu["training"].get(name)}
+        if name in bench.params.train_rnn:
+            again, _ = train_language_model(recipe, bench.corpora[recipe.corpus], bench.device)
+            result[f"train_rnn.{name}"]["same_bytes_twice"] = all(
+                torch.equal(W, V) for W, V in zip(models[name].parameters(), again.parameters(), strict=True)
+            )
         print(f"    train_rnn.{name}: {result[f'train_rnn.{name}']}", flush=True)
     entries = [f"train_ar.{name}" for name in bench.params.train_ar]
     entries += [f"train_rnn.{name}" for name in bench.params.train_rnn]
