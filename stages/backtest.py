@@ -7,6 +7,7 @@ Run: python stages/backtest.py
 
 from pathlib import Path
 
+from timemachine.base.compute import needing_less_with
 from timemachine.base.errors import about
 from timemachine.base.files import write_json
 from timemachine.forecasting.evaluation import backtests, error_growth
@@ -24,7 +25,7 @@ def run(params: Params, series: Path, report: Path, tables: Path) -> None:
     loaded = Series.load(series)
     x, calendar = replicas(loaded, params.series, p.num_seeds), calendar_seasons(loaded.time)
     ks = [k for k in params.evaluate_forecast.k_steps if k <= p.horizon]
-    with about("backtest"), show_progress("backtest") as show:
+    with about("backtest"), needing_less_with("backtest.num_seeds"), show_progress("backtest") as show:
         sections = (p, params.choose_tau, params.train_ar)
         forecasters = backtests.all_forecasters(x[:, : p.num_observed], *sections, calendar, show)
         results = backtests.backtest_all(forecasters, x, p, show)

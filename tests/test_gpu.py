@@ -4,6 +4,9 @@ The tests need a GPU, and neither DVC nor MLflow: `pytest --noconftest tests/tes
 """
 
 import gc
+import os
+import subprocess
+import sys
 from itertools import count, pairwise
 from typing import Any
 
@@ -277,10 +280,61 @@ def test_exhausted_memory_says_how_much_was_asked_for_and_which_knobs_need_less(
     assert refused.value.__notes__ == ["a smaller batch_size of train_rnn.lstm needs less"]
 
 
+def test_memory_that_is_exhausted_in_a_capture_is_said_as_such_and_leaves_the_gpu_usable() -> None:
+    calls = count()
+
+    def step(x: Tensor) -> Tensor:
+        torch.empty(2**45 if next(calls) == 2 else 1, dtype=torch.uint8, device=GPU)
+        return x + 1
+
+    captured = Captured(step, GPU)
+    x = torch.zeros(1, device=GPU)
+    assert [float(captured(x)) for _ in range(2)] == [1, 1]
+    with pytest.raises(torch.OutOfMemoryError):
+        captured(x)
+    assert float(x + 1) == 1
+
+
 def test_a_gpu_that_is_not_here_is_an_error_that_lists_those_that_are() -> None:
     with pytest.raises(ValueError, match=r"device 'cuda:77' is not available; choose auto, cpu, cuda or cuda:0"):
         choose_device("cuda:77")
     assert choose_device("auto") == GPU
+
+
+LATE = """
+import torch
+from timemachine.pipeline import stage
+
+with stage.one_line_errors("stage"):
+    X = torch.zeros(3, device="cuda")
+    X[torch.tensor([7], device="cuda")]
+    print(X.sum())
+"""
+HIDDEN = """
+from timemachine.pipeline import stage
+from timemachine.training.devices import choose_device
+
+with stage.one_line_errors("stage"):
+    print(choose_device("auto"))
+    choose_device("cuda")
+"""
+
+
+def test_a_late_error_of_the_gpu_is_one_line_and_hidden_gpus_are_named() -> None:
+    def run(script: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", script]
+        return subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, check=False)
+
+    late = run(LATE)
+    assert late.returncode == 1
+    assert late.stderr.splitlines()[-1].startswith(
+        "stage: error: CUDA error: device-side assert triggered; the GPU"
+    )
+    assert "Traceback" not in late.stderr
+    hidden = run(HIDDEN, CUDA_VISIBLE_DEVICES="")
+    assert hidden.stdout == "cpu\n"
+    reason = "device 'cuda' is not available; choose auto or cpu; CUDA_VISIBLE_DEVICES is ''"
+    assert hidden.stderr == f"stage: error: {reason}\n"
 
 
 @pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])

@@ -99,6 +99,10 @@ BAD = {
         changed("preprocess", "corpora", "lines", "level", to="syllable"),
         ["preprocess.corpora.lines.level", "'syllable'", "'char' or 'word'"],
     ),
+    "an unknown precision": (
+        changed("train_rnn", "carried", "precision", to="float16"),
+        ["carried.precision", "'float16'", "'float32', 'tf32' or 'bfloat16'"],
+    ),
     "an unknown device": (
         changed("train_rnn", "carried", "device", to="gpu"),
         ["carried.device", "'gpu'", "cuda:N"],

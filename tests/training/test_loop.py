@@ -132,7 +132,7 @@ def test_a_device_that_is_not_here_is_an_error_that_lists_those_that_are(name: s
 
 def test_the_message_names_the_variable_that_hides_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    with pytest.raises(ValueError, match=r"'cuda:99' is not available; .*; CUDA_VISIBLE_DEVICES= decides which"):
+    with pytest.raises(ValueError, match=r"'cuda:99' is not available; .*; CUDA_VISIBLE_DEVICES is ''"):
         choose_device("cuda:99")
 
 

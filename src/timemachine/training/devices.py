@@ -24,7 +24,7 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cuda" if num_gpus else "cpu")
     if name not in allowed:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-        hint = "" if visible is None else f"; CUDA_VISIBLE_DEVICES={visible} decides which GPUs there are"
+        hint = "" if visible is None else f"; CUDA_VISIBLE_DEVICES is {visible!r}"
         raise UserError(
             f"device {name!r} is not available; choose {', '.join(allowed[:-1])} or {allowed[-1]}{hint}"
         )

@@ -278,7 +278,7 @@ def fit(
         evaluate: called after each epoch.
         early_stopping: without it every epoch is run and the last weights stay.
         callback: takes each epoch as it ends; those of before an interruption again.
-        generators: by name, all that model and minibatches draw from; `resumable` needs them, and a GPU.
+        generators: by name, all that model and minibatches draw from; needed on a GPU and by `resumable`.
         resumable: takes the state after each epoch, and has that of an interrupted training, which ends as if it
             had not been interrupted.
 

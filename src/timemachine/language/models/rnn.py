@@ -14,8 +14,8 @@ from timemachine.training.devices import lowered
 from timemachine.training.initialisation import initialise_
 from timemachine.training.state import State, mapped
 
-# Weights with dropout or in bfloat16 are new tensors in each minibatch. cuDNN copies them into one piece, which
-# takes less than 1 % of a minibatch.
+# Weights with dropout or in bfloat16 are new tensors in each minibatch, which cuDNN copies into one piece. With
+# the masks, that takes 3 % of a minibatch of the LSTM (benchmarks/gpu.py).
 warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk")
 
 
