@@ -31,14 +31,12 @@ def test_threads_that_openmp_may_take_away_are_refused(
     set_up(ComputeParams(num_threads=1, deterministic=True))
 
 
-REFUSED = (
-    "CUDA out of memory. Tried to allocate 9.00 GiB. GPU 0 has a total capacity of 8.00 GiB of which 1.00 GiB"
-)
+REFUSED = "CUDA out of memory. Tried to allocate 9.00 GiB. GPU 0 has 8.00 GiB of which 1.00 GiB is free"
 
 
 def on_gpu() -> None:
     with needing_less_with("batch_size"):
-        raise torch.OutOfMemoryError(f"{REFUSED} is free. Including non-PyTorch memory, this process has 7.00 GiB")
+        raise torch.OutOfMemoryError(f"{REFUSED}. Including non-PyTorch memory, this process has 7.00 GiB")
 
 
 def in_cublas() -> None:

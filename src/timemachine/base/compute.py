@@ -79,7 +79,8 @@ def out_of_memory(error: BaseException) -> str | None:
     on_gpu = getattr(sys.modules.get("torch"), "OutOfMemoryError", ())
     text = str(error).partition("\n")[0]
     if isinstance(error, on_gpu):
-        text = text.partition(" is free.")[0]  # the rest is about other processes and settings of torch
+        text, is_free, _ = text.partition(" is free")  # the rest is about other processes and settings of torch
+        text += is_free
     elif isinstance(error, RuntimeError) and not _REFUSED_ON_GPU.search(text):
         _, allocator, refused = text.partition("DefaultCPUAllocator: ")
         if not refused.startswith(("can't allocate memory", "not enough memory")):
