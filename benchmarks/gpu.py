@@ -7,8 +7,8 @@ The sides of a comparison run in one process, in turn, and medians over the roun
 - graph: the loop of the pipeline as it is, in each precision.
 
 Then it trains all recipes of params.yaml from beginning to end, and scores the champion. It needs torch 2.11 or
-newer, numpy, pydantic, PyYAML and safetensors, but neither DVC nor MLflow. Without the text it makes one of random
-words.
+newer, numpy, pydantic, PyYAML, safetensors and threadpoolctl, but neither DVC nor MLflow. Without the text it
+makes one of random words.
 
 Run: PYTHONPATH=src python benchmarks/gpu.py [--device auto|cpu|cuda] [--parts NAME ...] [--rounds N] [--text FILE]
     [--out FILE] [--quick]
