@@ -10,7 +10,7 @@ from timemachine.language.ngrams.compiled import entry
 from timemachine.language.ngrams.hashing import Ids, KeyTable, Keys
 
 # Tokens whose keys fit the cache.
-_BLOCK = 2**15
+_BLOCK = 2**16
 
 
 class Level(NamedTuple):
