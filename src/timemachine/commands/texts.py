@@ -5,16 +5,19 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import indent
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 import yaml
 from typer import Argument, Option
 
-from timemachine.base.config import parse_yaml, validate
+from timemachine.base.config import NAME_PATTERN, parse_yaml, validate
 from timemachine.base.errors import UserError, about
 from timemachine.base.files import write_text
 from timemachine.pipeline import stage
+
+if TYPE_CHECKING:
+    from timemachine.pipeline.params import Params
 
 _HIGHEST_ORDER = 6
 
@@ -41,7 +44,7 @@ def add_text(
     from timemachine.pipeline import params
     from timemachine.pipeline.params import Params
     from timemachine.text.config import TextEntry
-    from timemachine.text.sources import files_of, hash_files, named, sha256_of_text
+    from timemachine.text.sources import files_of, sha256_of_text
 
     root = stage.repository_root()
     path = root / "params.yaml"
@@ -52,44 +55,67 @@ def add_text(
         if licence != "auto" or encoding != "utf-8":
             raise UserError(f"--replace keeps licence and encoding; change them in texts.{name} of params.yaml")
         encoding = p.texts[name].encoding
-    elif taken := [key for key, section in _sections(p).items() if name in section]:
-        raise UserError(f"--name: {taken[0]}.{name} exists; choose another name, or add --replace to renew a text")
+    else:
+        _check_free(name, p)
     source = _source(file, root)
     with about(file):
-        files = named(name, files_of(source, root))
-        hashes = hash_files(files)
-    entry: dict[str, Any] = {"sources": [source], "sha256": sha256_of_text(hashes)}
+        files = [Path(os.path.relpath(one)) for one in files_of(source, root)]
+    entry: dict[str, Any] = {"sources": [source], "sha256": "0" * 64}
     if encoding != "utf-8":
         entry["encoding"] = encoding
-    checked = validate(TextEntry, entry, "params.yaml: texts")  # the encoding, before it is used
-    num_cut = sum(_check(one, checked.encoding, licence) for one in files.values())
-    if licence == "gutenberg" or (licence == "auto" and num_cut):
+    validate(TextEntry, entry, f"texts.{name}")  # before a large text is read
+    entry["sha256"] = sha256_of_text({one.name: _hash(one) for one in files})
+    num_cut = sum(_check(one, encoding, licence) for one in files)
+    if licence == "gutenberg" or num_cut:
         entry["licence"] = "gutenberg"
     text = _with_values(path, name, entry) if replace else _with_entries(path, name, entry)
     validate(Params, parse_yaml(text), path)
     write_text(path, text)
-    num_bytes = sum(one.stat().st_size for one in files.values())
-    of = f"{len(files)} files, " if len(files) > 1 else ""
-    typer.echo(f"params.yaml: texts.{name}: {of}{num_bytes:,} bytes, SHA-256 {entry['sha256']}")
+
+    num_bytes = sum(one.stat().st_size for one in files)
+    several = f"{len(files)} files, " if len(files) > 1 else ""
+    typer.echo(f"params.yaml: texts.{name}: {several}{num_bytes:,} bytes, SHA-256 {entry['sha256']}")
+    if replace:
+        typer.echo("Next: `timemachine repro` runs the stages that read this text.")
+        return
     if num_cut:
-        typer.echo(f"             {num_cut:,} bytes of Project Gutenberg's header and footer are cut off")
-    if not replace:
-        typer.echo(f"             preprocess.corpora.{name}: its characters")
-        typer.echo(f"             ngram_models.corpora.{name}: n-gram models up to order {_HIGHEST_ORDER}")
+        typer.echo(f"  without {num_cut:,} bytes of Project Gutenberg's header and footer (licence: gutenberg)")
+    typer.echo(f"  preprocess.corpora.{name}: a corpus of its characters")
+    typer.echo(f"  ngram_models.corpora.{name}: n-gram models up to order {_HIGHEST_ORDER}")
     if Path(source).is_absolute():
-        typer.echo("The text is outside the repository, where DVC does not notice changes; data/own/ is better.")
-    typer.echo("Next: `timemachine repro`; the scores are then in data/reports/ngram_models.json")
+        typer.echo("The text is outside the repository, so a clone elsewhere does not have it.")
+    typer.echo("Next: `timemachine repro ngram_models` writes the scores to data/results/ngram_models.json.")
 
 
-def _sections(p: Any) -> dict[str, Any]:
-    return {"texts": p.texts, "preprocess.corpora": p.preprocess.corpora, "ngram_models.corpora": p.ngram_models.corpora}
+def _check_free(name: str, p: "Params") -> None:
+    """Check that a text, and a corpus and n-gram models of it, may have a name.
+
+    Raises:
+        UserError: it is not a name, or one of the three exists.
+    """
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise UserError(f"--name: {name!r} is not a name of up to 64 lower-case letters, digits and underscores")
+    if name in p.texts:
+        raise UserError(
+            f"--name: params.yaml has a text {name!r}; choose another name, or renew it with --replace"
+        )
+    if name in p.preprocess.corpora:
+        raise UserError(f"--name: params.yaml has a corpus {name!r}; choose another name")
 
 
 def _source(file: str, root: Path) -> str:
     """Return a path or glob relative to the repository if it is inside, else an absolute one."""
-    path = os.path.abspath(file)  # noqa: PTH100 - a glob is no path, and links are not followed
-    inside = os.path.relpath(path, root.absolute())
-    return path if inside.startswith("..") else Path(inside).as_posix()
+    if "://" in file:
+        raise UserError(f"{file}: a URL; give a file, and add the URL to its sources in params.yaml afterwards")
+    path = Path(os.path.abspath(file))  # noqa: PTH100 - links are not followed
+    return str(path.relative_to(root.absolute()) if path.is_relative_to(root.absolute()) else path)
+
+
+def _hash(path: Path) -> str:
+    from timemachine.text.sources import read_blocks, save
+
+    with about(str(path)):
+        return save(read_blocks(path))
 
 
 def _check(path: Path, encoding: str, licence: str) -> int:

@@ -17,8 +17,8 @@ from timemachine.pipeline.paths import CHECKPOINT, LANGUAGE_MODEL
 def remove_unowned(params: Params, data: Path) -> list[Path]:
     """Remove the outputs of entries that `params` do not have, and return what was removed.
 
-    Only files that stages write are removed, and the folder of a checkpoint or text if it is empty then. Other files stay,
-    and so does everything behind a link to another folder.
+    Only files that stages write are removed, and the folder of a checkpoint or text if it is empty then. Other
+    files stay, and so does everything behind a link to another folder.
 
     Args:
         params: the params.
