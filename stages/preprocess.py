@@ -11,24 +11,20 @@ from timemachine.base.errors import about
 from timemachine.base.files import write_json
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
-from timemachine.text.clean import decode
-from timemachine.text.prepare import build_corpus, read_accepted, summarise
+from timemachine.text.prepare import Piece, accepted_pieces, build_corpus, summarise
 
 
 def run(params: Params, text: Path, accepted: Path, out: Path, report: Path) -> None:
     """Write a folder for each corpus, and a report."""
-    content = text.read_bytes()
-    raw = decode(content, str(text))
-    added = read_accepted(accepted)
+    pieces, added = [Piece(text)], accepted_pieces(accepted)
     split = params.preprocess.split
     fractions = (split.train, split.val, split.test)
     corpora = {}
     for name, recipe in params.preprocess.corpora.items():
+        options = recipe.model_dump()
         with about(f"preprocess.corpora.{name}: {text}"):
-            corpora[name] = build_corpus(raw, **recipe.model_dump(), fractions=fractions, added=[*added.values()])
-    for name, corpus in corpora.items():
-        corpus.save(out / name)
-    write_json(report, summarise(content, added, corpora))
+            corpora[name] = build_corpus(pieces, **options, fractions=fractions, added=added, folder=out / name)
+    write_json(report, summarise({"timemachine": pieces}, added, corpora))
 
 
 if __name__ == "__main__":

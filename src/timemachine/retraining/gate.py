@@ -28,9 +28,8 @@ from timemachine.language.ngrams.chain import log_probabilities
 from timemachine.language.ngrams.kneser_ney import KneserNey
 from timemachine.language.scoring.reading import read_parts
 from timemachine.pipeline.params import Params, RetrainingParams
-from timemachine.text.clean import decode
 from timemachine.text.corpus import HELD_OUT, Corpus, Part
-from timemachine.text.prepare import build_corpus, read_accepted
+from timemachine.text.prepare import Piece, accepted_pieces, build_corpus
 
 _NUM_PREDS = 200
 _NUM_RUNS = 3
@@ -56,20 +55,15 @@ def held_out_corpus(params: Params, data: Path) -> Corpus:
     """
     p = params.preprocess
     recipe = p.corpora[params.compare_models.corpus]
-    path = data / "raw/timemachine.txt"
-    try:
-        book = decode(path.read_bytes(), str(path))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; run `dvc repro`") from None
     return build_corpus(
-        book,
+        [Piece(data / "raw/timemachine.txt")],
         cleaning=recipe.cleaning,
         level=recipe.level,
         order="sorted",
         min_freq=0,
         reserved_tokens=[],
         fractions=(p.split.train, p.split.val, p.split.test),
-        added=[*read_accepted(data / "accepted").values()],
+        added=accepted_pieces(data / "accepted"),
     )
 
 
