@@ -69,7 +69,8 @@ def held_out_corpus(params: Params, data: Path) -> Corpus:
 
 def held_out_sha256(corpus: Corpus) -> str:
     """Return the hash of the held-out text; scores on texts with other hashes are not comparable."""
-    parts = ["".join(corpus.vocabulary.to_tokens(corpus.part(part).tolist())) for part in HELD_OUT]
+    tokens = corpus.vocabulary.tokens
+    parts = ["".join(tokens[index] for index in corpus.part(part).tolist()) for part in HELD_OUT]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, Literal
 
 import numpy as np
@@ -106,7 +107,7 @@ class Corpus:
         vocabulary = Vocabulary.load(folder / "vocabulary.json")
         path = folder / "tokens.npy"
         tokens = map_tokens(path)
-        if tokens.ndim != 1 or tokens.dtype.kind != "u" or (tokens.size and tokens.max() >= len(vocabulary)):
+        if tokens.size and tokens.max() >= len(vocabulary):
             raise UserError(f"{path}: not indices into {folder / 'vocabulary.json'}; recreate it with `dvc repro`")
         content = read_json(folder / "split.json")
         try:
@@ -141,13 +142,21 @@ def write_tokens(path: Path, blocks: Iterable[Tokens], num_tokens: int, dtype: n
             file.write(np.ascontiguousarray(block, dtype).data)
 
 
-def map_tokens(path: Path) -> NDArray[Any]:
-    """Return the array of a NumPy file as a read-only memory map.
+def map_tokens(path: Path) -> Tokens:
+    """Return the tokens in a file of `write_tokens` as a read-only memory map.
 
     Raises:
         UserError: the file does not exist or is damaged.
     """
     try:
-        return np.asarray(np.lib.format.open_memmap(path, mode="r"))
-    except (OSError, ValueError, OverflowError) as error:  # OverflowError: a damaged shape
+        with path.open("rb") as file:
+            version = np.lib.format.read_magic(file)
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+            offset = file.tell()
+    except (OSError, ValueError, SyntaxError, TokenError) as error:
         raise UserError(f"{path}: {error}; recreate it with `dvc repro`") from None
+    fits = version == (1, 0) and len(shape) == 1 and dtype.kind == "u"
+    # Compared before it is mapped: numpy multiplies sizes without a check for overflow.
+    if not fits or path.stat().st_size != offset + shape[0] * dtype.itemsize:
+        raise UserError(f"{path}: damaged; recreate it with `dvc repro`")
+    return np.asarray(np.memmap(path, dtype, "r", offset, (int(shape[0]),)))
