@@ -1,6 +1,6 @@
-"""Clean the text, build the vocabularies, and write each corpus as token indices.
+"""Clean the texts, build the vocabularies, and write each corpus as token indices.
 
-Reads the section `preprocess` of params.yaml, data/raw/timemachine.txt and the texts in data/accepted/, which
+Reads the sections `preprocess` and `texts` of params.yaml, data/raw/<text>/ and the texts in data/accepted/, which
 extend the train part; writes data/text/<corpus>/ and data/results/text.json.
 Run: python stages/preprocess.py
 """
@@ -11,26 +11,30 @@ from timemachine.base.errors import about
 from timemachine.base.files import write_json
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
-from timemachine.text.prepare import Piece, accepted_pieces, build_corpus, summarise
+from timemachine.text.prepare import accepted_pieces, build_corpus, summarise, text_pieces
 
 
-def run(params: Params, text: Path, accepted: Path, out: Path, report: Path) -> None:
+def run(params: Params, raw: Path, accepted: Path, out: Path, report: Path) -> None:
     """Write a folder for each corpus, and a report."""
-    pieces, added = [Piece(text)], accepted_pieces(accepted)
-    split = params.preprocess.split
-    fractions = (split.train, split.val, split.test)
-    corpora = {}
+    texts = {name: text_pieces(raw, name, entry) for name, entry in params.texts.items()}
+    added, split, corpora = accepted_pieces(accepted), params.preprocess.split, {}
     for name, recipe in params.preprocess.corpora.items():
-        options = recipe.model_dump()
-        with about(f"preprocess.corpora.{name}: {text}"):
-            corpora[name] = build_corpus(pieces, **options, fractions=fractions, added=added, folder=out / name)
-    write_json(report, summarise({"timemachine": pieces}, added, corpora))
+        with about(f"preprocess.corpora.{name}: {', '.join(recipe.texts)}"):
+            corpora[name] = build_corpus(
+                [piece for text in recipe.texts for piece in texts[text]],
+                **recipe.model_dump(exclude={"texts"}),
+                fractions=(split.train, split.val, split.test),
+                max_held_out=split.max_held_out,
+                added=added,
+                folder=out / name,
+            )
+    write_json(report, summarise(texts, added, corpora))
 
 
 if __name__ == "__main__":
     stage.main(
         run,
-        text="data/raw/timemachine.txt",
+        raw="data/raw",
         accepted="data/accepted",
         out="data/text",
         report="data/results/text.json",

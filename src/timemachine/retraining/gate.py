@@ -29,7 +29,7 @@ from timemachine.language.ngrams.kneser_ney import KneserNey
 from timemachine.language.scoring.reading import read_parts
 from timemachine.pipeline.params import Params, RetrainingParams
 from timemachine.text.corpus import HELD_OUT, Corpus, Part
-from timemachine.text.prepare import Piece, accepted_pieces, build_corpus
+from timemachine.text.prepare import accepted_pieces, build_corpus, text_pieces
 
 _NUM_PREDS = 200
 _NUM_RUNS = 3
@@ -56,13 +56,14 @@ def held_out_corpus(params: Params, data: Path) -> Corpus:
     p = params.preprocess
     recipe = p.corpora[params.compare_models.corpus]
     return build_corpus(
-        [Piece(data / "raw/timemachine.txt")],
+        [piece for name in recipe.texts for piece in text_pieces(data / "raw", name, params.texts[name])],
         cleaning=recipe.cleaning,
         level=recipe.level,
         order="sorted",
         min_freq=0,
         reserved_tokens=[],
         fractions=(p.split.train, p.split.val, p.split.test),
+        max_held_out=p.split.max_held_out,
         added=accepted_pieces(data / "accepted"),
     )
 

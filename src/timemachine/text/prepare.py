@@ -1,6 +1,5 @@
 """From files of text to corpora."""
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,10 +13,11 @@ import numpy as np
 from timemachine.base.errors import UserError
 from timemachine.base.files import sha256_of
 from timemachine.text.clean import Cleaning, count_lines, decode
-from timemachine.text.config import Level
+from timemachine.text.config import Level, Licence, TextEntry
 from timemachine.text.corpus import PARTS, Corpus, Part, map_tokens, write_tokens
 from timemachine.text.numbering import Numbered
-from timemachine.text.reading import Licence, read_piece
+from timemachine.text.reading import read_piece
+from timemachine.text.sources import pieces_of, sha256_of_text
 from timemachine.text.vocabulary import Vocabulary
 
 _BLOCK_BYTES = 1 << 20
@@ -46,6 +46,20 @@ class Piece:
         text = read_piece(self.path, self.encoding, self.licence)
         for begin in range(0, len(text), _BLOCK_BYTES):
             yield bytes(text[begin : begin + _BLOCK_BYTES])
+
+
+def text_pieces(raw: Path, name: str, entry: TextEntry) -> list[Piece]:
+    """Return the file of a text, or its shards by name.
+
+    Args:
+        raw: the folder `data/raw`.
+        name: of the text.
+        entry: its entry in the section `texts`.
+
+    Raises:
+        UserError: the text is not there.
+    """
+    return [Piece(path, entry.encoding, entry.licence) for path in pieces_of(raw, [name])]
 
 
 def accepted_pieces(folder: Path) -> list[Piece]:
@@ -186,13 +200,9 @@ def summarise(
 
 def _summary(pieces: Sequence[Piece]) -> dict[str, Any]:
     """Return the lines that are read of a text, and the bytes, the hash and the number of its files."""
-    hashes = [sha256_of(piece.path) for piece in pieces]
-    if len(pieces) > 1:  # the hash of what sha256sum prints
-        listed = "".join(f"{sha}  {piece.path.name}\n" for sha, piece in zip(hashes, pieces, strict=True))
-        hashes = [hashlib.sha256(listed.encode()).hexdigest()]
     return {
         "num_lines": sum(count_lines(piece.blocks()) for piece in pieces),
         "num_bytes": sum(piece.path.stat().st_size for piece in pieces),
-        "sha256": hashes[0],
+        "sha256": sha256_of_text({piece.path.name: sha256_of(piece.path) for piece in pieces}),
         "shards": len(pieces),
     }
