@@ -36,12 +36,14 @@ def pack(columns: NDArray[np.integer], vocab_size: int) -> NDArray[np.int64]:
     return keys
 
 
-def find_keys(known: Integers, keys: Integers) -> Integers:
-    """Return the position of each key (…) in the sorted `known` (num_known,), −1 for a key that is absent."""
-    if not len(known):
-        return np.full_like(keys, -1)
-    places = np.minimum(np.searchsorted(known, keys), len(known) - 1)
-    return np.where(known[places] == keys, places, -1)
+def check_length(num_tokens: int) -> None:
+    """Check the length of a text whose n-grams are to be counted.
+
+    Raises:
+        UserError: there are 2³¹ tokens or more.
+    """
+    if num_tokens >= 2**31:
+        raise UserError(f"{num_tokens} tokens are too many to count; at most 2³¹ − 1 are allowed")
 
 
 def count_ngrams(tokens: NDArray[np.integer], n: int, vocab_size: int) -> tuple[NDArray[np.integer], Integers]:
@@ -58,8 +60,7 @@ def count_ngrams(tokens: NDArray[np.integer], n: int, vocab_size: int) -> tuple[
     Raises:
         UserError: `vocab_size` ** n does not fit into 63 bits, or there are 2³¹ tokens or more.
     """
-    if len(tokens) >= 2**31:
-        raise UserError(f"{len(tokens)} tokens are too many to count; at most 2³¹ − 1 are allowed")
+    check_length(len(tokens))
     num_ngrams = max(len(tokens) - n + 1, 0)
     parts = [_Part() for _ in range(_NUM_PARTS)]
     begin = 0
