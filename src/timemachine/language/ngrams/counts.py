@@ -36,6 +36,14 @@ def pack(columns: NDArray[np.integer], vocab_size: int) -> NDArray[np.int64]:
     return keys
 
 
+def find_keys(known: Integers, keys: Integers) -> Integers:
+    """Return the position of each key (…) in the sorted `known` (num_known,), −1 for a key that is absent."""
+    if not len(known):
+        return np.full_like(keys, -1)
+    places = np.minimum(np.searchsorted(known, keys), len(known) - 1)
+    return np.where(known[places] == keys, places, -1)
+
+
 def check_length(num_tokens: int) -> None:
     """Check the length of a text whose n-grams are to be counted.
 
@@ -110,7 +118,7 @@ class _Part:
 
     def count(self, arrived: Sequence[tuple[Integers, Positions]]) -> None:
         """Count n-grams, given as pairs of keys and ascending positions, (num_arrived,) each."""
-        import pandas as pd  # takes half a second, and users of `pack` and `find_keys` do not need it
+        import pandas as pd  # takes half a second, and users of `check_length` and `find_keys` do not need it
 
         keys, positions = (np.concatenate(column) for column in zip(*arrived, strict=True))
         num_known = len(self.keys)
