@@ -68,3 +68,17 @@ def test_too_few_tokens_are_an_error_whatever_the_offset(sample) -> None:
     enough = int(str(raised.value).split("at least ")[1].split()[0])
     for seed in range(50):
         assert list(sample(torch.arange(enough), 2, 5, generator(seed)))
+
+
+@pytest.mark.parametrize("sample", [random_sampling, sequential_partitioning, windows])
+def test_tokens_of_one_byte_give_the_same_minibatches_of_int64(sample) -> None:
+    tokens = torch.randint(256, (200,), generator=generator())
+    for small, large in zip(*(sample(t, 4, 5, generator()) for t in (tokens.byte(), tokens)), strict=True):
+        for one, other in zip(small, large, strict=True):
+            assert one.dtype == torch.int64
+            assert torch.equal(one, other)
+
+
+def test_windows_at_a_stride_are_in_the_order_of_a_random_permutation() -> None:
+    first = torch.cat([X[:, 0] for X, _ in windows(torch.arange(50), 7, 5, generator(), stride=4)])
+    assert torch.equal(first, 4 * torch.randperm(12, generator=generator()))  # 0, 4, …, 44

@@ -20,7 +20,7 @@ _SMALL_BYTES = 2_000
 
 _NAME = rb"pro(?:[jy]e[ck]?t[oe]?|getto)[\s_-]*gutenberg"
 _BEFORE = rb"^[ \t*_=#>-]*"
-_GUTENBERG = re.compile(b"[Gg][Uu][Tt][Ee][Nn][Bb][Ee][Rr][Gg]")
+_BLOCK_BYTES = 1 << 20
 # The mark ends with stars at the end of a line, or else with its line and further lines in upper case.
 _MARK = re.compile(
     _BEFORE
@@ -127,19 +127,26 @@ def _between_marks(text: memoryview) -> Iterator[tuple[int, int, bool]]:
 
 def _marks(text: memoryview) -> Iterator[tuple[int, int, str]]:
     last = 0
-    for found in _GUTENBERG.finditer(text):
-        if found.start() < last:
+    for at in _find(text, b"gutenberg"):
+        if at < last:
             continue
-        begin = max(found.start() - 200, last)
-        for mark in _MARK.finditer(_plain(text, begin, found.end() + 700)):
+        begin = max(at - 200, last)
+        for mark in _MARK.finditer(_plain(text, begin, at + 700)):
             start, end = begin + mark.start(), begin + mark.end()
             # A window that begins within a line shows a false beginning of a line.
-            if start <= found.start() < end and (mark.start() or begin in (0, last)):
+            if start <= at < end and (mark.start() or begin in (0, last)):
                 kind = "END" if mark["kind"].upper() == b"END" else "START"
                 near = start < _LICENCE_BYTES if kind == "START" else len(text) - end < _LICENCE_BYTES
                 if near or b"*" in mark[0] or mark["kind"].isupper():
                     yield start, end, kind
                     last = end
+
+
+def _find(text: memoryview, word: bytes) -> Iterator[int]:
+    """Yield where a word in lower case stands, in any case. Faster than an expression that ignores the case."""
+    for begin in range(0, len(text), _BLOCK_BYTES):
+        block = bytes(text[begin : begin + _BLOCK_BYTES + len(word) - 1]).lower()
+        yield from (begin + found.start() for found in re.finditer(word, block))
 
 
 def _without_unmarked(text: memoryview, begin: int, end: int, marked: bool) -> tuple[int, int]:

@@ -1,8 +1,8 @@
 """Three ways to sample minibatches from a long sequence.
 
-Each takes tokens of shape (num_tokens,) and returns pairs (X, Y) of shape (batch, num_steps) on the device of the
-tokens, where Y is X shifted by one token. Random numbers are drawn on the CPU, so the minibatches are the same on
-every device.
+Each takes tokens of shape (num_tokens,) and returns pairs (X, Y) of int64 and shape (batch, num_steps) on the device
+of the tokens, where Y is X shifted by one token. The tokens may be of any integer type, so that a long text need
+not take 8 bytes per token. Random numbers are drawn on the CPU, so the minibatches are the same on every device.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,9 +33,9 @@ class Minibatches:
         return len(self.starts)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        steps = torch.arange(self.num_steps + 1, device=self.tokens.device)
+        every = self.tokens.unfold(0, self.num_steps + 1, 1)  # a view; rows are copied faster than single tokens
         for chosen in self.starts:
-            subsequences = self.tokens[chosen[:, None] + steps]  # (batch, num_steps + 1)
+            subsequences = every.index_select(0, chosen).long()  # (batch, num_steps + 1)
             yield subsequences[:, :-1], subsequences[:, 1:]
 
 
@@ -86,9 +86,16 @@ def windows(
         UserError: too few tokens for one window.
     """
     _require(tokens, least_tokens("windows", 1, num_steps), 1, num_steps)
-    starts = torch.arange(0, len(tokens) - num_steps, stride, device=tokens.device)
+    # One integer for each token of a long text: half the size, if it fits, and one array in place of three.
+    num_windows, dtype = (
+        -(-(len(tokens) - num_steps) // stride),
+        torch.int32 if len(tokens) < 2**31 else torch.int64,
+    )
     if generator:
-        starts = starts[torch.randperm(len(starts), generator=generator).to(tokens.device)]
+        order = torch.randperm(num_windows, dtype=dtype, generator=generator).to(tokens.device)
+    else:
+        order = torch.arange(num_windows, dtype=dtype, device=tokens.device)
+    starts = order.mul_(stride)
     return Minibatches(tokens, starts.split(batch_size), num_steps)
 
 

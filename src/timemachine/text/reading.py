@@ -184,7 +184,9 @@ def _conversion(encoding: str, path: Path) -> str:
 
 
 def _iconv(source: str, target: str, path: Path) -> str:
-    name, converted = (shlex.quote(part + path.name) for part in ("", "converted_"))
+    # A name may have a line break, and the message is one line.
+    shown = path.name if path.name.isprintable() else "FILE"
+    name, converted = (shlex.quote(part + shown) for part in ("", "converted_"))
     return f"iconv -f {source} -t {target} {name} > {converted}"
 
 

@@ -113,7 +113,8 @@ def train_language_model(
     # On the CPU one generator draws the initial weights and then the dropout masks.
     masks = weights if device.type == "cpu" else Generator(device).manual_seed(seeds[0])
     model = build_language_model(recipe, len(corpus.vocabulary), weights, masks).to(device)
-    tokens = torch.from_numpy(corpus.tokens[begin:val_end].astype("int64")).to(device)
+    small = "uint8" if len(corpus.vocabulary) <= 256 else "int32"  # torch cannot index other unsigned types
+    tokens = torch.from_numpy(corpus.tokens[begin:val_end].astype(small)).to(device)
     train, val = tokens[: end - begin], tokens[val_begin - begin :]
 
     def minibatches() -> Minibatches:
