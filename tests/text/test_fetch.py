@@ -4,6 +4,7 @@ import datetime
 import hashlib
 import ipaddress
 import os
+import resource
 import ssl
 import subprocess
 import threading
@@ -220,6 +221,19 @@ def test_the_text_of_an_earlier_version_is_moved_to_its_folder(raw: Path) -> Non
     (raw / ".book.tmp").mkdir()  # of a process that was killed
     assert get(raw, "absent.txt") == GOOD
     assert get(raw, "absent.txt") == GOOD
+
+
+def test_a_full_disk_is_an_error_that_names_the_file_and_changes_nothing(raw: Path) -> None:
+    (raw.parent / "copy.txt").write_bytes(GOOD)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(GOOD) // 2, limit[1]))  # the same error path as no room
+    try:
+        with pytest.raises(OSError, match="File too large") as failed:
+            get(raw, "copy.txt")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert failed.value.__notes__ == [f"{raw / '.book.tmp/book.txt'} was not written"]
+    assert list(raw.iterdir()) == []
 
 
 # Shards
