@@ -101,7 +101,9 @@ def test_held_out_text_in_small_pieces_is_refused_when_the_pieces_add_up() -> No
 def test_accepted_texts_are_searched_for_held_out_text_too() -> None:
     leaks = library_of(**{"good.txt": random_text(1), "bad.txt": part_of(BOOK, 0.9, 1.0)}).leaks()
     assert leaks.keys() == {"bad.txt"}
-    assert "it has 47.4% of the runs of 8 words of the book's validation and test part; at most" in leaks["bad.txt"]
+    assert (
+        "it has 46.7% of the runs of 8 words of the book's validation and test part; at most" in leaks["bad.txt"]
+    )
 
 
 def test_a_text_is_compared_with_those_added_before_and_not_with_what_they_replace() -> None:
@@ -149,4 +151,4 @@ def test_words_have_the_same_hash_wherever_they_stand_and_different_words_have_n
 
 
 def test_hashes_are_the_same_in_every_process() -> None:
-    assert words_of("The Time Machine").tolist() == HASHES
+    assert words_of("The Time Machine").tolist() == [13267747481382340583, 1974798721122439293, 924034146730142173]

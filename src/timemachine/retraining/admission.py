@@ -74,7 +74,7 @@ class Library:
         return {name: sentence for name, sentence in found.items() if sentence}
 
     def _sentence(self, where: NDArray[np.intp], name: str | None) -> str | None:
-        """Return the sentence for a text with these held-out runs, with the accepted ones unless `name` is None."""
+        """Return the sentence for these held-out runs, with those of the accepted texts unless `name` is None."""
         if not len(where):
             return None
         own = together = len(where) / len(self.held_out)
@@ -103,8 +103,8 @@ class Library:
         where, which = self.accepted.find(runs)
         others = which != self.accepted.number(name)  # all, if there is none of this name
         known[where[others]] = True
-        nums = np.bincount(which[others])
-        for other, num in sorted((self.accepted.name(i), int(nums[i])) for i in nums.nonzero()[0]):
+        nums = np.bincount(which[others]).tolist()
+        for other, num in sorted((self.accepted.name(i), num) for i, num in enumerate(nums) if num):
             if num > num_most:  # of equal ones the first by name
                 most, num_most = other, num
         return float(known.mean()), most

@@ -7,14 +7,12 @@ import shlex
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from timemachine.base.errors import UserError, about
+from timemachine.text.config import Licence
 from timemachine.text.licence import without_licence
-
-Licence = Literal["none", "gutenberg"]
 
 _BLOCK_BYTES = 1 << 20
 _BOM = "\ufeff"
