@@ -161,13 +161,15 @@ class Texts:
         """
         indices, numbers = [np.empty(0, np.intp)], [np.empty(0, np.uint32)]
         for runs, owners in self._levels:
-            begins, ends = np.searchsorted(runs, hashes), np.searchsorted(runs, hashes, "right")
-            there = np.flatnonzero(begins < ends)
+            begins = places(hashes, runs)
+            there = np.flatnonzero(begins >= 0)
+            at = begins[there]
             while len(there):
                 indices.append(there)
-                numbers.append(owners[begins[there]])
-                begins[there] += 1
-                there = there[begins[there] < ends[there]]
+                numbers.append(owners[at])
+                at = at + 1
+                more = (at < len(runs)) & (runs[np.minimum(at, len(runs) - 1)] == hashes[there])
+                there, at = there[more], at[more]
         where, which = np.concatenate(indices), np.concatenate(numbers)
         current = np.zeros(len(self._names) + 1, bool)
         current[list(self._numbers.values())] = True

@@ -153,20 +153,20 @@ def _without_unmarked(text: memoryview, begin: int, end: int, marked: bool) -> t
     """Return the range without headers and footers that have no mark, or only an older one."""
     tail_begin = max(begin, end - _LICENCE_BYTES)
     tail = _plain(text, tail_begin, end)
-    cuts = [found.start() for found in [_FOOTER.search(tail)] if found]
-    for found in _SMALL_PRINT_START.finditer(tail):
+    footer = _FOOTER.search(tail)
+    cuts = [footer.start()] if footer else []
+    for found in _SMALL_PRINT_START.finditer(tail) if b"SMALL PRINT" in tail.upper() else ():
         closed = _SMALL_PRINT_END.search(tail, found.end())
         if not closed or len(tail[closed.end() :].strip()) < _PARAGRAPH_BYTES // 3:
             cuts.append(found.start())
     end = tail_begin + min(cuts, default=len(tail))
 
-    head = _plain(text, begin, min(end, begin + _LICENCE_BYTES))
-    at = max((found.end() for found in _SMALL_PRINT_END.finditer(head)), default=0)
+    head, at = _plain(text, begin, min(end, begin + _LICENCE_BYTES)), 0
+    if b"SMALL PRINT" in head.upper():
+        at = max((found.end() for found in _SMALL_PRINT_END.finditer(head)), default=0)
     marked |= at > 0
-    for found in _HEADER.finditer(head):
-        if found.start() - at > _GAP_BYTES:
-            break
-        at, marked = max(at, _end_of_paragraph(head, found.end())), True
+    while header := _HEADER.search(head, at, at + _GAP_BYTES):
+        at, marked = _end_of_paragraph(head, header.end()), True
     while marked and at < len(head):
         paragraph = head[at : (after := _end_of_paragraph(head, at))]
         metadata = _METADATA.match(head, at)
