@@ -17,6 +17,7 @@ Hashes = NDArray[np.uint64]
 
 _BLOCK_BYTES = 1 << 18
 _BASE = 0x9E3779B97F4A7C15
+_FIRST_BITS = 24
 _SPACE = ord(" ")
 _LETTERS = bytes(ord(chr(i).lower()) if chr(i).isascii() and chr(i).isalpha() else _SPACE for i in range(256))
 
@@ -125,6 +126,10 @@ class Texts:
         self._names = list(names)
         self._numbers = {name: number for number, name in enumerate(self._names)}
         self._levels = [] if runs is None or numbers is None else [(runs, numbers)]
+        # By the first bits of a run. Nearly all runs of a new text are new, and this costs less than a search.
+        self._may_be_known = np.zeros(1 << _FIRST_BITS, bool)
+        for level, _ in self._levels:
+            self._may_be_known[_first_bits(level)] = True
 
     def __contains__(self, name: str) -> bool:
         return name in self._numbers
@@ -141,6 +146,7 @@ class Texts:
         """
         self._numbers[name] = len(self._names)
         self._names.append(name)
+        self._may_be_known[_first_bits(runs)] = True
         level = (runs, np.full(len(runs), self._numbers[name], np.uint32))
         while self._levels and len(self._levels[-1][0]) < 2 * len(level[0]):
             level = _merged([self._levels.pop(), level])
@@ -159,6 +165,8 @@ class Texts:
         Returns:
             Indices into `hashes`, and numbers of texts; see `name`.
         """
+        maybe = np.flatnonzero(self._may_be_known[_first_bits(hashes)])
+        hashes = hashes[maybe]
         indices, numbers = [np.empty(0, np.intp)], [np.empty(0, np.uint32)]
         for runs, owners in self._levels:
             begins = places(hashes, runs)
@@ -173,7 +181,7 @@ class Texts:
         where, which = np.concatenate(indices), np.concatenate(numbers)
         current = np.zeros(len(self._names) + 1, bool)
         current[list(self._numbers.values())] = True
-        return where[current[which]], which[current[which]]
+        return maybe[where[current[which]]], which[current[which]]
 
     def name(self, number: int) -> str:
         """Return the name of a text."""
@@ -192,6 +200,10 @@ class Texts:
         renumbered[[self._numbers[name] for name in names]] = np.arange(len(names), dtype=np.uint32)
         present = renumbered[numbers] < len(names)
         return names, runs[present], renumbered[numbers[present]]
+
+
+def _first_bits(hashes: Hashes) -> Hashes:
+    return hashes >> np.uint64(64 - _FIRST_BITS)
 
 
 def _merged(levels: list[tuple[Hashes, NDArray[np.uint32]]]) -> tuple[Hashes, NDArray[np.uint32]]:

@@ -76,6 +76,24 @@ _FOOTER = re.compile(
 _LEFT = re.compile(
     _NAME + rb"|start: full licen[sc]e|updated editions will replace the previous|the small print!", re.I
 )
+# Each header and footer has one of these.
+_HINTS = (
+    b"gutenberg",
+    b"etext",
+    b"e-text",
+    b"ebook",
+    b"e-book",
+    b"small print",
+    b"plain vanilla",
+    b"volunteers",
+    b"copyright laws",
+    b"under the terms of",
+    b"header should be",
+    b"readable by both",
+    b"updated editions",
+    b"full licen",
+    b"this file should be",
+)
 _LICENCE_WORDS = re.compile(_NAME + rb"|licen[sc]e|small print|copyright|editions", re.I)
 
 
@@ -153,6 +171,9 @@ def _without_unmarked(text: memoryview, begin: int, end: int, marked: bool) -> t
     """Return the range without headers and footers that have no mark, or only an older one."""
     tail_begin = max(begin, end - _LICENCE_BYTES)
     tail = _plain(text, tail_begin, end)
+    head = _plain(text, begin, min(end, begin + _LICENCE_BYTES))
+    if not marked and not any(word in part for part in (head.lower(), tail.lower()) for word in _HINTS):
+        return begin, end  # most texts; the expressions below take longer
     footer = _FOOTER.search(tail)
     cuts = [footer.start()] if footer else []
     for found in _SMALL_PRINT_START.finditer(tail) if b"SMALL PRINT" in tail.upper() else ():
@@ -161,7 +182,7 @@ def _without_unmarked(text: memoryview, begin: int, end: int, marked: bool) -> t
             cuts.append(found.start())
     end = tail_begin + min(cuts, default=len(tail))
 
-    head, at = _plain(text, begin, min(end, begin + _LICENCE_BYTES)), 0
+    head, at = head[: end - begin], 0
     if b"SMALL PRINT" in head.upper():
         at = max((found.end() for found in _SMALL_PRINT_END.finditer(head)), default=0)
     marked |= at > 0
