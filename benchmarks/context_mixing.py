@@ -66,8 +66,9 @@ def main() -> None:
         if options.text:
             folder = Path(cache) / "corpus"
             text = decode(options.text.read_bytes(), str(options.text))
-            recipe = CorpusRecipe(cleaning="whole", level="char", order="sorted").model_dump()
-            build_corpus(text, **recipe, fractions=(0.8, 0.1, 0.1)).save(folder)
+            recipe = CorpusRecipe(texts=["text"], cleaning="whole", level="char", order="sorted")
+            knobs = recipe.model_dump(exclude={"texts"})
+            build_corpus(text, **knobs, fractions=(0.8, 0.1, 0.1)).save(folder)
 
         def run(task: str) -> dict[str, float]:
             command = [sys.executable, __file__, str(folder), "--task", task]

@@ -125,7 +125,7 @@ def our_competitors(checked: Params) -> dict[str, Competitor]:
     def chosen(x: Array) -> FittedForecaster:
         found = candidates(x, backtest, choose_tau, backtest.horizon)
         origins = (backtest.first_validation, backtest.horizon, backtest.num_folds)
-        return min(found.values(), key=lambda one: rolling.backtest(one, x, *origins).score()[0])(x)
+        return min(found.values(), key=lambda one: rolling.error_sums(one, x, *origins).score()[0])(x)
 
     return {
         "ours: harmonic": _ours(harmonic(backtest.max_harmonics)),

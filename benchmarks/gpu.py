@@ -64,7 +64,7 @@ from timemachine.training.graphs import Captured
 from timemachine.training.state import detach
 
 BOOK = import_module("training")  # benchmarks/training.py
-TEXTS = ("data/raw/timemachine.txt", "../shared/data/timemachine.txt")
+TEXTS = ("data/raw/timemachine/timemachine.txt", "../shared/data/timemachine.txt")
 # The recipes whose speed is compared, and the minibatches of an epoch.
 COMPARED = {"e1_scratch_sequential": 8, "e1_concise_sequential": 8, "lstm": 40}
 PRECISIONS: tuple[Precision, ...] = ("float32", "tf32", "bfloat16")

@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=3_000_000)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    book = Path("data/raw/timemachine.txt").read_text()
+    book = Path("data/raw/timemachine/timemachine.txt").read_text()
     lines = tokenize(clean_lines(book), "word")
     vocabulary = Vocabulary.build([word for line in lines for word in line])
     tokens = shuffled_lines([np.array(vocabulary[line], dtype=np.uint16) for line in lines], options.tokens)

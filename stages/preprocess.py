@@ -1,6 +1,6 @@
-"""Clean the text, build the vocabularies, and write each corpus as token indices.
+"""Clean the texts, build the vocabularies, and write each corpus as token indices.
 
-Reads the section `preprocess` of params.yaml, data/raw/timemachine.txt and the texts in data/accepted/, which
+Reads the sections `preprocess` and `texts` of params.yaml, data/raw/<text>/ and the texts in data/accepted/, which
 extend the train part; writes data/text/<corpus>/ and data/results/text.json.
 Run: python stages/preprocess.py
 """
@@ -13,19 +13,22 @@ from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
 from timemachine.text.clean import decode
 from timemachine.text.prepare import build_corpus, read_accepted, summarise
+from timemachine.text.sources import pieces_of
 
 
-def run(params: Params, text: Path, accepted: Path, out: Path, report: Path) -> None:
+def run(params: Params, raw: Path, accepted: Path, out: Path, report: Path) -> None:
     """Write a folder for each corpus, and a report."""
-    content = text.read_bytes()
-    raw = decode(content, str(text))
+    content = b"\n".join(path.read_bytes() for path in pieces_of(raw, params.texts))
     added = read_accepted(accepted)
     split = params.preprocess.split
     fractions = (split.train, split.val, split.test)
     corpora = {}
     for name, recipe in params.preprocess.corpora.items():
-        with about(f"preprocess.corpora.{name}: {text}"):
-            corpora[name] = build_corpus(raw, **recipe.model_dump(), fractions=fractions, added=[*added.values()])
+        pieces = pieces_of(raw, recipe.texts)
+        text = "\n".join(decode(path.read_bytes(), str(path)) for path in pieces)
+        with about(f"preprocess.corpora.{name}: {', '.join(recipe.texts)}"):
+            knobs = recipe.model_dump(exclude={"texts"})
+            corpora[name] = build_corpus(text, **knobs, fractions=fractions, added=[*added.values()])
     for name, corpus in corpora.items():
         corpus.save(out / name)
     write_json(report, summarise(content, added, corpora))
@@ -34,7 +37,7 @@ def run(params: Params, text: Path, accepted: Path, out: Path, report: Path) -> 
 if __name__ == "__main__":
     stage.main(
         run,
-        text="data/raw/timemachine.txt",
+        raw="data/raw",
         accepted="data/accepted",
         out="data/text",
         report="data/results/text.json",

@@ -24,7 +24,7 @@ from tiny import ALL_STAGES, git, make_project, run_stage
 from two_stages import GRAPH, SCRIPT, commit
 
 from timemachine.pipeline import dvc, params
-from timemachine.text.fetch import fetch
+from timemachine.text.fetch import fetch_text
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -87,12 +87,14 @@ def _own_store(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def book() -> str:
+def book(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The Time Machine, from a copy at hand if there is one."""
-    wanted = params.load(ROOT / "params.yaml").download
-    sources = ["data/raw/timemachine.txt", *sorted(wanted.sources, key=lambda source: "://" in source)]
-    options = wanted.model_dump(include={"sha256", "max_bytes", "timeout_s", "retries"})
-    return fetch(sources, root=ROOT, **options).decode()
+    p, raw = params.load(ROOT / "params.yaml"), tmp_path_factory.mktemp("raw")
+    entry = p.texts["timemachine"]
+    sources = sorted(["data/raw/timemachine/*", *entry.sources], key=lambda source: "://" in source)
+    entry = entry.model_copy(update={"sources": sources})
+    (path,) = fetch_text("timemachine", entry, p.download, raw, ROOT)
+    return path.read_text()
 
 
 @pytest.fixture(scope="session")

@@ -153,9 +153,9 @@ def test_any_bytes_are_read_and_counted_as_a_text_or_refused(workshop: Path, con
     make_project(folder)
     (folder / "text.txt").write_bytes(content * times)
     changed = deepcopy(TINY)
-    changed["download"]["sha256"] = hashlib.sha256(content * times).hexdigest()
+    changed["texts"]["timemachine"]["sha256"] = hashlib.sha256(content * times).hexdigest()
     write_params(folder, changed)
-    run_stages(folder, "download", "preprocess", "ngram_models", "ngrams")
+    run_stages(folder, "download timemachine", "preprocess", "ngram_models", "ngrams")
 
 
 def own(values: list[float], growth: float, alone: bool) -> list[float]:

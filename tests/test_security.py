@@ -117,9 +117,9 @@ def test_a_stage_takes_its_name_from_dvc_unless_one_is_given(
 )
 def test_a_password_in_params_is_refused_and_not_said_again(tmp_path: Path, key: str, value: object) -> None:
     content = tiny_params()
-    content["download"][key] = value
+    content["texts"]["timemachine"][key] = value
     write_params(tmp_path, content)
-    with pytest.raises(ValueError, match=r"params\.yaml: download\.") as refused:
+    with pytest.raises(ValueError, match=r"params\.yaml: texts\.timemachine\.") as refused:
         params.load(tmp_path / "params.yaml")
     assert "hunter2" not in str(refused.value)
 

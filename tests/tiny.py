@@ -31,7 +31,7 @@ def tiny_params() -> dict[str, Any]:
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
     text = tiny_text().encode()
     content["compute"]["num_threads"] = 1
-    content["download"] |= {"sources": ["text.txt"], "sha256": hashlib.sha256(text).hexdigest()}
+    content["texts"]["timemachine"] = {"sources": ["text.txt"], "sha256": hashlib.sha256(text).hexdigest()}
     content["ngrams"] |= {"zipf_ranks": [1, 10], "markov_steps": [1, 2]}
     content["ngram_models"] |= {"corpora": {"whole": 4, "words": 2}, "block_length": 10, "num_samples": 20}
     content["series"]["num_points"] = 120
@@ -89,7 +89,7 @@ def run_script(folder: Path, script: Path, *arguments: str) -> None:
 
 ALL_STAGES = [
     ("check",),
-    ("download",),
+    ("download", "timemachine"),
     ("preprocess",),
     ("ngrams",),
     ("ngram_models",),

@@ -135,8 +135,26 @@ BAD = {
     ),
     "a name that leaves the folder": (changed("train_rnn", "../x", to={}), ["'../x'", "lower-case letters"]),
     "a series elsewhere": (changed("series", "csv", to="../x.csv"), ["series.csv", "'../x.csv'", "data/own/"]),
-    "a source over http": (changed("download", "sources", to=["http://h/x"]), ["'http://h/x'", "https URL"]),
-    "a short hash": (changed("download", "sha256", to="8424"), ["download.sha256", "64 hexadecimal digits"]),
+    "a source over http": (
+        changed("texts", "timemachine", "sources", to=["http://h/x"]),
+        ["'http://h/x'", "https URL"],
+    ),
+    "a short hash": (
+        changed("texts", "timemachine", "sha256", to="8424"),
+        ["texts.timemachine.sha256", "64 hexadecimal digits"],
+    ),
+    "an encoding of no text": (
+        changed("texts", "timemachine", "encoding", to="rot13"),
+        ["texts.timemachine.encoding", "'rot13'", "windows-1252"],
+    ),
+    "a corpus of an unknown text": (
+        changed("preprocess", "corpora", "lines", "texts", to=["book"]),
+        ["preprocess.corpora.lines.texts", "'book'", "allowed: timemachine"],
+    ),
+    "the section of an earlier version": (
+        changed("download", to={"sources": ["text.txt"], "sha256": "8424"}),
+        ["download: sources and sha256 belong to an entry of texts", "lines: {texts: [timemachine]"],
+    ),
     "a series too short for its model": (changed("train_ar", "mlp", "num_train", to=118), ["train_ar.mlp", "126"]),
     "a backtest longer than the series": (
         changed("backtest", "num_observed", to=115),

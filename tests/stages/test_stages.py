@@ -218,29 +218,33 @@ def own_series(rows: str) -> Callable[[Path], None]:
 def other_text(content: bytes) -> Callable[[Path], None]:
     def put(folder: Path) -> None:
         (folder / "text.txt").write_bytes(content)
-        change(folder, "download", "sha256", to=hashlib.sha256(content).hexdigest())
+        change(folder, "texts", "timemachine", "sha256", to=hashlib.sha256(content).hexdigest())
 
     return put
 
 
 def other_vocabulary(folder: Path) -> None:
     text = (folder / "text.txt").read_bytes() + b"quiz\n"
-    (folder / "data/raw/timemachine.txt").write_bytes(text)
+    (folder / RAW).write_bytes(text)
     run_stage(folder, "preprocess")
 
 
-RAW, CARRIED = "data/raw/timemachine.txt", "data/models/rnn/carried"
+RAW, CARRIED = "data/raw/timemachine/timemachine.txt", "data/models/rnn/carried"
 BAD = {
     "a wrong hash": (
-        lambda f: change(f, "download", "sha256", to="0" * 64),
-        ["download"],
+        lambda f: change(f, "texts", "timemachine", "sha256", to="0" * 64),
+        ["download", "timemachine"],
         ["text.txt", "wanted 000"],
     ),
     "an empty text": (corrupt(RAW, b""), ["preprocess"], [RAW, "empty"]),
-    "a text of one letter": (corrupt(RAW, b"a"), ["preprocess"], ["corpora.lines", RAW, "train part empty"]),
+    "a text of one letter": (
+        corrupt(RAW, b"a"),
+        ["preprocess"],
+        ["corpora.lines", "timemachine", "train part empty"],
+    ),
     "a text without letters": (corrupt(RAW, b"1 2 3\n"), ["preprocess"], [RAW, "no letter"]),
     "a text that is not UTF-8": (corrupt(RAW, b"time \xff"), ["preprocess"], [RAW, "not UTF-8 at byte 5"]),
-    "a text that is not there": (corrupt(RAW, None), ["preprocess"], [RAW]),
+    "a text that is not there": (corrupt(RAW, None), ["preprocess"], ["data/raw/timemachine", "dvc repro"]),
     "a text shorter than a minibatch": (
         lambda f: change(f, "train_rnn", "carried", "num_steps", to=1000),
         ["train_rnn", "carried"],
@@ -270,7 +274,11 @@ BAD = {
         ["check"],
         ["train_rnn.carried: device", "'cuda:99'", "auto or cpu"],
     ),
-    "a text that is none, before it gets its name": (other_text(b"1 2 3"), ["download"], ["no letter A-Z"]),
+    "a text that is none, before it gets its name": (
+        other_text(b"1 2 3"),
+        ["download", "timemachine"],
+        ["no letter A-Z"],
+    ),
     "a CSV with a gap": (own_series("1,2\n2,3\n4,4\n5,5\n"), ["series"], ["data/own/s.csv", "line 4", "gap"]),
     "a CSV with text for a number": (own_series("1,2\n2,x\n"), ["series"], ["data/own/s.csv", "line 3", "'x'"]),
     "a cut checkpoint": (
@@ -346,7 +354,7 @@ def test_stages_are_short_and_no_stage_imports_another() -> None:
 def test_a_text_at_hand_with_the_wanted_bytes_needs_no_source(project: Path) -> None:
     before = outputs(project)
     (project / "text.txt").unlink()
-    run_stage(project, "download")
+    run_stage(project, "download", "timemachine")
     assert outputs(project) == before
 
 

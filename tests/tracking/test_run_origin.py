@@ -40,7 +40,7 @@ def test_a_run_is_traced_to_text_params_and_commit_and_can_be_made_again(
     content = yaml.safe_load((root / "params.yaml").read_text())
     head = git(root, "rev-parse", "HEAD").strip()
     assert trace["run"] == ["carried, FINISHED, of stage train_rnn@carried"]
-    assert trace["text"] == [f"SHA-256 {content['download']['sha256']}"]
+    assert trace["text"] == [f"timemachine, SHA-256 {content['texts']['timemachine']['sha256']}"]
     assert "num_hiddens: 8" in trace["params"]
     assert trace["commit"] == [head]
     assert trace["machine"][0].startswith(f"python {platform.python_version()}, torch {torch.__version__}, ")
@@ -51,10 +51,10 @@ def test_a_run_is_traced_to_text_params_and_commit_and_can_be_made_again(
 def test_a_run_of_another_machine_and_text_says_what_is_not_here(root: Path, published: dict[str, str]) -> None:
     with open_store(root, "timemachine") as store:
         store.client.set_tag(published["carried"], "timemachine.torch", "1.0")
-    for text in (root / "data/raw/timemachine.txt", root / "text.txt"):
+    for text in (root / "data/raw/timemachine/timemachine.txt", root / "text.txt"):
         text.unlink()
     (again,) = told(root, published["carried"])["reproduce"]
-    assert again.startswith("yes, with internet, because the text is absent: `git checkout ")
+    assert again.startswith("yes, with internet, because a text is absent: `git checkout ")
     assert again.endswith(f"; other bytes are likely, because this machine has torch {torch.__version__}")
 
 

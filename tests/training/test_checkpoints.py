@@ -33,7 +33,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint; to be read, not changed."""
     root = tmp_path_factory.mktemp("trained")
     make_project(root)
-    for stage in (("download",), ("preprocess",), ("train_rnn", "carried")):
+    for stage in (("download", "timemachine"), ("preprocess",), ("train_rnn", "carried")):
         run_stage(root, *stage)
     return root / "data/models/rnn/carried"
 

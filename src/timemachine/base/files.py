@@ -64,12 +64,13 @@ def remove_leftovers(folder: Path, name: str = "*") -> None:
     """Remove temporary files of files of this name whose process no longer runs, if permissions allow it."""
     for path in folder.glob(f".{name}.*.tmp*"):
         found = re.search(r"\.(\d+)\.[^.]+\.tmp", path.name)
-        if found and not _is_running(int(found[1])):
+        if found and not is_running(int(found[1])):
             with suppress(OSError):
                 path.unlink()
 
 
-def _is_running(pid: int) -> bool:
+def is_running(pid: int) -> bool:
+    """Return whether a process with this number runs on this machine."""
     try:
         os.kill(pid, 0)  # signal 0 only asks
     except ProcessLookupError:

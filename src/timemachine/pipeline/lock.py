@@ -191,11 +191,17 @@ def _files(folder: Path) -> Iterator[Path]:
         raise error  # else unreadable folders would be left out
 
     for parent, folders, names in os.walk(folder, onerror=refuse):
-        folders[:] = [name for name in folders if name != "__pycache__"]
+        folders[:] = [name for name in folders if name != "__pycache__" and not _is_leftover(name)]
         for name in names:
-            is_leftover = name.startswith(".") and ".tmp" in name
-            if not (is_leftover or name == ".gitignore" or name.endswith(".pyc")) and Path(parent, name).is_file():
+            if (
+                not (_is_leftover(name) or name == ".gitignore" or name.endswith(".pyc"))
+                and Path(parent, name).is_file()
+            ):
                 yield Path(parent, name)
+
+
+def _is_leftover(name: str) -> bool:
+    return name.startswith(".") and ".tmp" in name
 
 
 def files_of(root: Path, out: str) -> dict[str, Path]:

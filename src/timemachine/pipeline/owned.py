@@ -37,6 +37,7 @@ def remove_unowned(params: Params, data: Path) -> list[Path]:
         ("results/perplexity/*.json", recurrent),
         ("reports/figures/training/*.png", recurrent),
         ("reports/figures/forecast/k_step_*.png", autoregressive),
+        ("raw/*.txt", params.texts),  # an earlier version wrote there; `download` takes it as a source
     ]
     root = data.absolute().parent.resolve() / data.name
     removed = []

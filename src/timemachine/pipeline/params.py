@@ -24,7 +24,7 @@ from timemachine.language.comparison.config import CompareModelsParams
 from timemachine.language.models.config import RnnRecipe
 from timemachine.language.ngrams.config import ContextMixingParams, Networks, NgramModelsParams, NgramsParams
 from timemachine.language.scoring.config import DynamicEvaluationParams, EvaluatePerplexityParams
-from timemachine.text.config import DownloadParams, PreprocessParams
+from timemachine.text.config import DownloadParams, PreprocessParams, TextEntry
 
 # Names of models that no recipe trains.
 _TAKEN_NAMES = re.compile(
@@ -65,7 +65,8 @@ class Params(Section):
     """All of `params.yaml`, checked as a whole."""
 
     compute: ComputeParams
-    download: DownloadParams
+    download: DownloadParams = DownloadParams()
+    texts: dict[Name, TextEntry] = Field(min_length=1)
     preprocess: PreprocessParams
     ngrams: NgramsParams
     ngram_models: NgramModelsParams
@@ -110,6 +111,8 @@ class Params(Section):
         corpora, recipes, b = self.preprocess.corpora, self.train_rnn, self.bptt
         compared, mixtures = self.compare_models.corpus, self.compare_models.mixtures
         words, characters = ([n for n, c in corpora.items() if c.level == level] for level in ("word", "char"))
+        for name, corpus in corpora.items():
+            _require(f"preprocess.corpora.{name}.texts", corpus.texts, self.texts, "entry of texts")
         entry = "entry of preprocess.corpora"
         _require("ngrams.corpus", [self.ngrams.corpus], words, f"{entry} with level: word")
         _require("ngrams.markov_corpus", [self.ngrams.markov_corpus], characters, f"{entry} with level: char")

@@ -1,4 +1,4 @@
-"""What a repository has without internet: its text, and what git returns."""
+"""What a repository has without internet: its texts, and what git returns."""
 
 import subprocess
 from pathlib import Path
@@ -6,27 +6,49 @@ from typing import Any
 
 from timemachine.base.config import validate
 from timemachine.base.errors import UserError
-from timemachine.text.config import DownloadParams
+from timemachine.base.files import sha256_of
+from timemachine.pipeline.lock import value_at
+from timemachine.text.config import TextEntry
+from timemachine.text.sources import files_in, files_of, named, sha256_of_text
 
-RAW = "data/raw/timemachine.txt"
 
-
-def text_at_hand(root: Path, download: Any) -> bytes | None:
-    """Return the text that a section `download` describes from a local file; None if there is none.
+def files_at_hand(root: Path, name: str, entry: TextEntry) -> dict[str, Path] | None:
+    """Return the local files of a text by the names that they have in `data/raw/<name>/`; None if there are none.
 
     Args:
         root: the repository root.
-        download: the section in params.yaml, in a lock or in a commit; it names no text if it is not valid.
+        name: of the text.
+        entry: its sources and its hash.
     """
-    from timemachine.text.fetch import fetch  # imports requests; trainings use this module for git only
+    raw = root / "data/raw"
+    earlier = f"{raw}/{name}.txt"  # where earlier versions put the text
+    for source in (None, earlier, *(source for source in entry.sources if "://" not in source)):
+        try:
+            paths = files_in(raw / name) if source is None else files_of(source, root)
+            files = named(name, paths) if paths else {}
+            if files and sha256_of_text({file: sha256_of(path) for file, path in files.items()}) == entry.sha256:
+                return files
+        except (UserError, OSError):
+            continue
+    return None
 
+
+def has_texts(root: Path, content: Any) -> bool:
+    """Return whether all texts of params are at hand, so that the pipeline needs no internet.
+
+    Args:
+        root: the repository root.
+        content: of a params.yaml, of this or an earlier version, in which the section `download` described the
+            text. Wrong content has no texts.
+    """
+    texts = value_at(content, "texts")
+    if not isinstance(texts, dict) or not texts:
+        texts = {"timemachine": {key: value_at(content, "download", key) for key in ("sources", "sha256")}}
     try:
-        wanted = validate(DownloadParams, download, "download")
-        local = [RAW, *(source for source in wanted.sources if "://" not in source)]
-        limits = {"max_bytes": wanted.max_bytes, "timeout_s": 0, "retries": 0}
-        return fetch(local, wanted.sha256, **limits, root=root, report=lambda _: None)
+        entries = {str(name): validate(TextEntry, entry, "texts") for name, entry in texts.items()}
     except UserError:
-        return None
+        return False
+    return all(files_at_hand(root, name, entry) for name, entry in entries.items())
 
 
 def git(root: Path, *arguments: str, content: bytes | None = None) -> str | None:

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from timemachine.plots.figure import Array, add_legend, draw_lines, label_logarithmic, new_axes, new_figure
 
 
-def draw_frequencies(counts: Mapping[str, NDArray[np.integer]]) -> Figure:
-    """Draw how often n-grams occur, in descending order, against their rank, with a curve for each label."""
-    curves = {label: (np.arange(1, len(values) + 1), values) for label, values in counts.items()}
-    title = f"Zipf’s law: frequency of {', '.join(f'{label}s' for label in counts)} by rank"
+def draw_frequencies(curves: Mapping[str, tuple[NDArray[np.integer], NDArray[np.integer]]]) -> Figure:
+    """Draw how often n-grams occur against their rank, from ranks and counts (num_ranks,) for each label."""
+    title = f"Zipf’s law: frequency of {', '.join(f'{label}s' for label in curves)} by rank"
     figure = draw_lines(
         curves, title, "rank (1 is the most frequent)", "frequency (occurrences)", logarithmic="xy"
     )

@@ -12,7 +12,7 @@ from timemachine.base.compute import differs_from_here
 from timemachine.base.errors import UserError
 from timemachine.base.files import read_mapping
 from timemachine.pipeline import lock
-from timemachine.pipeline.repository import RAW, git, text_at_hand
+from timemachine.pipeline.repository import git, has_texts
 
 _MODELS = "data/models/"
 # A stage and those that it depends on, in the order of the lock; the stage itself is the last one.
@@ -43,9 +43,11 @@ def trace_output(root: Path, target: str) -> Iterator[str]:
     yield f"output       {out}, MD5 {md5}: {_state(root / out, md5, bool(files))}"
     yield f"stage        {name}, after {', '.join(ancestors) or 'none'}"
     params = lock.locked_params(lineage)
-    text = params.get("download")
-    if "download" in lineage:
-        yield f"text         {RAW}, SHA-256 {lock.value_at(text, 'sha256') or 'unknown'}"
+    # A stage for each text; one stage in earlier versions.
+    texts = {name: stage for name, stage in lineage.items() if name.partition("@")[0] == "download"}
+    for download in texts.values():
+        of_text = next(iter(download.params.values()), None)
+        yield f"text         {', '.join(download.outs)}, SHA-256 {lock.value_at(of_text, 'sha256') or 'unknown'}"
     for dep, hashed in lock.external_deps(lineage).items():
         if dep.startswith("data/"):
             yield f"also         {dep}, MD5 {hashed}"
@@ -67,8 +69,9 @@ def trace_output(root: Path, target: str) -> Iterator[str]:
         if commit:
             yield f"             {_then(root, lineage, commit)}"
         return
-    if "download" in lineage and text_at_hand(root, text) is None:
-        yield f"reproduce    yes, with internet, because the text is absent: `dvc repro --force {name}`"
+    named = {key.removeprefix("texts."): value for key, value in params.items() if key.startswith("texts.")}
+    if texts and not has_texts(root, {"texts": named, "download": params.get("download")}):
+        yield f"reproduce    yes, with internet, because a text is absent: `dvc repro --force {name}`"
         return
     yield f"reproduce    yes: code, params and data are those of dvc.lock: `dvc repro --force {name}`"
     for stage, machine in recorded.items():

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from timemachine.base.errors import UserError
-from timemachine.base.files import read_json, write_bytes, write_text
+from timemachine.base.files import read_json, write_text
 from timemachine.pipeline import dvc, params
 from timemachine.pipeline.lock import changed_since, locked_files, md5_of, read_lock
-from timemachine.pipeline.repository import RAW, git, text_at_hand
+from timemachine.pipeline.repository import files_at_hand, git
 from timemachine.provenance.differences import difference, distance, numbers
 
 _ENVIRONMENT = "data/results/environment.json"
@@ -70,7 +70,7 @@ def verify_pipeline(root: Path, tolerance: float, say: Callable[[str], None]) ->
 def _make_clean_copy(root: Path, copy: Path) -> None:
     """Copy the files of a working tree that git tracks or does not ignore, without `dvc.lock` and without reports.
 
-    The text is copied too if it is present, so that no internet is needed.
+    The texts that are present are copied too, so that no internet is needed.
     """
     listed = git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     if listed is None:
@@ -82,9 +82,10 @@ def _make_clean_copy(root: Path, copy: Path) -> None:
     # A cache of its own: a shared one would restore the results instead of computing them.
     local = "[core]\n    no_scm = true\n    analytics = false\n[cache]\n    dir = cache\n"
     write_text(copy / ".dvc/config.local", local)
-    wanted = params.load(root / "params.yaml").download
-    if (text := text_at_hand(root, wanted.model_dump())) is not None:  # else it is downloaded
-        write_bytes(copy / RAW, text)
+    for name, entry in params.load(root / "params.yaml").texts.items():
+        for file, path in (files_at_hand(root, name, entry) or {}).items():  # else the text is downloaded
+            (copy / "data/raw" / name).mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy / "data/raw" / name / file)
 
 
 def _differences(root: Path, copy: Path, out: str, md5: str) -> Iterator[str]:

@@ -31,6 +31,7 @@ from timemachine.pipeline.params import Params, RetrainingParams
 from timemachine.text.clean import decode
 from timemachine.text.corpus import HELD_OUT, Corpus, Part
 from timemachine.text.prepare import build_corpus, read_accepted
+from timemachine.text.sources import pieces_of
 
 _NUM_PREDS = 200
 _NUM_RUNS = 3
@@ -56,13 +57,8 @@ def held_out_corpus(params: Params, data: Path) -> Corpus:
     """
     p = params.preprocess
     recipe = p.corpora[params.compare_models.corpus]
-    path = data / "raw/timemachine.txt"
-    try:
-        book = decode(path.read_bytes(), str(path))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; run `dvc repro`") from None
     return build_corpus(
-        book,
+        "\n".join(decode(path.read_bytes(), str(path)) for path in pieces_of(data / "raw", recipe.texts)),
         cleaning=recipe.cleaning,
         level=recipe.level,
         order="sorted",

@@ -24,7 +24,7 @@ from timemachine.base.files import write_text
 from timemachine.pipeline.params import Params
 from timemachine.retraining.admission import Library, refusal, runs_of, without_licence
 from timemachine.text.clean import decode
-from timemachine.text.fetch import fetch
+from timemachine.text.fetch import fetch_text
 from timemachine.text.prepare import read_accepted
 
 # Larger files are rejected without being read.
@@ -128,10 +128,12 @@ class Inbox:
 
     @cached_property
     def _library(self) -> Library:
-        wanted = self._params.download
-        sources = ["data/raw/timemachine.txt", *wanted.sources]
-        options = wanted.model_dump(include={"sha256", "max_bytes", "timeout_s", "retries"})
-        book = decode(fetch(sources, root=self._root, report=lambda _: None, **options), "the book")
+        p, pieces = self._params, list[str]()
+        for name in p.preprocess.corpora[p.compare_models.corpus].texts:
+            raw = self._root / "data/raw"
+            files = fetch_text(name, p.texts[name], p.download, raw, self._root, report=lambda _: None)
+            pieces += [decode(path.read_bytes(), str(path)) for path in files]
+        book = "\n".join(pieces)
         return Library(book, self._params.preprocess.split.train, read_accepted(self.accepted))
 
     def _decide(self, path: Path) -> Decision:

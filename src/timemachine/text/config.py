@@ -1,7 +1,7 @@
 """Configuration of the text: sources, cleaning and corpora."""
 
 import math
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -9,6 +9,7 @@ from timemachine.base.config import Count, Distinct, Name, Natural, Positive, Se
 
 Level = Literal["char", "word"]
 Sampling = Literal["sequential", "random", "windows"]
+Licence = Literal["none", "gutenberg"]
 
 
 def least_tokens(sampling: Sampling, batch_size: int, num_steps: int, with_offset: bool = True) -> int:
@@ -19,13 +20,38 @@ def least_tokens(sampling: Sampling, batch_size: int, num_steps: int, with_offse
 
 
 class DownloadParams(Section):
-    """The section `download`: sources of the text and its hash."""
+    """The section `download`: limits of a download. They change no byte of a text."""
+
+    timeout_s: Annotated[float, Field(gt=0, le=3600)] = 10.0
+    retries: Annotated[int, Field(ge=0, le=10)] = 2
+    max_bytes: Annotated[int, Field(ge=1, le=10**15)] = 10_000_000_000
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_sources(cls, content: Any) -> Any:
+        if isinstance(content, dict) and {"sources", "sha256"} & set(content):
+            raise ValueError(
+                "sources and sha256 belong to an entry of texts, as in `texts: {timemachine: {sources: […], "
+                "sha256: …}}`, and each corpus names its texts, as in `lines: {texts: [timemachine], …}`"
+            )
+        return content
+
+
+class TextEntry(Section):
+    """An entry of the section `texts`.
+
+    Attributes:
+        sources: tried in order: https URLs, or paths relative to the repository. A path may be a file, a folder
+            (its *.txt files) or a glob; several files are the shards of one text.
+        sha256: the hash of the file, or of its shards, see `timemachine.text.sources.sha256_of_text`.
+        licence: what is cut when the text is read: `gutenberg` is the header and footer of Project Gutenberg.
+        encoding: name of a codec of Python.
+    """
 
     sources: list[Text] = Field(min_length=1)
     sha256: Sha256
-    max_bytes: Count = 10_000_000
-    timeout_s: Annotated[float, Field(gt=0, le=3600)] = 10.0
-    retries: Annotated[int, Field(ge=0, le=10)] = 2
+    licence: Licence = "none"
+    encoding: Annotated[str, Field(max_length=64)] = "utf-8"
 
     @field_validator("sources")
     @classmethod
@@ -38,13 +64,27 @@ class DownloadParams(Section):
                 raise ValueError(f"{source!r} is neither an https URL nor a path")
         return sources
 
+    @field_validator("encoding")
+    @classmethod
+    def _known(cls, encoding: str) -> str:
+        try:
+            "a".encode(encoding)
+        except (LookupError, ValueError):  # ValueError: a null character, or a codec that refuses all text
+            raise ValueError(f"{encoding!r} is no encoding of text; write utf-8, windows-1252 or utf-16") from None
+        return encoding
+
 
 class Split(Section):
-    """Fractions of the train, validation and test part, which are contiguous."""
+    """Fractions of the train, validation and test part, which are contiguous.
+
+    `max_held_out` is the largest number of tokens of the validation part, and of the test part; the train part has
+    the rest.
+    """
 
     train: Positive
     val: Positive
     test: Positive
+    max_held_out: Count = 1_000_000
 
     @model_validator(mode="after")
     def _sums_to_one(self) -> Self:
@@ -55,8 +95,9 @@ class Split(Section):
 
 
 class CorpusRecipe(Section):
-    """How a corpus is made from the text."""
+    """How a corpus is made from one text or several."""
 
+    texts: Annotated[list[Name], Distinct] = Field(min_length=1)
     cleaning: Literal["lines", "whole"]
     level: Level
     order: Literal["frequency", "sorted"] = "frequency"
@@ -76,10 +117,3 @@ class PreprocessParams(Section):
 
     split: Split
     corpora: dict[Name, CorpusRecipe] = Field(min_length=1)
-
-    @field_validator("corpora")
-    @classmethod
-    def _free_names(cls, corpora: dict[str, CorpusRecipe]) -> dict[str, CorpusRecipe]:
-        if taken := {"num_lines", "sha256", "added"} & set(corpora):
-            raise ValueError(f"{min(taken)!r} is a key of data/reports/text.json; choose another name")
-        return corpora

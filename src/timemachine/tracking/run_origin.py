@@ -11,7 +11,7 @@ from timemachine.base.compute import differs_from_here
 from timemachine.base.config import parse_yaml
 from timemachine.base.errors import UserError
 from timemachine.pipeline.lock import value_at
-from timemachine.pipeline.repository import git, text_at_hand
+from timemachine.pipeline.repository import git, has_texts
 from timemachine.tracking.address import hide_secrets
 from timemachine.tracking.store import Store, open_store
 
@@ -54,7 +54,11 @@ def _lines(root: Path, run: Run, state: Run) -> Iterator[str]:
     tags = run.data.tags
     stage = tags.get("DVC_STAGE")
     yield f"run          {run.info.run_name}, {run.info.status}" + (f", of stage {stage}" if stage else "")
-    yield f"text         SHA-256 {state.data.params.get('download.sha256', 'unknown')}"
+    texts = {key: value for key, value in state.data.params.items() if re.fullmatch(r"texts\..*\.sha256", key)}
+    for key, sha256 in sorted(texts.items()):
+        yield f"text         {key.split('.')[1]}, SHA-256 {sha256}"
+    if not texts:  # earlier versions had one text
+        yield f"text         SHA-256 {state.data.params.get('download.sha256', 'unknown')}"
     yield f"data         SHA-256 {tags.get('timemachine.data_sha256', 'unknown')} of the training data"
     for key, value in sorted(run.data.params.items()):
         yield f"params       {key}: {value}"
@@ -94,8 +98,8 @@ def _again(root: Path, run: Run, commit: str | None, dirty: bool) -> str:
         what = ", ".join(differing) or name
         return f"by hand: the commit has other params ({section}: {what}); use those listed above"
     doubt = ", if the uncommitted changes do not matter" if dirty else ""
-    if text_at_hand(root, content.get("download")) is None:
-        doubt = f", with internet, because the text is absent{doubt}"
+    if not has_texts(root, content):
+        doubt = f", with internet, because a text is absent{doubt}"
     machine = {name: tags[tag] for name in _KIND if (tag := f"timemachine.{name}") in tags}
     other = differs_from_here(machine, run.data.params.get("device", "auto"))
     but = f"; other bytes are likely, because this machine has {other}" if other else ""

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from timemachine.forecasting.strategies.backtest import Backtest, backtest
+from timemachine.forecasting.strategies.backtest import Backtest, ErrorSums, backtest, error_sums
 from timemachine.forecasting.strategies.candidates import CANDIDATES, all_lags, candidates, choose_lags
 from timemachine.forecasting.strategies.config import BacktestParams, ChooseTauParams
 
@@ -85,7 +85,7 @@ def test_exact_series_are_continued_exactly() -> None:
         (5, ["recursive_least_squares", "direct_recursive_least_squares", "harmonic"]),  # the sine
     ):
         for name in names:
-            assert FORECASTS[name].score()[i] == pytest.approx(0, abs=1e-6), (i, name)
+            assert ErrorSums.of(FORECASTS[name].errors).score()[i] == pytest.approx(0, abs=1e-6), (i, name)
 
 
 def test_lags_are_chosen_from_the_observed_part_alone() -> None:
@@ -135,7 +135,7 @@ def test_only_the_wanted_candidates_are_made_in_the_order_of_all() -> None:
 def test_the_chosen_candidate_of_a_line_and_a_pattern_is_one_that_knows_them() -> None:
     observed = SERIES[:, :NUM_OBSERVED]
     found = candidates(observed, ORIGINS, LAGS, 4)
-    scores = [backtest(one, observed, ORIGINS.first_validation, HORIZON, 2).score() for one in found.values()]
+    scores = [error_sums(one, observed, ORIGINS.first_validation, HORIZON, 2).score() for one in found.values()]
     names = [CANDIDATES[i] for i in np.argmin(scores, axis=0)]
     assert names[3] == "last_value"
     assert names[4].endswith("least_squares")

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from timemachine.forecasting.strategies.backtest import backtest
+from timemachine.forecasting.strategies.backtest import backtest, error_sums
 from timemachine.forecasting.strategies.baselines import drift, last_value
 from timemachine.forecasting.strategies.combination import choose, known_errors, mean_forecaster, mean_of
 from timemachine.forecasting.strategies.config import MEAN_OF_BEST, BacktestParams
@@ -92,7 +92,7 @@ def test_the_pipeline_has_each_method_and_the_mean_of_the_best_for_each_series()
     found = pooled(x[:, :60], p, (4,))
     assert {"theta_4", "holt_winters_4", "differenced_4_ridge", "drift", MEAN_OF_BEST} < set(found)
     assert "ridge" not in found
-    scores = {name: backtest(one, x[:, :60], 40, 5, 2).score() for name, one in found.items()}
+    scores = {name: error_sums(one, x[:, :60], 40, 5, 2).score() for name, one in found.items()}
     ranked = np.sort(np.stack([score for name, score in scores.items() if name != MEAN_OF_BEST]), axis=0)
     assert (scores[MEAN_OF_BEST] < ranked[4]).all()
     alone = pooled(x[1:, :60], p, (4,))[MEAN_OF_BEST](x[1:, :60])(x[1:], np.array([60]), 5)

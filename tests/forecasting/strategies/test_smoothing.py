@@ -4,7 +4,7 @@ from statsmodels.tsa.forecasting.theta import ThetaModel
 from statsmodels.tsa.holtwinters import ExponentialSmoothing, Holt
 
 from timemachine.forecasting.strategies import smoothing
-from timemachine.forecasting.strategies.smoothing import Form, exponential_smoothing, initial_state, theta
+from timemachine.forecasting.strategies.smoothing import Components, exponential_smoothing, initial_state, theta
 
 TIME = np.arange(96)
 RNG = np.random.default_rng(0)
@@ -16,7 +16,7 @@ SEASONAL = GROWING + 5 * PATTERN
 def one_point(monkeypatch: pytest.MonkeyPatch, alpha: float, beta: float, phi: float, gamma: float) -> None:
     """Replace the grid by one point."""
     point = tuple(np.array([value]) for value in (alpha, beta / alpha, phi, gamma / (1 - alpha)))
-    monkeypatch.setattr(Form, "grid", lambda form: point)
+    monkeypatch.setattr(Components, "grid", lambda form: point)
 
 
 @pytest.mark.parametrize("origin", [40, 96])
@@ -31,7 +31,7 @@ def test_a_damped_trend_is_that_of_statsmodels(monkeypatch: pytest.MonkeyPatch, 
         initial_trend=slope,
     )
     expected = model.fit(smoothing_level=0.3, smoothing_trend=0.2, damping_trend=0.9, optimized=False).forecast(6)
-    found = exponential_smoothing(Form(trend=True))(GROWING[None])(GROWING[None], np.array([origin]), 6)
+    found = exponential_smoothing(Components(trend=True))(GROWING[None])(GROWING[None], np.array([origin]), 6)
     assert found[0, 0] == pytest.approx(expected, rel=1e-9)
 
 
@@ -54,7 +54,7 @@ def test_a_season_with_a_trend_is_that_of_statsmodels(
     )
     knobs = {"smoothing_level": 0.4, "smoothing_trend": 0.1, "damping_trend": 0.95, "smoothing_seasonal": 0.0}
     expected = model.fit(**knobs, optimized=False).forecast(10)
-    form = Form(4, trend=True, multiplicative=multiplicative)
+    form = Components(4, trend=True, multiplicative=multiplicative)
     found = exponential_smoothing(form)(SEASONAL[None])(SEASONAL[None], np.array([96]), 10)
     assert found[0, 0] == pytest.approx(expected, rel=1e-9)
 
@@ -70,13 +70,15 @@ def test_theta_without_a_season_is_that_of_statsmodels(monkeypatch: pytest.Monke
 
 def test_each_origin_has_the_parameters_that_were_best_before_it() -> None:
     x = np.r_[RNG.normal(0, 1, 60), np.full(60, 40.0) + RNG.normal(0, 0.1, 60)][None]
-    found = exponential_smoothing(Form())(x[:, :20])(x, np.array([60, 120]), 1)[0, :, 0]
+    found = exponential_smoothing(Components())(x[:, :20])(x, np.array([60, 120]), 1)[0, :, 0]
     assert abs(found[0] - x[0, :60].mean()) < 0.2  # noise: a small α
     assert found[1] == pytest.approx(40, abs=1)
 
 
-@pytest.mark.parametrize("form", [Form(4), Form(4, trend=True), Form(4, trend=True, multiplicative=True)])
-def test_a_season_on_a_line_goes_on(form: Form) -> None:
+@pytest.mark.parametrize(
+    "form", [Components(4), Components(4, trend=True), Components(4, trend=True, multiplicative=True)]
+)
+def test_a_season_on_a_line_goes_on(form: Components) -> None:
     x = (100 + 0.5 * TIME * form.trend) * (1 + 0.1 * PATTERN if form.multiplicative else 1) + (
         0 if form.multiplicative else 5 * PATTERN
     )

@@ -10,7 +10,7 @@ from timemachine.base.errors import UserError
 from timemachine.forecasting.evaluation.tables import at_horizons, finite
 from timemachine.forecasting.models.config import ArRecipe
 from timemachine.forecasting.models.regression import Array
-from timemachine.forecasting.strategies.backtest import backtest
+from timemachine.forecasting.strategies.backtest import error_sums
 from timemachine.forecasting.strategies.candidates import CLOSED_FORM, candidates
 from timemachine.forecasting.strategies.config import MEAN_OF_BEST, BacktestParams, ChooseTauParams
 from timemachine.forecasting.strategies.lag_strategies import (
@@ -65,11 +65,11 @@ def backtest_forecaster(forecaster: Forecaster, x: Array, p: BacktestParams) -> 
     Returns:
         `validation` (num_series,), the RMSE over rolling origins of the observed part and all horizons.
         `multistep` (num_series, T − num_observed), predictions made from the observed part alone.
-        `once_rmse`, `once_mae` and `once_spread` (num_series, horizon), the measures of `Backtest` over all later
+        `once_rmse`, `once_mae` and `once_spread` (num_series, horizon), the measures of `ErrorSums` over all later
         origins, fitted to the observed part; `anew_…`, the same, refitted before each fold of origins.
     """
     observed = x[:, : p.num_observed]
-    validation = backtest(forecaster, observed, p.first_validation, p.horizon, p.num_folds).score()
+    validation = error_sums(forecaster, observed, p.first_validation, p.horizon, p.num_folds).score()
     fitted = forecaster(observed)
 
     def fitted_before(past: Array) -> FittedForecaster:
@@ -78,7 +78,7 @@ def backtest_forecaster(forecaster: Forecaster, x: Array, p: BacktestParams) -> 
     multistep = fitted(x, np.array([p.num_observed]), x.shape[1] - p.num_observed)[:, 0]
     result = {"validation": validation, "multistep": multistep}
     for name, num_folds in (("once", 1), ("anew", p.num_folds)):
-        test = backtest(fitted_before, x, p.num_observed, p.horizon, num_folds)
+        test = error_sums(fitted_before, x, p.num_observed, p.horizon, num_folds)
         result |= {f"{name}_rmse": test.rmse(), f"{name}_mae": test.mae(), f"{name}_spread": test.spread()}
     return result
 

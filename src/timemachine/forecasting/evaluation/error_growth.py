@@ -14,7 +14,7 @@ import numpy as np
 from timemachine.forecasting.evaluation.tables import finite
 from timemachine.forecasting.models.config import ArRecipe
 from timemachine.forecasting.models.regression import Array, Problem, Regressor, affine, ridge
-from timemachine.forecasting.strategies.backtest import backtest
+from timemachine.forecasting.strategies.backtest import error_sums
 from timemachine.forecasting.strategies.candidates import all_lags
 from timemachine.forecasting.strategies.config import BacktestParams, ChooseTauParams
 from timemachine.forecasting.strategies.lag_strategies import lag_forecaster
@@ -98,7 +98,7 @@ def measure_growth(regress: Regressor, tau: int, x: Array, p: BacktestParams) ->
     noise_std = np.sqrt(np.square(Y - model(X)).sum((1, 2)) / max(X.shape[1] - tau - 1, 1))
     with np.errstate(divide="ignore", invalid="ignore"):
         fixed_point = np.median(model.intercept[:, 0, 0] / (1 - weights.sum(1)))
-    measured = backtest(lag_forecaster("recursive", regress, tau), x, p.num_observed, p.horizon).rmse().mean(0)
+    measured = error_sums(lag_forecaster("recursive", regress, tau), x, p.num_observed, p.horizon).rmse().mean(0)
     added, carried = fit_recursion(measured[: max(3, p.horizon // 4)])
     curves = {
         "measured": measured,

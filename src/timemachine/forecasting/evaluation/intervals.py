@@ -1,7 +1,6 @@
 """Coverage and width of prediction intervals."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,9 @@ from timemachine.forecasting.evaluation.config import IntervalsParams
 from timemachine.forecasting.evaluation.conformal import coverage, half_widths
 from timemachine.forecasting.evaluation.tables import at_horizons
 from timemachine.forecasting.models.regression import Array
-from timemachine.forecasting.strategies.backtest import backtest
+from timemachine.forecasting.strategies.backtest import ErrorSums, backtest
 from timemachine.forecasting.strategies.candidates import candidates
+from timemachine.forecasting.strategies.combination import known_from
 from timemachine.forecasting.strategies.config import BacktestParams, ChooseTauParams
 from timemachine.forecasting.strategies.pooled import pooled
 
@@ -58,13 +58,13 @@ def measure_intervals(
         if wrong := [name for name in missing if name not in found]:
             raise UserError(f"strategies: no {wrong[0]!r} for this series; choose from {', '.join(found)}")
     # The errors of the origins before num_observed that are not yet known there.
-    unknown = np.add.outer(np.arange(b.num_validation), np.arange(1, b.horizon + 1)) > b.num_validation
+    unknown = known_from(b.num_validation, b.horizon) > b.num_validation
     measured, first_series, scores = {}, {}, dict[str, float]()
     for name in p.strategies:
         show(len(scores), len(p.strategies), f"strategies, {name}")
         whole = backtest(found[name], x, b.first_validation, b.horizon, num_folds)
         validation = np.where(unknown, np.nan, whole.errors[:, : b.num_validation])
-        scores[name] = float(replace(whole, errors=validation).score()[0])
+        scores[name] = float(ErrorSums.of(validation).score()[0])
         widths = half_widths(whole.errors, p.levels, p.num_calibration)[:, b.num_validation : -1]
         errors = whole.errors[:, b.num_validation :]
         first_series[name] = whole.predictions[0, b.num_validation :], widths[0]

@@ -18,7 +18,7 @@ from timemachine.forecasting.own.intervals import pooled_half_widths
 from timemachine.forecasting.own.strategies import named_strategy
 from timemachine.forecasting.strategies.backtest import backtest, true_values
 from timemachine.forecasting.strategies.baselines import last_value
-from timemachine.forecasting.strategies.combination import choose, largest_ratio, mean_of
+from timemachine.forecasting.strategies.combination import choose, known_from, largest_ratio, mean_of
 from timemachine.forecasting.strategies.pool import Candidate, is_few, pool, seasons_of
 
 _LEAST_POINTS = 6
@@ -243,10 +243,10 @@ def _intervals(
         errors = np.log(true) - np.log(rolling) if in_logs else true - rolling
     widths = pooled_half_widths(errors, horizon, level)
     num_origins, num_steps = errors.shape
-    known_from = np.add.outer(np.arange(num_origins), np.arange(1, num_steps + 1))
+    first_known = known_from(num_origins, num_steps)
     inside: list[Array] = []
     for origin in range(max(1, num_origins - _NUM_COVERED), num_origins):
-        known = np.where(known_from <= origin, errors, np.nan)[:origin]
+        known = np.where(first_known <= origin, errors, np.nan)[:origin]
         with suppress(UserError):  # too few errors are known
             reach = pooled_half_widths(known, num_steps, level)
             inside.append((np.abs(errors[origin]) <= reach)[~np.isnan(errors[origin])])

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from timemachine.base.errors import UserError
-from timemachine.forecasting.series.dates import Dates, Times
+from timemachine.forecasting.series.dates import Dates
 from timemachine.forecasting.series.forms import Form
-from timemachine.forecasting.series.steps import Grid, find_grid, find_rows, span
+from timemachine.forecasting.series.steps import Grid, Times, find_grid, find_rows, span
 from timemachine.forecasting.series.zones import offsets_at, to_local, zone_of, zone_of_midnights
 
 _END = np.datetime64("9999-12-31T00:00:00", "us")

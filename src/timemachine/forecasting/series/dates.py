@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from timemachine.base.errors import UserError
 from timemachine.forecasting.series.forms import MONTHS, Form, expression, form_of, formats_of, month_of, offset_of
+from timemachine.forecasting.series.steps import Times
 from timemachine.forecasting.series.values import Place
 
-Times = NDArray[np.datetime64]
 _NAMES_A_DATE = ({"Y", "m"}, {"Y", "b"}, {"Y", "j"}, {"Y", "Q"}, {"Y", "E"}, {"Y", "N"}, {"G", "V"}, {"Y"})
 # Runs of digits that might be dates are dates only in these years.
 _NUMBER = re.compile(r"\d{6,}|\d+\.\d+")

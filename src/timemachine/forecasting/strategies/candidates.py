@@ -6,7 +6,7 @@ import numpy as np
 
 from timemachine.base.errors import UserError
 from timemachine.forecasting.models.regression import Array, ridge
-from timemachine.forecasting.strategies.backtest import backtest
+from timemachine.forecasting.strategies.backtest import error_sums
 from timemachine.forecasting.strategies.baselines import last_value, mean, seasonal_naive
 from timemachine.forecasting.strategies.config import BacktestParams, ChooseTauParams
 from timemachine.forecasting.strategies.harmonic import harmonic
@@ -49,7 +49,7 @@ def choose_lags(
         show: reports progress: pairs done, their number, and what they are.
 
     Returns:
-        The chosen pairs, one for each series, the first of equally good ones; and `Backtest.score` (num_series,)
+        The chosen pairs, one for each series, the first of equally good ones; and `ErrorSums.score` (num_series,)
         of all pairs.
 
     Raises:
@@ -62,7 +62,7 @@ def choose_lags(
     origins = (p.first_validation, p.horizon, p.num_folds)
     scores = {}
     for tau, penalty in lags:
-        scores[tau, penalty] = backtest(lag_forecaster("recursive", ridge(penalty), tau), x, *origins).score()
+        scores[tau, penalty] = error_sums(lag_forecaster("recursive", ridge(penalty), tau), x, *origins).score()
         show(len(scores), len(lags), f"lags of {model}")
     return [lags[i] for i in np.stack([*scores.values()]).argmin(0)], scores
 

@@ -13,22 +13,29 @@ NUM_BEST = 5
 _LARGEST_ERROR = 1e9
 
 
+def known_from(num_origins: int, horizon: int) -> NDArray[np.int64]:
+    """Return the first origin at which each error is known: i + k for the forecast k steps ahead of origin i.
+
+    The shape is (num_origins, horizon).
+    """
+    return np.add.outer(np.arange(num_origins), np.arange(1, horizon + 1))
+
+
 def known_errors(errors: Array) -> Array:
     """Return the sums of absolute errors that are known at each origin, and after the last one.
 
     Args:
-        errors: (num_candidates, num_origins, horizon) at consecutive origins, as `Backtest.errors`: the error at
-            origin i of the forecast k steps ahead is known from origin i + k on. NaN beyond the end of the series.
+        errors: (num_candidates, num_origins, horizon) at consecutive origins, as `Backtest.errors`; NaN beyond the
+            end of the series.
 
     Returns:
         (num_candidates, num_origins + 1).
     """
     num_candidates, num_origins, horizon = errors.shape
     absolute = np.minimum(np.where(np.isnan(errors), 0.0, np.abs(errors)), _LARGEST_ERROR)
-    known_from = np.minimum(np.add.outer(np.arange(num_origins), np.arange(1, horizon + 1)), num_origins)
-    known_from = np.broadcast_to(known_from, absolute.shape)
+    places = np.broadcast_to(np.minimum(known_from(num_origins, horizon), num_origins), absolute.shape)
     rows = np.arange(num_candidates)[:, None, None] * (num_origins + 1)
-    sums = np.bincount((rows + known_from).ravel(), absolute.ravel(), num_candidates * (num_origins + 1))
+    sums = np.bincount((rows + places).ravel(), absolute.ravel(), num_candidates * (num_origins + 1))
     return np.cumsum(sums.reshape(num_candidates, -1), axis=1)
 
 
@@ -41,6 +48,23 @@ def largest_ratio(num_points: int) -> float:
         num_points: length of the series.
     """
     return 1 + 300 / num_points
+
+
+def best_of_methods(sums: Array, methods: Sequence[str]) -> dict[str, NDArray[np.int64]]:
+    """Return the index of the candidate of each method with the smallest sum, the first of equal ones.
+
+    Args:
+        sums: (num_candidates, num_origins).
+        methods: the method of each candidate.
+
+    Returns:
+        (num_origins,) indices of candidates by method.
+    """
+    found = {}
+    for method in dict.fromkeys(methods):
+        members = np.array([i for i, one in enumerate(methods) if one == method])
+        found[method] = members[sums[members].argmin(axis=0)]
+    return found
 
 
 def choose(errors: Array, methods: Sequence[str], ratio: float, num_best: int = NUM_BEST) -> NDArray[np.int64]:
@@ -59,13 +83,10 @@ def choose(errors: Array, methods: Sequence[str], ratio: float, num_best: int = 
         (num_origins + 1, n) indices, −1 for none; n is `num_best`, or the number of methods if that is less.
     """
     sums = known_errors(errors)
-    best, smallest = [], []
-    for method in dict.fromkeys(methods):
-        members = np.array([i for i, one in enumerate(methods) if one == method])
-        best.append(members[sums[members].argmin(axis=0)])
-        smallest.append(sums[members].min(axis=0))
-    order = np.argsort(np.stack(smallest), axis=0, kind="stable")[:num_best]  # (n, num_origins + 1)
-    chosen, known = (np.take_along_axis(np.stack(one), order, axis=0) for one in (best, smallest))
+    best = np.stack([*best_of_methods(sums, methods).values()])  # (num_methods, num_origins + 1)
+    smallest = np.take_along_axis(sums, best, axis=0)
+    order = np.argsort(smallest, axis=0, kind="stable")[:num_best]  # (n, num_origins + 1)
+    chosen, known = (np.take_along_axis(one, order, axis=0) for one in (best, smallest))
     return np.where(known <= ratio * known[0], chosen, -1).T
 
 

@@ -10,13 +10,13 @@ from timemachine.forecasting.models.regression import Array, ridge
 from timemachine.forecasting.strategies.baselines import drift, find_period, last_value, mean, periodic
 from timemachine.forecasting.strategies.harmonic import harmonic
 from timemachine.forecasting.strategies.lag_strategies import Forecaster, lag_forecaster
-from timemachine.forecasting.strategies.smoothing import Form, exponential_smoothing, theta
+from timemachine.forecasting.strategies.smoothing import Components, exponential_smoothing, theta
 from timemachine.forecasting.strategies.transforms import differenced, logged, seasonally_adjusted
 
 # With fewer values, or fewer periods of the shortest season, rolling origins say little about a choice.
 _FEW_VALUES, _FEW_PERIODS = 25, 3
-# Of ridge regression, times the variance of the series. One value is as good as a choice among several on the 366
-# public series on which the candidates were compared, mostly of M1, M3 and Tourism.
+# Of ridge regression, times the variance of the series. A fixed value saves the time of a choice
+# among several.
 _PENALTY = 3.0
 _LONGEST_LAGS = 128
 _NUM_FOLDS, _NUM_HARMONIC_FOLDS, _NUM_HARMONICS = 12, 3, 3
@@ -79,7 +79,7 @@ def pool(x: Array, num_points: int, seasons: Sequence[int], log: bool | None = N
 
 def few_candidates(seasons: Sequence[int], log: bool | None = None) -> dict[str, Candidate]:
     """Return the candidates for a series of few values."""
-    found = {"theta": theta(), "damped_trend": exponential_smoothing(Form(trend=True)), "drift": drift}
+    found = {"theta": theta(), "damped_trend": exponential_smoothing(Components(trend=True)), "drift": drift}
     if seasons:
         found = {f"adjusted_{name}": seasonally_adjusted(one, seasons[0]) for name, one in found.items()}
     candidates = {name: Candidate(one, name, _NUM_FOLDS) for name, one in found.items()}
@@ -110,14 +110,14 @@ def _linear(num_known: int, periods: Sequence[int]) -> dict[str, Candidate]:
     for period in periods:
         found |= {
             f"theta_{period}": theta(period),
-            f"holt_winters_{period}": exponential_smoothing(Form(period, trend=True)),
-            f"seasonal_smoothing_{period}": exponential_smoothing(Form(period)),
+            f"holt_winters_{period}": exponential_smoothing(Components(period, trend=True)),
+            f"seasonal_smoothing_{period}": exponential_smoothing(Components(period)),
             f"last_{period}_values": periodic(period),
         }
     found |= {
         "theta": theta(),
-        "damped_trend": exponential_smoothing(Form(trend=True)),
-        "simple_smoothing": exponential_smoothing(Form()),
+        "damped_trend": exponential_smoothing(Components(trend=True)),
+        "simple_smoothing": exponential_smoothing(Components()),
         "drift": drift,
         "last_value": last_value,
         "mean": mean,
@@ -130,8 +130,8 @@ def _multiplicative(periods: Sequence[int]) -> dict[str, Candidate]:
     for period in periods:
         found |= {
             f"theta_{period}": theta(period, multiplicative=True),
-            f"holt_winters_{period}": exponential_smoothing(Form(period, True, True)),
-            f"seasonal_smoothing_{period}": exponential_smoothing(Form(period, False, True)),
+            f"holt_winters_{period}": exponential_smoothing(Components(period, True, True)),
+            f"seasonal_smoothing_{period}": exponential_smoothing(Components(period, False, True)),
         }
     return {f"multiplicative_{name}": Candidate(one, name) for name, one in found.items()}
 

@@ -8,7 +8,13 @@ import numpy as np
 from timemachine.base.errors import UserError
 from timemachine.forecasting.models.regression import Array
 from timemachine.forecasting.strategies.backtest import backtest
-from timemachine.forecasting.strategies.combination import choose, known_errors, largest_ratio, mean_forecaster
+from timemachine.forecasting.strategies.combination import (
+    best_of_methods,
+    choose,
+    known_errors,
+    largest_ratio,
+    mean_forecaster,
+)
 from timemachine.forecasting.strategies.config import MEAN_OF_BEST, BacktestParams
 from timemachine.forecasting.strategies.lag_strategies import Forecaster, by_series
 from timemachine.forecasting.strategies.pool import pool, seasons_of
@@ -44,10 +50,8 @@ def pooled(
     methods = [one.method for one in found]
     chosen: dict[str, list[Forecaster]] = {method: [] for method in (*methods, MEAN_OF_BEST)}
     for series in np.stack(errors, axis=1):  # (num_candidates, num_origins, horizon)
-        sums = known_errors(series)[:, -1]
-        for method in dict.fromkeys(methods):
-            members = [i for i, other in enumerate(methods) if other == method]
-            chosen[method].append(found[members[int(sums[members].argmin())]].forecaster)
+        for method, (one_best,) in best_of_methods(known_errors(series)[:, -1:], methods).items():
+            chosen[method].append(found[one_best].forecaster)
         best = [i for i in choose(series, methods, largest_ratio(x.shape[1]))[-1] if i >= 0]
         chosen[MEAN_OF_BEST].append(mean_forecaster([found[i].forecaster for i in best]))
     return {name: by_series(forecasters) for name, forecasters in chosen.items() if name != "ridge"}

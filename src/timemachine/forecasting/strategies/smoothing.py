@@ -26,7 +26,7 @@ _INITIAL_PERIODS, _INITIAL_POINTS = 5, 10
 
 
 @dataclass(frozen=True)
-class Form:
+class Components:
     """The components of exponential smoothing.
 
     Attributes:
@@ -46,13 +46,13 @@ class Form:
         return grid[:, 0], grid[:, 1], grid[:, 2], grid[:, 3]
 
 
-def exponential_smoothing(form: Form) -> Forecaster:
+def exponential_smoothing(components: Components) -> Forecaster:
     """Return the forecaster of exponential smoothing with these components.
 
     The initial state is fitted to the values that the forecaster is fitted to. A multiplicative season needs
     positive values.
     """
-    return partial(_fit, form, drifting=False)
+    return partial(_fit, components, drifting=False)
 
 
 def theta(period: int = 1, multiplicative: bool = False) -> Forecaster:
@@ -60,16 +60,16 @@ def theta(period: int = 1, multiplicative: bool = False) -> Forecaster:
 
     The slope is that of the regression on time of all known values, or of their means over a period.
     """
-    return partial(_fit, Form(period, multiplicative=multiplicative), drifting=True)
+    return partial(_fit, Components(period, multiplicative=multiplicative), drifting=True)
 
 
-def _fit(form: Form, x: Array, *, drifting: bool) -> FittedForecaster:
-    states = [initial_state(one, form.period, form.multiplicative) for one in x]
+def _fit(components: Components, x: Array, *, drifting: bool) -> FittedForecaster:
+    states = [initial_state(one, components.period, components.multiplicative) for one in x]
 
     def forecast(x: Array, origins: Origins, horizon: int) -> Array:
         known = x[:, : origins.max()]
         return np.stack(
-            [_forecast(form, *pair, origins, horizon, drifting) for pair in zip(known, states, strict=True)]
+            [_forecast(components, *pair, origins, horizon, drifting) for pair in zip(known, states, strict=True)]
         )
 
     return forecast
@@ -98,25 +98,27 @@ def initial_state(x: Array, period: int, multiplicative: bool) -> State:
     return level - slope * (n + 1) / 2, slope, season
 
 
-def _forecast(form: Form, x: Array, state: State, origins: Origins, horizon: int, drifting: bool) -> Array:
+def _forecast(
+    components: Components, x: Array, state: State, origins: Origins, horizon: int, drifting: bool
+) -> Array:
     """Return forecasts (num_origins, horizon) of one series x (n,) that ends at the last origin."""
-    level, trend, season, errors = _filter(form, x, state)
+    level, trend, season, errors = _filter(components, x, state)
     # The errors of the first period depend on the initial state alone.
     squares = np.where(np.isfinite(errors), np.minimum(np.abs(errors), 1e100), 1e100) ** 2
-    squares[: max(form.period, 2)] = 0
+    squares[: max(components.period, 2)] = 0
     sums = np.concatenate([np.zeros((1, squares.shape[1])), np.cumsum(squares, axis=0)])
     best = sums[origins].argmin(axis=1)  # (num_origins,)
     ahead = np.arange(1, horizon + 1)
-    alpha, _, phi, _ = (values[best, None] for values in form.grid())
+    alpha, _, phi, _ = (values[best, None] for values in components.grid())
     path = level[origins, best][:, None] + np.cumsum(phi**ahead, axis=1) * trend[origins, best][:, None]
     if drifting:
         start = (1 - (1 - alpha) ** origins[:, None]) / alpha
-        path = path + _slopes(x, form.period)[origins][:, None] / 2 * (ahead - 1 + start)
-    seasonal = season[origins[:, None] + (ahead - 1) % form.period, best[:, None]]
-    return path * seasonal if form.multiplicative else path + seasonal
+        path = path + _slopes(x, components.period)[origins][:, None] / 2 * (ahead - 1 + start)
+    seasonal = season[origins[:, None] + (ahead - 1) % components.period, best[:, None]]
+    return path * seasonal if components.multiplicative else path + seasonal
 
 
-def _filter(form: Form, x: Array, state: State) -> tuple[Array, Array, Array, Array]:
+def _filter(components: Components, x: Array, state: State) -> tuple[Array, Array, Array, Array]:
     """Filter a series x (n,) with all points of the grid.
 
     Returns:
@@ -124,28 +126,28 @@ def _filter(form: Form, x: Array, state: State) -> tuple[Array, Array, Array, Ar
 
     Row t of level and trend is the state before x_t is known; row t of season is the season that holds for x_t.
     """
-    alpha, beta, phi, gamma = form.grid()
+    alpha, beta, phi, gamma = components.grid()
     beta, gamma = alpha * beta, gamma * (1 - alpha)
     n, num_points = len(x), len(alpha)
     level, trend, errors = np.empty((n + 1, num_points)), np.zeros((n + 1, num_points)), np.empty((n, num_points))
-    season = np.empty((n + form.period, num_points))
-    season[: form.period] = state[2][:, None]
-    level[0] = state[0] if form.trend else state[0] + state[1] * (form.period + 1) / 2
-    if form.trend:
+    season = np.empty((n + components.period, num_points))
+    season[: components.period] = state[2][:, None]
+    level[0] = state[0] if components.trend else state[0] + state[1] * (components.period + 1) / 2
+    if components.trend:
         trend[0] = state[1]
     with np.errstate(all="ignore"):
         for t, value in enumerate(x):
             damped = phi * trend[t]
             base, seasonal = level[t] + damped, season[t]
-            if form.multiplicative:
+            if components.multiplicative:
                 errors[t] = value - base * seasonal
                 surprise = errors[t] / seasonal
-                season[t + form.period] = seasonal + gamma * errors[t] / base
+                season[t + components.period] = seasonal + gamma * errors[t] / base
             else:
                 errors[t] = surprise = value - base - seasonal
-                season[t + form.period] = seasonal + gamma * surprise
+                season[t + components.period] = seasonal + gamma * surprise
             level[t + 1] = base + alpha * surprise
-            if form.trend:
+            if components.trend:
                 trend[t + 1] = damped + beta * surprise
     return level, trend, season, errors
 

@@ -1,16 +1,24 @@
 """Configuration of n-gram statistics and n-gram language models."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from timemachine.base.config import Count, Distinct, Name, NonNegative, Section, Seed, Text
+from timemachine.base.config import Count, Distinct, Name, NonNegative, Positive, Section, Seed, Text
 
 
 class NgramsParams(Section):
-    """n-gram statistics of a word corpus and a Markov chain over a character corpus."""
+    """n-gram statistics of a word corpus and a Markov chain over a character corpus.
+
+    `engine` counts: `memory` in memory, `duckdb` with at most `max_memory` GB, `ray` on a cluster with
+    `num_partitions` parts of its shuffle; `auto` is `memory` where that fits `max_memory`, else `duckdb`. All give
+    the same counts.
+    """
 
     corpus: Name
+    engine: Literal["auto", "memory", "duckdb", "ray"] = "auto"
+    max_memory: Positive = 2.0
+    num_partitions: Annotated[int, Field(ge=1, le=10_000)] = 16
     num_top: Count = 10
     zipf_ranks: list[Count] = Field(default=[10, 1000], min_length=2, max_length=2)
     epsilon: list[NonNegative] = Field(default=[1.0, 1.0, 1.0], min_length=3, max_length=3)

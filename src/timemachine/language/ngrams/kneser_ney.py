@@ -10,129 +10,187 @@ counts the tokens that follow h with c = i, and D has one value each for c = 1, 
 k = 1 is the uniform distribution over the vocabulary.
 """
 
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
-from timemachine.language.ngrams.counts import find_keys
+from timemachine.language.ngrams.compiled import entry
+from timemachine.language.ngrams.hashing import Ids
+from timemachine.language.ngrams.trie import Trie
 
-Ids = NDArray[np.int64]
 Probabilities = NDArray[np.float64]
 
 # The values that KenLM uses if the counts of counts give no estimate.
 _FALLBACK = (0.5, 1.0, 1.5)
+# Contexts of which `distributions` keeps the ids at a time.
+_BLOCK = 2**16
 
 
-class _Level:
+class _Estimate(NamedTuple):
     """The parameters of one order, which interpolates with the order below.
 
-    Args:
-        counts: (num_ngrams,) counts of the n-grams.
-        contexts: (num_ngrams,) ids of their contexts.
-        num_contexts: number of contexts.
-
     Attributes:
-        discounts: D for a count of 1, 2, and 3 or more.
-        value: (num_ngrams + 1,) discounted relative frequency of each n-gram; the last is 0, for unseen n-grams.
-        gamma: (num_contexts + 1,) weight of the order below after each context; the last is 1, for unseen ones.
+        counts: (num_ngrams + 1,) counts of the n-grams; the last is 0, for unseen n-grams.
+        discounts: (4,) D for a count of 0, 1, 2, and 3 or more.
+        total: (num_contexts + 1,) sum of the counts after each context; 1 where there are none, and for unseen
+            contexts, which are the last.
+        gamma: (num_contexts + 1,) weight of the order below after each context; 1 where `total` has no counts.
     """
 
-    def __init__(self, counts: NDArray[np.integer], contexts: Ids, num_contexts: int) -> None:
-        self.discounts = _discounts(counts)
-        discount = np.array(self.discounts)[np.minimum(counts, 3) - 1]
-        total, freed = (np.bincount(contexts, weights, num_contexts) for weights in (counts, discount))
-        gamma = np.divide(freed, total, out=np.ones(num_contexts), where=total > 0)
-        self.value = np.append((counts - discount) / total[contexts], 0)
-        self.gamma = np.append(gamma, 1)
+    counts: Ids
+    discounts: Probabilities
+    total: Ids
+    gamma: Probabilities
+
+    @classmethod
+    def of(cls, counts: Ids, first: Ids) -> "_Estimate":
+        """Return the parameters for counts (num_ngrams + 1,) of the n-grams from `first` on after each context."""
+        discounts = np.array((0.0, *_discounts(counts)))
+        total, gamma = np.ones(len(first), dtype=np.int32), np.ones(len(first))
+        _weigh(counts, first, discounts, total, gamma)
+        return cls(counts, discounts, total, gamma)
+
+    def interpolated(self, ids: Ids, contexts: Ids, lower: Probabilities) -> Probabilities:
+        """Return P of n-grams, from P under the order below; all arrays have one shape."""
+        counts = self.counts[ids]
+        value = (counts - self.discounts[np.minimum(counts, 3)]) / self.total[contexts]
+        P: Probabilities = value + self.gamma[contexts] * lower
+        return P
 
 
 class KneserNey:
     """Models of all orders from 1 to `max_order`, fitted on one training sequence.
 
-    The id of a k-gram is its position among the sorted keys id(first k − 1 tokens) × vocab_size + last token, so
-    that keys of any order fit into 64 bits. The id of an unseen k-gram is −1.
-
     Args:
         tokens: (num_tokens,) training sequence of indices below `vocab_size`.
         vocab_size: number of indices.
         max_order: highest order, at least 1.
+
+    Attributes:
+        trie: the n-grams of the training sequence.
+
+    Raises:
+        UserError: there are 2³¹ tokens or more.
     """
 
     def __init__(self, tokens: NDArray[np.integer], vocab_size: int, max_order: int) -> None:
-        self.vocab_size = vocab_size
-        self.max_order = max_order
-        self._keys: list[Ids] = []
-        self._counted: list[_Level] = []
-        self._continued: list[_Level] = []
-        ids = np.zeros(len(tokens) + 1, dtype=np.int64)  # the empty k-gram occurs at every position
-        num_contexts = 1
-        for k in range(1, max_order + 1):
-            shorter = ids  # (num_tokens − k + 2,) by position
-            keys, ids, counts = np.unique(
-                shorter[:-1] * vocab_size + tokens[k - 1 :], return_inverse=True, return_counts=True
-            )
-            if k > 1:
-                suffix = np.empty(len(keys), dtype=np.int64)
-                suffix[ids] = shorter[1:]
-                num_left = np.bincount(suffix, minlength=len(self._keys[-1]))
-                num_left[shorter[:1]] += 1  # the beginning of the text counts as a neighbour
-                self._continued.append(_Level(num_left, self._keys[-1] // vocab_size, num_contexts))
-                num_contexts = len(self._keys[-1])
-            self._keys.append(keys)
-            self._counted.append(_Level(counts, keys // vocab_size, num_contexts))
+        self._estimate(Trie.count(tokens, vocab_size, max_order))
 
-    def probabilities(self, tokens: NDArray[np.integer], order: int) -> Probabilities:
-        """Return P of each of the tokens (…, length) after the first order − 1, (…, length − order + 1).
+    @classmethod
+    def of(cls, trie: Trie) -> "KneserNey":
+        """Return the models of n-grams that are counted already."""
+        model = cls.__new__(cls)
+        model._estimate(trie)
+        return model
 
-        Raises:
-            ValueError: the order is not within 1 to `max_order`. The methods below raise it too.
+    def _estimate(self, trie: Trie) -> None:
+        self.trie = trie
+        self._counted = [_Estimate.of(level.counts, level.first) for level in trie.levels]
+        self._continued = []
+        for level, longer in pairwise(trie.levels):
+            num_left = np.zeros(len(level.last) + 1, dtype=np.int32)
+            _count_each(longer.suffix, num_left)
+            num_left[level.ends[:1]] += 1  # the beginning of the text counts as a neighbour
+            self._continued.append(_Estimate.of(num_left, level.first))
+
+    def probabilities_by_order(self, ids: Sequence[Ids]) -> Iterator[Probabilities]:
+        """Yield P of each token after the first n − 1, (…, length − n + 1), for the orders n = 1, 2, …
+
+        Args:
+            ids: return value of `trie.ids` on the tokens (…, length).
         """
-        levels, ids = self._levels(order), self._ids(tokens, order)
-        P = np.asarray(1 / self.vocab_size)
-        for k, level in enumerate(levels, 1):
-            begin = order - k
-            P = level.value[ids[k][..., begin:]] + level.gamma[ids[k - 1][..., begin:-1]] * P
-        return P
+        lower = np.full(ids[1].shape, 1 / self.trie.vocab_size)
+        for n in range(1, len(ids)):
+            level = ids[n], ids[n - 1][..., :-1]
+            yield self._counted[n - 1].interpolated(*level, lower)
+            if n < len(ids) - 1:
+                lower = self._continued[n - 1].interpolated(*level, lower)[..., 1:]
 
     def distributions(self, contexts: NDArray[np.integer]) -> Probabilities:
         """Return P of every token of the vocabulary after each context, (num_rows, vocab_size).
 
+        Beside them, the memory that this takes does not grow with the number of rows.
+
         Args:
             contexts: (num_rows, order − 1) token indices.
+
+        Raises:
+            ValueError: the order is not within 1 to `max_order`.
         """
-        order = contexts.shape[1] + 1
-        levels = self._levels(order)
-        ids = [n[:, -1:] for n in self._ids(contexts, order - 1)]  # (num_rows, 1) by length
-        P = np.full((len(contexts), self.vocab_size), 1 / self.vocab_size)
-        for level, known, context in zip(levels, self._keys, ids, strict=False):
-            P *= level.gamma[context]
-            P += level.value[find_keys(known, context * self.vocab_size + np.arange(self.vocab_size))]
+        num_rows, length = contexts.shape
+        P = np.full((num_rows, self.trie.vocab_size), 1 / self.trie.vocab_size)
+        estimates = self._estimates(length + 1)
+        for begin in range(0, num_rows, _BLOCK):
+            block = slice(begin, begin + _BLOCK)
+            ids = self.trie.ids(contexts[block], length) if length else [np.zeros((len(P[block]), 1), dtype=np.int32)]
+            for estimate, level, context in zip(estimates, self.trie.levels, ids, strict=False):
+                _interpolate(P[block], context[:, -1].copy(), level.first, level.last, *estimate)
         return P
 
     def discounts(self, order: int) -> list[tuple[float, float, float]]:
-        """Return D for counts of 1, 2, and 3 or more, at each level of the model of an order, lowest first."""
-        return [level.discounts for level in self._levels(order)]
+        """Return D for counts of 1, 2, and 3 or more, at each level of the model of an order, lowest first.
 
-    def _levels(self, order: int) -> list[_Level]:
-        if not 1 <= order <= self.max_order:
-            raise ValueError(f"order {order} is not within 1 to {self.max_order}")
+        Raises:
+            ValueError: the order is not within 1 to `max_order`.
+        """
+        return [(float(d[1]), float(d[2]), float(d[3])) for _, d, _, _ in self._estimates(order)]
+
+    def _estimates(self, order: int) -> list[_Estimate]:
+        if not 1 <= order <= self.trie.max_order:
+            raise ValueError(f"order {order} is not within 1 to {self.trie.max_order}")
         return [*self._continued[: order - 1], self._counted[order - 1]]
 
-    def _ids(self, tokens: NDArray[np.integer], max_length: int) -> list[Ids]:
-        """Return the ids of the k-grams in tokens (…, length) by position, for k = 0 … max_length."""
-        ids = [np.zeros((*tokens.shape[:-1], tokens.shape[-1] + 1), dtype=np.int64)]
-        for k, known in enumerate(self._keys[:max_length], 1):
-            ids.append(find_keys(known, ids[-1][..., :-1] * self.vocab_size + tokens[..., k - 1 :]))
-        return ids  # (…, length − k + 1)
 
-
-def _discounts(counts: NDArray[np.integer]) -> tuple[float, float, float]:
+def _discounts(counts: Ids) -> tuple[float, float, float]:
     """Return D₁, D₂, D₃₊, estimated from the numbers of n-grams that occur once, twice, three and four times.
 
     If one of these numbers is 0, or an estimate is not positive, all three have their fallback values: there are
     too few n-grams for an estimate, and without discounts unseen tokens would have probability 0.
     """
-    n = np.bincount(counts, minlength=5)[1:5]
-    if not n.all():
+    n = [int(np.count_nonzero(counts == i)) for i in (1, 2, 3, 4)]
+    if not all(n):
         return _FALLBACK
     d = [i - (i + 1) * n[0] / (n[0] + 2 * n[1]) * n[i] / n[i - 1] for i in (1, 2, 3)]
-    return (float(d[0]), float(d[1]), float(d[2])) if min(d) > 0 else _FALLBACK
+    return (d[0], d[1], d[2]) if min(d) > 0 else _FALLBACK
+
+
+@entry
+def _count_each(ids: Ids, counts: Ids) -> None:
+    for i in range(len(ids)):
+        counts[ids[i]] += 1
+
+
+@entry
+def _weigh(counts: Ids, first: Ids, discounts: Probabilities, total: Ids, gamma: Probabilities) -> None:
+    """Write c(h·) and γ(h) of each context that has counts."""
+    for h in range(len(first) - 1):
+        seen, freed = 0, 0.0
+        for i in range(first[h], first[h + 1]):
+            seen += counts[i]
+            freed += discounts[min(counts[i], 3)]
+        if seen > 0:
+            total[h], gamma[h] = seen, freed / seen
+
+
+@entry
+def _interpolate(
+    P: Probabilities,
+    contexts: Ids,
+    first: Ids,
+    last: Ids,
+    counts: Ids,
+    discounts: Probabilities,
+    total: Ids,
+    gamma: Probabilities,
+) -> None:
+    """Replace P (num_rows, vocab_size) under the order below by P under this one."""
+    for row in range(len(contexts)):
+        h = contexts[row]
+        if h >= 0:  # after an unseen context nothing changes
+            for x in range(P.shape[1]):
+                P[row, x] *= gamma[h]
+            for i in range(first[h], first[h + 1]):
+                P[row, last[i]] += (counts[i] - discounts[min(counts[i], 3)]) / total[h]

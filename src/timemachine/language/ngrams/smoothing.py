@@ -9,15 +9,18 @@ With n words, m of them distinct, and ε = (ε₁, ε₂, ε₃):
 ε = 0 is maximum likelihood; ε₁ → ∞ gives the uniform distribution.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from timemachine.language.ngrams.counts import find_keys, pack
+from timemachine.language.ngrams.hashing import Ids
+from timemachine.language.ngrams.trie import Trie
 
 Counts = NDArray[np.int64]
 Probabilities = NDArray[np.float64]
+
+ORDERS = (1, 2, 3)
 
 
 class SmoothedNgrams:
@@ -31,61 +34,79 @@ class SmoothedNgrams:
         vocab_size: number of indices.
         num_distinct: m of the equations.
         epsilon: ε₁, ε₂, ε₃.
+
+    Attributes:
+        trie: the n-grams of the training sequence.
+        num_distinct: m of the equations.
+        epsilon: ε₁, ε₂, ε₃.
+
+    Raises:
+        UserError: there are 2³¹ tokens or more.
     """
 
     def __init__(
         self, tokens: NDArray[np.integer], vocab_size: int, num_distinct: int, epsilon: Sequence[float]
     ) -> None:
-        self.vocab_size = vocab_size
+        self._estimate(Trie.count(tokens, vocab_size, ORDERS[-1]), num_distinct, epsilon)
+
+    @classmethod
+    def of(cls, trie: Trie, num_distinct: int, epsilon: Sequence[float]) -> "SmoothedNgrams":
+        """Return the estimates from n-grams that are counted already, at least up to trigrams."""
+        model = cls.__new__(cls)
+        model._estimate(trie, num_distinct, epsilon)
+        return model
+
+    def _estimate(self, trie: Trie, num_distinct: int, epsilon: Sequence[float]) -> None:
+        self.trie = trie
         self.num_distinct = num_distinct
         self.epsilon = list(epsilon)
-        self._tables = []
-        for n in (1, 2, 3):
-            rows = np.lib.stride_tricks.sliding_window_view(tokens, n)
-            joint = np.unique(pack(rows, vocab_size), return_counts=True)
-            context = np.unique(pack(rows[:, :-1], vocab_size), return_counts=True)
-            self._tables.append((joint, context))
 
-    def probabilities(self, tokens: NDArray[np.integer], order: int) -> Probabilities:
-        """Return P̂ of each of the tokens (num_tokens,) after the first order − 1, (num_tokens − order + 1,).
+    def probabilities_by_order(self, ids: Sequence[Ids]) -> Iterator[Probabilities]:
+        """Yield P̂ of each of the tokens after the first n − 1, (num_tokens − n + 1,), for n = 1, 2 and 3.
 
         It is 0 after an unseen context if there is no smoothing.
 
         Args:
-            tokens: at least `order` indices.
-            order: 1 (unigram), 2 (bigram) or 3 (trigram).
+            ids: return value of `trie.ids` on the tokens (num_tokens,), to order 3 at most.
         """
-        return _smooth(*self.evidence(tokens, order), self.epsilon[order - 1])
+        for n in range(1, len(ids)):
+            yield _smooth(*self.evidence(ids, n), self.epsilon[n - 1])
 
-    def evidence(self, tokens: NDArray[np.integer], order: int) -> tuple[Counts, Counts, Probabilities]:
-        """Return the terms of the P̂ that `probabilities` returns: the counts of n-grams and contexts, and lower P̂.
+    def evidence(self, ids: Sequence[Ids], order: int) -> tuple[Counts, Counts, Probabilities]:
+        """Return the terms of P̂ of each token after the first order − 1: counts of n-grams and contexts, lower P̂.
 
         The lower P̂ is that of the last token alone, or uniform for order 1.
+
+        Args:
+            ids: return value of `trie.ids` on the tokens (num_tokens,).
+            order: 1 (unigram), 2 (bigram) or 3 (trigram).
         """
-        joint, context = self._tables[order - 1]
-        rows = np.lib.stride_tricks.sliding_window_view(tokens, order)
-        return (
-            _look_up(joint, pack(rows, self.vocab_size)),
-            _look_up(context, pack(rows[:, :-1], self.vocab_size)),
-            np.full(len(rows), 1 / self.num_distinct)
+        counts, first = self.trie.levels[order - 1].counts, self.trie.levels[order - 1].first
+        contexts = ids[order - 1][:-1]
+        upto = np.concatenate([[0], np.cumsum(counts)])
+        followed = np.where(contexts < 0, 0, upto[first[contexts + 1]] - upto[first[contexts]])
+        lower = (
+            np.full(len(contexts), 1 / self.num_distinct)
             if order == 1
-            else self.probabilities(tokens[order - 1 :], 1),
+            else _smooth(*self.evidence(ids, 1), self.epsilon[0])[order - 1 :]
         )
+        return counts[ids[order]].astype(np.int64), followed, lower
 
 
-def fit_epsilon(tokens: NDArray[np.integer], num_train: int, vocab_size: int) -> SmoothedNgrams:
+def fit_epsilon(trie: Trie, tokens: NDArray[np.integer], first: int) -> SmoothedNgrams:
     """Return a model whose ε, to four digits, maximise the probability of the tokens after the training sequence.
 
-    ε₁ is chosen first, then ε₂ and ε₃ each given ε₁, because only ε₁ enters their equations.
+    ε₁ is chosen first, then ε₂ and ε₃ each given ε₁, because only ε₁ enters their equations. m of the equations is
+    the size of the vocabulary, so that unseen tokens have a probability too.
 
     Args:
-        tokens: (num_tokens,) the training sequence, followed by the text to choose on.
-        num_train: number of tokens of the training sequence.
-        vocab_size: number of indices, and m of the equations, so that unseen tokens have a probability too.
+        trie: the n-grams of the training sequence, at least up to trigrams.
+        tokens: (num_tokens,) the text to choose on, after at least the last two tokens of the training sequence.
+        first: index of the first token to choose on.
     """
-    model = SmoothedNgrams(tokens[:num_train], vocab_size, vocab_size, (0.0, 0.0, 0.0))
-    for n in (1, 2, 3):
-        model.epsilon[n - 1] = _best_epsilon(*model.evidence(tokens[max(num_train - n + 1, 0) :], n))
+    model = SmoothedNgrams.of(trie, trie.vocab_size, (0.0, 0.0, 0.0))
+    for n in ORDERS:
+        model.epsilon[n - 1] = _best_epsilon(*model.evidence(trie.ids(tokens[max(first - n + 1, 0) :], n), n))
     return model
 
 
@@ -104,9 +125,3 @@ def _smooth(joint: Counts, context: Counts, lower: Probabilities, epsilon: float
     """Return (n(h, x) + ε P̂(x)) / (n(h) + ε), with 0 for 0/0."""
     denominator = context + epsilon
     return np.divide(joint + epsilon * lower, denominator, out=np.zeros(len(joint)), where=denominator > 0)
-
-
-def _look_up(table: tuple[Counts, Counts], keys: Counts) -> Counts:
-    """Return the count of each key, 0 for keys that are not in the table."""
-    known, counts = table
-    return np.append(counts, 0)[find_keys(known, keys)]
