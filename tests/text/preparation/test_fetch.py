@@ -220,6 +220,7 @@ def test_the_text_of_an_earlier_version_is_moved_to_its_folder(raw: Path) -> Non
     (raw / "book.txt").write_bytes(GOOD)
     (raw / ".book.tmp").mkdir()  # of a process that was killed
     assert get(raw, "absent.txt") == GOOD
+    (raw / "book.txt").write_bytes(GOOD)
     assert get(raw, "absent.txt") == GOOD
 
 

@@ -56,6 +56,7 @@ def fetch_text(
     out, earlier = raw / name, raw / f"{name}.txt"
     held = {path.name: sha256_of(path) for path in files_in(out)}
     if held and sha256_of_text(held) == entry.sha256 and (len(held) > 1 or f"{name}.txt" in held):
+        earlier.unlink(missing_ok=True)
         return files_in(out)
     reasons = []
     for source in [*([str(earlier.resolve())] if earlier.is_file() else []), *entry.sources]:
