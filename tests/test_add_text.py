@@ -114,6 +114,10 @@ def test_replace_renews_source_and_hash_only(folder: Path) -> None:
         (["data/own/empty.txt", "--name", "b"], "data/own/empty.txt: it is empty"),
         (["data/own/latin.txt", "--name", "b"], "data/own/latin.txt: not UTF-8 at byte 3"),
         (["data/own/page.txt", "--name", "b"], "data/own/page.txt: this is HTML"),
+        (
+            ["data/own/marked.txt", "--name", "b"],
+            "remove it from the file, or add all of the file with --licence none",
+        ),
         (["data/own/book.txt", "--name", "My Book"], "--name: 'My Book' is not a name"),
         (["data/own/book.txt", "--name", "timemachine"], "--name: params.yaml has a text 'timemachine'"),
         (["data/own/book.txt", "--name", "whole"], "--name: params.yaml has a corpus 'whole'"),
@@ -128,6 +132,7 @@ def test_what_is_no_text_or_has_a_wrong_name_is_refused_and_params_stay(
     (folder / "data/own/empty.txt").touch()
     (folder / "data/own/latin.txt").write_bytes(b"caf\xe9 " * 100)
     (folder / "data/own/page.txt").write_text("<!DOCTYPE html><html><p>text</p></html>")
+    (folder / "data/own/marked.txt").write_text(f"From Project Gutenberg, {random_text(4)}")
     before = (folder / "params.yaml").read_text()
     with pytest.raises(UserError) as refused:
         add(*arguments)

@@ -126,8 +126,11 @@ def _check(path: Path, encoding: str, licence: str) -> int:
     text = read_piece(path, encoding)
     if licence == "none":
         return 0
-    with about(str(path)):
+    try:
         kept = without_licence(text)
+    except UserError as error:
+        advice = "" if licence == "gutenberg" else ", or add all of the file with --licence none"
+        raise UserError(f"{path}: {error}{advice}") from None
     ends = re.match(rb"[\r\n]*", text), re.search(rb"[\r\n]*\Z", text[-1000:])
     return max(len(text) - len(kept) - sum(len(end[0]) for end in ends if end), 0)
 
