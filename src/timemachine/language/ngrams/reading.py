@@ -116,10 +116,10 @@ def leave_parts_out(
     """
     tokens = corpus.part("val")
     model = read_train_part(corpus, p, list(PARTS_LEFT_OUT.values()), len(tokens), show)
-    nats = np.empty((len(PARTS_LEFT_OUT), len(tokens)))
+    nats = np.empty((len(tokens), len(PARTS_LEFT_OUT)))
     for block in _blocks(len(tokens)):
-        nats[:, block] = nats_of(model.read(tokens[block]).swapaxes(0, 1), tokens[block])
-    bits = nats.mean(1) / np.log(2)
+        nats[block] = nats_of(model.read(tokens[block]).swapaxes(0, 1), tokens[block]).T
+    bits = nats.mean(0) / np.log(2)
     rows = zip(PARTS_LEFT_OUT, bits.tolist(), strict=True)
     return {name: {"bits_per_character": b, "more": b - float(bits[0])} for name, b in rows}
 
