@@ -12,7 +12,7 @@ from timemachine.language.ngrams.smoothing import ORDERS, SmoothedNgrams, fit_ep
 from timemachine.language.ngrams.trie import Trie
 from timemachine.language.scoring.bootstrap import bootstraps_by_part
 from timemachine.language.scoring.score import score
-from timemachine.text.corpus import HELD_OUT, Corpus, Part
+from timemachine.text.tokens.corpus import HELD_OUT, Corpus, Part
 
 # −log P of each token in the order of the text, by model, then by part.
 Nats = dict[str, dict[Part, NDArray[np.float64]]]
@@ -69,7 +69,7 @@ def _read_forward(corpus: Corpus, trie: Trie, max_order: int) -> tuple[Nats, dic
     additive = fit_epsilon(trie, corpus.tokens[begin:end], cut - begin)
     kneser_ney = KneserNey.of(trie)
     models: list[tuple[str, NgramModel, int]] = [
-        ("maximum_likelihood", SmoothedNgrams.of(trie, trie.vocab_size, (0.0, 0.0, 0.0)), ORDERS[-1]),
+        ("maximum_likelihood", SmoothedNgrams(trie, (0.0, 0.0, 0.0)), ORDERS[-1]),
         ("additive", additive, ORDERS[-1]),
         ("kneser_ney", kneser_ney, max_order),
     ]

@@ -13,7 +13,7 @@ import torch
 from torch import Generator, Tensor
 
 from timemachine.base.errors import UserError
-from timemachine.text.config import least_tokens
+from timemachine.text.tokens.config import least_tokens
 
 
 @dataclass(frozen=True)
