@@ -370,7 +370,7 @@ def use(bench: Bench, models: dict[str, nn.Module], on_cpu: dict[str, Any], resu
     tokens = torch.from_numpy(corpus.tokens[first - num_before :].astype("int64")).to(bench.device)
     num_rms = min(dynamic.num_rms, num_before - 2)
     log_P = read_and_learn(lstm, tokens, num_rms, num_before, dynamic.num_steps, dynamic.lr)
-    held_out = held_out_readings(log_P, corpus)
+    [held_out] = held_out_readings([log_P[:, None]], corpus)
     bits = {
         part: score(float(held_out[part].sum()), corpus.part(part), corpus)["bits_per_character"]
         for part in HELD_OUT

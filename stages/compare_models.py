@@ -35,7 +35,7 @@ def run(params: Params, text: Path, scores: Path, nats: Path, report: Path) -> N
         "networks": params.context_mixing_networks,
         "models": rank(models, corpus, p),
         "mixtures": {n: dict(zip(m.models, weights[n], strict=True)) for n, m in p.mixtures.items()},
-        "compressors": compressed_bits_per_character(corpus),
+        "compressors": compressed_bits_per_character(corpus, p.max_tokens),
     }
     write_json(report, content)
 

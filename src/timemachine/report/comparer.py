@@ -181,7 +181,7 @@ def _held_out_nats(params: Params, names: list[str], corpus: Corpus, sources: So
             found[name] = {part: together[f"{name}.{part}"] for part in HELD_OUT}
         elif (own := _own_file(name, params)) and (path := sources.find(own)):
             readings = read_distributions(path, corpus)
-            found[name] = {part: readings[part] for part in HELD_OUT}
+            found[name] = {part: readings[part] for part in HELD_OUT}  # distributions of all would be large
     return found
 
 
