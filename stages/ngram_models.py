@@ -9,6 +9,7 @@ from pathlib import Path
 
 from timemachine.base.files import write_arrays, write_json
 from timemachine.language.ngrams.evaluation import evaluate_ngram_models
+from timemachine.language.ngrams.memory import check_memory
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
 from timemachine.plots.figure import save_figure
@@ -19,9 +20,10 @@ from timemachine.text.corpus import Corpus
 def run(params: Params, text: Path, report: Path, scores: Path, figures: Path) -> None:
     """Write the report, the nats as arrays `<model>.<part>`, and the figures."""
     p = params.ngram_models
+    corpora = {name: (Corpus.load(text / name), max_order) for name, max_order in p.corpora.items()}
+    check_memory(corpora, p.max_memory)
     content = {}
-    for name, max_order in p.corpora.items():
-        corpus = Corpus.load(text / name)
+    for name, (corpus, max_order) in corpora.items():
         content[name], forward, _ = evaluate_ngram_models(corpus, max_order, p)
         arrays = {f"{model}.{part}": nats for model, parts in forward.items() for part, nats in parts.items()}
         write_arrays(scores / f"{name}.safetensors", arrays)

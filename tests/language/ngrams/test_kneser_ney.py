@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from timemachine.language.ngrams.chain import log_probabilities
+from timemachine.language.ngrams import kneser_ney
+from timemachine.language.ngrams.chain import log_probabilities, log_probabilities_by_order
 from timemachine.language.ngrams.kneser_ney import KneserNey
 
 Ngram = tuple[int, ...]
@@ -51,6 +52,12 @@ class Oracle:
         return (c - d[min(c, 3)]) / total + freed / total * lower
 
 
+def probabilities(model: KneserNey, tokens: np.ndarray, order: int) -> np.ndarray:
+    """Return P of each of the tokens (…, length) after the first order − 1."""
+    *_, P = model.probabilities_by_order(model.trie.ids(tokens, order))
+    return P
+
+
 def all_ngrams(vocab_size: int, n: int) -> np.ndarray:
     return np.array(list(itertools.product(range(vocab_size), repeat=n)))
 
@@ -65,7 +72,7 @@ def test_every_order_is_that_of_the_equations_worked_out_one_by_one(order: int) 
     oracle, model = Oracle(small, 4, order), KneserNey(np.array(small, dtype=np.uint8), 4, 4)
     ngrams = all_ngrams(4, order)
     expected = [oracle.probability(g[-1], tuple(g[:-1])) for g in ngrams.tolist()]
-    assert model.probabilities(ngrams, order)[:, 0] == pytest.approx(expected, rel=0, abs=1e-12)
+    assert probabilities(model, ngrams, order)[:, 0] == pytest.approx(expected, rel=0, abs=1e-12)
 
 
 @pytest.mark.parametrize("order", [1, 2, 3])
@@ -74,7 +81,7 @@ def test_discounts_are_estimated_from_counts_of_counts(order: int) -> None:
     assert model.discounts(order) == [pytest.approx(d[1:]) for d in oracle.discounts]
     ngrams = np.lib.stride_tricks.sliding_window_view(UNEVEN, order)[:40]
     expected = [oracle.probability(g[-1], tuple(g[:-1])) for g in ngrams.tolist()]
-    assert model.probabilities(ngrams, order)[:, 0] == pytest.approx(expected, rel=0, abs=1e-12)
+    assert probabilities(model, ngrams, order)[:, 0] == pytest.approx(expected, rel=0, abs=1e-12)
 
 
 def test_some_levels_have_estimates_and_counts_that_give_none_have_the_fallback() -> None:
@@ -102,7 +109,7 @@ def test_a_distribution_holds_the_probability_of_each_next_token(tokens: list[in
     ngrams = all_ngrams(4, order)
     assert (
         model.distributions(all_ngrams(4, order - 1)).ravel().tolist()
-        == model.probabilities(ngrams, order)[:, 0].tolist()
+        == probabilities(model, ngrams, order)[:, 0].tolist()
     )
 
 
@@ -126,10 +133,26 @@ def test_a_sequence_is_scored_token_by_token_in_its_context(
     first = data.draw(st.integers(0, len(tokens)))
     model, sequence = KneserNey(np.array(train), 4, 4), np.array(tokens)
     expected = [
-        math.log(model.probabilities(sequence[max(t - order + 1, 0) : t + 1], min(t + 1, order))[0])
+        math.log(probabilities(model, sequence[max(t - order + 1, 0) : t + 1], min(t + 1, order))[0])
         for t in range(first, len(tokens))
     ]
     assert log_probabilities(model, sequence, order, first) == pytest.approx(expected)
+
+
+@given(texts, texts, st.integers(1, 4))
+def test_the_orders_of_one_pass_are_those_of_a_pass_each(train: list[int], tokens: list[int], order: int) -> None:
+    model, sequence = KneserNey(np.array(train), 4, 4), np.array(tokens)
+    at_once = log_probabilities_by_order(model, model.trie.ids(sequence, order), 0)
+    assert [log_P.tolist() for log_P in at_once] == [
+        log_probabilities(model, sequence, n).tolist() for n in range(1, order + 1)
+    ]
+
+
+def test_distributions_do_not_depend_on_the_blocks_they_are_computed_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, contexts = KneserNey(UNEVEN, 20, 3), np.lib.stride_tricks.sliding_window_view(UNEVEN, 2)
+    at_once = model.distributions(contexts)
+    monkeypatch.setattr(kneser_ney, "_BLOCK", 7)
+    assert model.distributions(contexts).tobytes() == at_once.tobytes()
 
 
 @pytest.mark.parametrize("order", [0, 4])

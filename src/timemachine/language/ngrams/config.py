@@ -37,9 +37,13 @@ class NgramsParams(Section):
 
 
 class NgramModelsParams(Section):
-    """Corpora with the highest order of their n-gram models, and the bootstrap of the confidence intervals."""
+    """Corpora with the highest order of their n-gram models, and the bootstrap of the confidence intervals.
+
+    Models that need more than `max_memory` GB are refused before they are counted.
+    """
 
     corpora: dict[Name, Annotated[int, Field(ge=1, le=100)]] = Field(min_length=1)
+    max_memory: Positive = 8.0
     block_length: Count = 100
     num_samples: Annotated[int, Field(ge=1, le=1_000_000)] = 2000
     seed: Seed = 0

@@ -44,6 +44,16 @@ def find_keys(known: Integers, keys: Integers) -> Integers:
     return np.where(known[places] == keys, places, -1)
 
 
+def check_length(num_tokens: int) -> None:
+    """Check the length of a text whose n-grams are to be counted.
+
+    Raises:
+        UserError: there are 2³¹ tokens or more.
+    """
+    if num_tokens >= 2**31:
+        raise UserError(f"{num_tokens} tokens are too many to count; at most 2³¹ − 1 are allowed")
+
+
 def count_ngrams(tokens: NDArray[np.integer], n: int, vocab_size: int) -> tuple[NDArray[np.integer], Integers]:
     """Count the n-grams of a sequence of token indices of shape (num_tokens,).
 
@@ -58,8 +68,7 @@ def count_ngrams(tokens: NDArray[np.integer], n: int, vocab_size: int) -> tuple[
     Raises:
         UserError: `vocab_size` ** n does not fit into 63 bits, or there are 2³¹ tokens or more.
     """
-    if len(tokens) >= 2**31:
-        raise UserError(f"{len(tokens)} tokens are too many to count; at most 2³¹ − 1 are allowed")
+    check_length(len(tokens))
     num_ngrams = max(len(tokens) - n + 1, 0)
     parts = [_Part() for _ in range(_NUM_PARTS)]
     begin = 0
@@ -109,7 +118,7 @@ class _Part:
 
     def count(self, arrived: Sequence[tuple[Integers, Positions]]) -> None:
         """Count n-grams, given as pairs of keys and ascending positions, (num_arrived,) each."""
-        import pandas as pd  # takes half a second, and users of `pack` and `find_keys` do not need it
+        import pandas as pd  # takes half a second, and users of `check_length` and `find_keys` do not need it
 
         keys, positions = (np.concatenate(column) for column in zip(*arrived, strict=True))
         num_known = len(self.keys)

@@ -69,7 +69,7 @@ def _read_forward(corpus: Corpus, trie: Trie, max_order: int) -> tuple[Nats, dic
     additive = fit_epsilon(trie, corpus.tokens[begin:end], cut - begin)
     kneser_ney = KneserNey.of(trie)
     models: list[tuple[str, NgramModel, int]] = [
-        ("maximum_likelihood", SmoothedNgrams.of(trie, trie.vocab_size, (0.0, 0.0, 0.0)), ORDERS[-1]),
+        ("maximum_likelihood", SmoothedNgrams(trie, (0.0, 0.0, 0.0)), ORDERS[-1]),
         ("additive", additive, ORDERS[-1]),
         ("kneser_ney", kneser_ney, max_order),
     ]

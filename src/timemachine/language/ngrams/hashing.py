@@ -1,5 +1,7 @@
 """Numbers for the distinct keys of a long sequence, by a hash table in compiled code."""
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,6 +14,13 @@ Ids = NDArray[np.int32]
 _MOST_DIRECT = 2**22
 _LEAST_BITS, _MOST_FILLED = 16, 0.6
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # Fibonacci hashing: the top bits of the product depend on all of the key
+
+
+def bytes_of_table(num_keys: float, num_distinct: float) -> float:
+    """Return the size of a `KeyTable` in the end, for a number of possible keys and one of distinct keys."""
+    if num_keys <= _MOST_DIRECT:
+        return 16 * num_keys
+    return 16.0 * max(2**_LEAST_BITS, 2 ** math.ceil(math.log2(num_distinct / _MOST_FILLED)))
 
 
 class KeyTable:

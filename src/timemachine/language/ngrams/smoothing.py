@@ -24,41 +24,19 @@ ORDERS = (1, 2, 3)
 
 
 class SmoothedNgrams:
-    """The three estimates of the book, from one training sequence.
+    """The three estimates of the book, from the n-grams of one training sequence.
 
-    The count of a context is the number of n-grams that begin with it, so that every conditional distribution
-    sums to 1. It differs from the number of occurrences of the context only at the end of the text.
+    m of the equations is the size of the vocabulary. The count of a context is the number of n-grams that begin
+    with it, so that every conditional distribution sums to 1. It differs from the number of occurrences of the
+    context only at the end of the text.
 
     Args:
-        tokens: (num_tokens,) training sequence of indices below `vocab_size`.
-        vocab_size: number of indices.
-        num_distinct: m of the equations.
+        trie: the n-grams of the training sequence, at least up to trigrams.
         epsilon: ε₁, ε₂, ε₃.
-
-    Attributes:
-        trie: the n-grams of the training sequence.
-        num_distinct: m of the equations.
-        epsilon: ε₁, ε₂, ε₃.
-
-    Raises:
-        UserError: there are 2³¹ tokens or more.
     """
 
-    def __init__(
-        self, tokens: NDArray[np.integer], vocab_size: int, num_distinct: int, epsilon: Sequence[float]
-    ) -> None:
-        self._estimate(Trie.count(tokens, vocab_size, ORDERS[-1]), num_distinct, epsilon)
-
-    @classmethod
-    def of(cls, trie: Trie, num_distinct: int, epsilon: Sequence[float]) -> "SmoothedNgrams":
-        """Return the estimates from n-grams that are counted already, at least up to trigrams."""
-        model = cls.__new__(cls)
-        model._estimate(trie, num_distinct, epsilon)
-        return model
-
-    def _estimate(self, trie: Trie, num_distinct: int, epsilon: Sequence[float]) -> None:
+    def __init__(self, trie: Trie, epsilon: Sequence[float]) -> None:
         self.trie = trie
-        self.num_distinct = num_distinct
         self.epsilon = list(epsilon)
 
     def probabilities_by_order(self, ids: Sequence[Ids]) -> Iterator[Probabilities]:
@@ -86,7 +64,7 @@ class SmoothedNgrams:
         upto = np.concatenate([[0], np.cumsum(counts)])
         followed = np.where(contexts < 0, 0, upto[first[contexts + 1]] - upto[first[contexts]])
         lower = (
-            np.full(len(contexts), 1 / self.num_distinct)
+            np.full(len(contexts), 1 / self.trie.vocab_size)
             if order == 1
             else _smooth(*self.evidence(ids, 1), self.epsilon[0])[order - 1 :]
         )
@@ -96,15 +74,14 @@ class SmoothedNgrams:
 def fit_epsilon(trie: Trie, tokens: NDArray[np.integer], first: int) -> SmoothedNgrams:
     """Return a model whose ε, to four digits, maximise the probability of the tokens after the training sequence.
 
-    ε₁ is chosen first, then ε₂ and ε₃ each given ε₁, because only ε₁ enters their equations. m of the equations is
-    the size of the vocabulary, so that unseen tokens have a probability too.
+    ε₁ is chosen first, then ε₂ and ε₃ each given ε₁, because only ε₁ enters their equations.
 
     Args:
         trie: the n-grams of the training sequence, at least up to trigrams.
         tokens: (num_tokens,) the text to choose on, after at least the last two tokens of the training sequence.
         first: index of the first token to choose on.
     """
-    model = SmoothedNgrams.of(trie, trie.vocab_size, (0.0, 0.0, 0.0))
+    model = SmoothedNgrams(trie, (0.0, 0.0, 0.0))
     for n in ORDERS:
         model.epsilon[n - 1] = _best_epsilon(*model.evidence(trie.ids(tokens[max(first - n + 1, 0) :], n), n))
     return model

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from timemachine.base.errors import UserError
 from timemachine.language.ngrams.compiled import entry
+from timemachine.language.ngrams.counts import check_length
 from timemachine.language.ngrams.hashing import Ids, KeyTable, Keys
 
 # Tokens whose keys fit the cache.
@@ -62,8 +62,7 @@ class Trie:
         Raises:
             UserError: there are 2³¹ tokens or more.
         """
-        if len(tokens) >= 2**31:
-            raise UserError(f"{len(tokens)} tokens are too many to count; at most 2³¹ − 1 are allowed")
+        check_length(len(tokens))
         ids = np.zeros(len(tokens) + 1, dtype=np.int32)  # by position; the empty k-gram is at every one
         levels: list[Level] = []
         num_contexts = 1
@@ -81,18 +80,14 @@ class Trie:
             contexts = level.contexts()
             # A k-gram that is read backward ends with its first token, after all tokens but the first.
             first_tokens = first_tokens[contexts] if k > 1 else level.last
-            keys = new_ids[level.suffix].astype(np.int64)
-            order = np.argsort(keys * self.vocab_size + first_tokens)
-            number_of = np.bincount(keys, minlength=len(new_ids))
-            suffix = new_ids[contexts][order]
-            new_ids = np.empty(len(order), dtype=np.int32)
-            new_ids[order] = np.arange(len(order), dtype=np.int32)
+            first = _cumulated(np.bincount(new_ids[level.suffix], minlength=len(new_ids)))
+            suffix, new_ids = new_ids[contexts], _dealt(new_ids[level.suffix], first)
             levels.append(
                 Level(
-                    first=_cumulated(number_of),
-                    last=first_tokens[order],
-                    counts=np.append(level.counts[order], np.int32(0)),
-                    suffix=suffix,
+                    first=first,
+                    last=_moved(first_tokens, new_ids),
+                    counts=np.append(_moved(level.counts[:-1], new_ids), np.int32(0)),
+                    suffix=_moved(suffix, new_ids),
                     ends=new_ids[level.ends[::-1]],
                 )
             )
@@ -139,16 +134,19 @@ def _count(ids: Ids, tokens: NDArray[np.integer], vocab_size: int, num_contexts:
     for block in blocks:
         table.add(keys_of(block))
     keys, counts = table.number()
-    contexts, last = np.divmod(keys, vocab_size)
+    contexts = keys // vocab_size
     first = _cumulated(np.bincount(contexts, minlength=num_contexts))
-    suffix = np.empty(len(keys), dtype=np.int32)
+    contexts *= vocab_size
+    keys -= contexts
+    last = keys.astype(np.int32)
     del keys, contexts
+    suffix = np.empty(len(last), dtype=np.int32)
     for block in blocks:
         found = table.find(keys_of(block))
         suffix[found] = ids[block.start + 1 : block.stop + 1]
         ids[block] = found
     ends = ids[[0, len(tokens) - 1]] if len(tokens) else ids[:0].copy()
-    return Level(first, last.astype(np.int32), np.append(counts, np.int32(0)), suffix, ends)
+    return Level(first, last, np.append(counts, np.int32(0)), suffix, ends)
 
 
 def _cumulated(numbers: NDArray[np.integer]) -> Ids:
@@ -156,6 +154,34 @@ def _cumulated(numbers: NDArray[np.integer]) -> Ids:
     sums = np.zeros(len(numbers) + 1, dtype=np.int32)
     np.cumsum(numbers, out=sums[1:])
     return sums
+
+
+def _dealt(contexts: Ids, first: Ids) -> Ids:
+    """Return new ids of the k-grams: those of a context follow each other, in their present order.
+
+    They are in lexicographic order, because the present order is that of their first tokens.
+
+    Args:
+        contexts: (num_kgrams,) new context of each k-gram.
+        first: (num_contexts + 1,) number of k-grams before each context.
+    """
+    ids = np.empty(len(contexts), dtype=np.int32)
+    _deal(contexts, first[:-1].copy(), ids)
+    return ids
+
+
+def _moved(values: Ids, ids: Ids) -> Ids:
+    """Return the values (num_kgrams,) in the order of new ids."""
+    moved = np.empty_like(values)
+    moved[ids] = values
+    return moved
+
+
+@entry
+def _deal(contexts: Ids, following: Ids, ids: Ids) -> None:
+    for i in range(len(contexts)):
+        ids[i] = following[contexts[i]]
+        following[contexts[i]] += 1
 
 
 @entry
