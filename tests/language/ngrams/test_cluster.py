@@ -1,5 +1,6 @@
 """The counts by Ray, on clusters of this machine."""
 
+import secrets
 import sys
 import threading
 import time
@@ -44,18 +45,19 @@ def in_memory() -> tuple[list[list[int]], list[int]]:
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A cluster of a head without a CPU and two workers with one each, which `RAY_ADDRESS` names."""
-    pytest.importorskip("ray", reason="the extra `cluster` is not installed")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")  # the cluster listens on an address of the network
+    monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        pytest.importorskip("ray", reason="the extra `cluster` is not installed")
         from ray.cluster_utils import Cluster
 
-        head = {"num_cpus": 0, "include_dashboard": False, "node_ip_address": "127.0.0.1", **STORE}
+        head = {"num_cpus": 0, "include_dashboard": False, **STORE}
         started = Cluster(initialize_head=True, head_node_args=head)
         try:
             for _ in range(2):
-                started.add_node(wait=False, num_cpus=1, node_ip_address="127.0.0.1", **STORE)
+                started.add_node(wait=False, num_cpus=1, **STORE)
             monkeypatch.setenv("RAY_ADDRESS", started.address)
             yield started
         finally:
