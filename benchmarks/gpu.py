@@ -55,9 +55,9 @@ from timemachine.language.scoring.reading import read_parts, score_report
 from timemachine.language.scoring.score import held_out_readings, score
 from timemachine.language.training.train import cross_entropy, train_language_model
 from timemachine.pipeline import params
-from timemachine.text.corpus import HELD_OUT, Corpus
-from timemachine.text.minibatches import sequential_partitioning
-from timemachine.text.prepare import build_corpus
+from timemachine.text.preparation.prepare import build_corpus
+from timemachine.text.tokens.corpus import HELD_OUT, Corpus
+from timemachine.text.tokens.minibatches import sequential_partitioning
 from timemachine.training import loop
 from timemachine.training.devices import choose_device, computing_in
 from timemachine.training.graphs import Captured

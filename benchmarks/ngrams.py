@@ -21,8 +21,8 @@ import pandas  # noqa: F401  counting imports it on its first call, which is not
 from numpy.typing import NDArray
 
 from timemachine.language.ngrams.counts import count_ngrams
-from timemachine.text.clean import clean_whole
-from timemachine.text.vocabulary import Vocabulary
+from timemachine.text.preparation.clean import clean_whole
+from timemachine.text.tokens.vocabulary import Vocabulary
 
 Tokens = NDArray[np.unsignedinteger]
 

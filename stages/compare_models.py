@@ -14,7 +14,7 @@ from timemachine.language.comparison.held_out import ADAPTIVE, mix, read_models
 from timemachine.language.comparison.ranking import best_on_validation, rank
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
-from timemachine.text.corpus import HELD_OUT, Corpus
+from timemachine.text.tokens.corpus import HELD_OUT, Corpus
 
 
 def run(params: Params, text: Path, scores: Path, nats: Path, report: Path) -> None:

@@ -19,7 +19,7 @@ from timemachine.language.scoring.score import held_out_readings
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
 from timemachine.pipeline.progress import show_progress
-from timemachine.text.corpus import Corpus
+from timemachine.text.tokens.corpus import Corpus
 from timemachine.training.devices import choose_device
 
 

@@ -17,7 +17,7 @@ from timemachine.language.scoring.reading import read_parts, score_report
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
 from timemachine.pipeline.progress import show_progress
-from timemachine.text.corpus import Corpus
+from timemachine.text.tokens.corpus import Corpus
 from timemachine.training.devices import choose_device
 
 

@@ -16,7 +16,7 @@ from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
 from timemachine.plots.figure import save_figure
 from timemachine.plots.language import draw_frequencies, draw_transition_matrices
-from timemachine.text.corpus import Corpus
+from timemachine.text.tokens.corpus import Corpus
 
 
 def run(params: Params, text: Path, out: Path, report: Path, figures: Path, scratch: Path) -> None:

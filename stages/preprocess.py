@@ -11,7 +11,7 @@ from timemachine.base.errors import about
 from timemachine.base.files import write_json
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
-from timemachine.text.prepare import accepted_pieces, build_corpus, summarise, text_pieces
+from timemachine.text.preparation.prepare import accepted_pieces, build_corpus, summarise, text_pieces
 
 
 def run(params: Params, raw: Path, accepted: Path, out: Path, report: Path) -> None:

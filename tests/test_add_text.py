@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from timemachine import cli
 from timemachine.base.errors import UserError
-from timemachine.text.corpus import Corpus
+from timemachine.text.tokens.corpus import Corpus
 
 GUTENBERG = """The Project Gutenberg eBook of A Book
 

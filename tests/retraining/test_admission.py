@@ -8,7 +8,7 @@ from timemachine.pipeline.params import RetrainingParams
 from timemachine.retraining import runs
 from timemachine.retraining.admission import Candidate, Library, book_runs, refusal
 from timemachine.retraining.runs import Texts, distinct, hash_words, runs_of
-from timemachine.text.config import Split
+from timemachine.text.preparation.config import Split
 
 LIMITS = RetrainingParams(
     min_characters=1000,

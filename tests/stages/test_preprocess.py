@@ -8,8 +8,8 @@ from tiny import make_project, random_text, run_stage, tiny_text, write_params
 
 from timemachine.pipeline import params
 from timemachine.retraining.gate import held_out_corpus
-from timemachine.text.clean import clean_whole
-from timemachine.text.corpus import Corpus
+from timemachine.text.preparation.clean import clean_whole
+from timemachine.text.tokens.corpus import Corpus
 
 SHARDS = {f"{i}.txt": random_text(seed=i, num_words=200) for i in range(3)}
 OTHER = f"caf\N{LATIN SMALL LETTER E WITH ACUTE} {tiny_text()}"

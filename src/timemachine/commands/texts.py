@@ -43,8 +43,8 @@ def add_text(
     """
     from timemachine.pipeline import params
     from timemachine.pipeline.params import Params
-    from timemachine.text.config import TextEntry
-    from timemachine.text.sources import files_of, sha256_of_text
+    from timemachine.text.preparation.config import TextEntry
+    from timemachine.text.preparation.sources import files_of, sha256_of_text
 
     root = stage.repository_root()
     path = root / "params.yaml"
@@ -112,7 +112,7 @@ def _source(file: str, root: Path) -> str:
 
 
 def _hash(path: Path) -> str:
-    from timemachine.text.sources import read_blocks, save
+    from timemachine.text.preparation.sources import read_blocks, save
 
     with about(str(path)):
         return save(read_blocks(path))
@@ -120,8 +120,8 @@ def _hash(path: Path) -> str:
 
 def _check(path: Path, encoding: str, licence: str) -> int:
     """Check that a file is a text, and return the number of bytes that would be cut off as a licence."""
-    from timemachine.text.licence import without_licence
-    from timemachine.text.reading import read_piece
+    from timemachine.text.preparation.licence import without_licence
+    from timemachine.text.preparation.reading import read_piece
 
     text = read_piece(path, encoding)
     if licence == "none":

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from timemachine.pipeline.params import RetrainingParams
 from timemachine.retraining.runs import RUN_WORDS, Hashes, Texts, distinct, hash_words, places, runs_of
-from timemachine.text.config import Split
+from timemachine.text.preparation.config import Split
 
 # Smallest share of distinct runs; it is about one half for a text that was pasted twice.
 _MIN_DISTINCT = 0.5

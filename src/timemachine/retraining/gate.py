@@ -28,8 +28,8 @@ from timemachine.language.ngrams.chain import log_probabilities
 from timemachine.language.ngrams.kneser_ney import KneserNey
 from timemachine.language.scoring.reading import read_parts
 from timemachine.pipeline.params import Params, RetrainingParams
-from timemachine.text.corpus import HELD_OUT, Corpus, Part
-from timemachine.text.prepare import accepted_pieces, build_corpus, text_pieces
+from timemachine.text.preparation.prepare import accepted_pieces, build_corpus, text_pieces
+from timemachine.text.tokens.corpus import HELD_OUT, Corpus, Part
 
 _NUM_PREDS = 200
 _NUM_RUNS = 3

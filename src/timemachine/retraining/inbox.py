@@ -24,7 +24,7 @@ from timemachine.base.files import write_bytes, write_text
 from timemachine.pipeline.params import Params
 from timemachine.retraining.admission import Candidate, Library, refusal
 from timemachine.retraining.library import accepted_files, open_library
-from timemachine.text.reading import as_text
+from timemachine.text.preparation.reading import as_text
 
 # Larger files are rejected without being read: the check needs about ten times the memory. A text of this size in
 # the table `texts` is mapped, and has no limit.

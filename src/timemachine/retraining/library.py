@@ -13,8 +13,8 @@ from timemachine.base.files import write_bytes
 from timemachine.pipeline.params import Params
 from timemachine.retraining.admission import Library, book_runs
 from timemachine.retraining.runs import Hashes, Texts, hash_words, runs_of
-from timemachine.text.fetch import fetch_text
-from timemachine.text.reading import as_text, read_piece
+from timemachine.text.preparation.fetch import fetch_text
+from timemachine.text.preparation.reading import as_text, read_piece
 
 _KEPT = Path(".timemachine/admission")
 # To be raised when the hashes change.

@@ -19,7 +19,7 @@ from timemachine.pipeline.params import Params
 from timemachine.pipeline.paths import CHECKPOINT, LANGUAGE_MODEL
 from timemachine.pipeline.repository import git
 from timemachine.pipeline.times import StageTime
-from timemachine.text.sources import sha256_of_text
+from timemachine.text.preparation.sources import sha256_of_text
 from timemachine.tracking.environment import git_tags
 from timemachine.tracking.live import training_key
 from timemachine.tracking.runs import MINUTES, TRAINING, RunContent, dataset_of

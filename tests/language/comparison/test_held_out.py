@@ -8,7 +8,7 @@ from timemachine.language.comparison.config import MixtureRecipe
 from timemachine.language.comparison.held_out import count_kneser_ney, mix
 from timemachine.language.ngrams.chain import log_probabilities
 from timemachine.language.ngrams.kneser_ney import KneserNey
-from timemachine.text.corpus import HELD_OUT
+from timemachine.text.tokens.corpus import HELD_OUT
 
 VOCAB_SIZE = 4
 

@@ -7,7 +7,7 @@ from cycle import CORPUS, RANDOM
 from timemachine.language.comparison.compression import compressed_bits_per_character
 from timemachine.language.comparison.config import CompareModelsParams
 from timemachine.language.comparison.ranking import rank
-from timemachine.text.corpus import HELD_OUT
+from timemachine.text.tokens.corpus import HELD_OUT
 
 VOCAB_SIZE = 4
 PARAMS = CompareModelsParams(corpus="random", mixtures={}, block_length=10, num_samples=200)

@@ -20,8 +20,8 @@ from timemachine.language.ngrams.reading import (
     read_train_part,
     read_with_networks,
 )
-from timemachine.text.corpus import HELD_OUT, Corpus
-from timemachine.text.vocabulary import Vocabulary
+from timemachine.text.tokens.corpus import HELD_OUT, Corpus
+from timemachine.text.tokens.vocabulary import Vocabulary
 
 Tokens = Sequence[int]
 

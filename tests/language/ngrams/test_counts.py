@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from timemachine.language.ngrams import counts as counting
 from timemachine.language.ngrams.counts import count_ngrams
-from timemachine.text.clean import clean_whole
-from timemachine.text.vocabulary import Vocabulary
+from timemachine.text.preparation.clean import clean_whole
+from timemachine.text.tokens.vocabulary import Vocabulary
 
 TOP = {
     1: "the 2261, i 1267, and 1245, of 1155, a 816, to 695, was 552, in 541, that 443, my 440",

@@ -9,7 +9,7 @@ from cycle import CORPUS, RANDOM, VOCABULARY
 from timemachine.base.errors import UserError
 from timemachine.base.files import write_arrays
 from timemachine.language.scoring.score import held_out_readings, read_distributions, score
-from timemachine.text.vocabulary import Vocabulary
+from timemachine.text.tokens.vocabulary import Vocabulary
 
 
 def test_rates_divide_once() -> None:

@@ -7,7 +7,7 @@ from functools import partial
 
 import pyppmd
 
-from timemachine.text.corpus import HELD_OUT, Corpus
+from timemachine.text.tokens.corpus import HELD_OUT, Corpus
 
 COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
     "bz2": bz2.compress,

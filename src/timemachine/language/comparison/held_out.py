@@ -13,7 +13,7 @@ from timemachine.language.comparison.config import CONTEXT_MIXING, CompareModels
 from timemachine.language.ngrams.kneser_ney import KneserNey
 from timemachine.language.ngrams.reading import read_adaptive_kneser_ney
 from timemachine.language.scoring.score import Readings, held_out_readings, nats_of, read_distributions
-from timemachine.text.corpus import HELD_OUT, Corpus
+from timemachine.text.tokens.corpus import HELD_OUT, Corpus
 
 KNESER_NEY, ADAPTIVE = "kneser_ney_", "_adaptive"
 

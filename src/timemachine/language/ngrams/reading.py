@@ -11,7 +11,7 @@ from timemachine.language.ngrams.context_mixing import FIRST_PASS, ContextMixing
 from timemachine.language.ngrams.contexts import LETTERS
 from timemachine.language.ngrams.experts import CACHES, CHAINS, SELECTORS, STATE_MAPS, Layout
 from timemachine.language.scoring.score import Readings, held_out_readings, nats_of
-from timemachine.text.corpus import HELD_OUT, Corpus
+from timemachine.text.tokens.corpus import HELD_OUT, Corpus
 
 # What a mixture lacks in the comparison of its parts, by the name of the row.
 _KINDS = (*CHAINS, "cache", "states")

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from timemachine.language.ngrams.compiled import entry
 from timemachine.language.ngrams.counts import check_length
-from timemachine.language.ngrams.hashing import Ids, KeyTable, Keys
+from timemachine.language.ngrams.hashing import Ids, Keys, KeyTable
 
 # Tokens whose keys fit the cache.
 _BLOCK = 2**16

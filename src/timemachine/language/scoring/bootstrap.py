@@ -8,7 +8,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from timemachine.text.corpus import HELD_OUT, Corpus, Part
+from timemachine.text.tokens.corpus import HELD_OUT, Corpus, Part
 
 Array = NDArray[np.float64]
 

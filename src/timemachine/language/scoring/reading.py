@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from timemachine.base.errors import UserError
 from timemachine.language.scoring.score import Readings, check_finite, score
-from timemachine.text.corpus import HELD_OUT, Corpus
+from timemachine.text.tokens.corpus import HELD_OUT, Corpus
 from timemachine.training.devices import device_of
 from timemachine.training.state import State
 

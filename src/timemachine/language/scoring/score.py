@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from timemachine.base.errors import UserError
 from timemachine.base.files import read_arrays
-from timemachine.text.corpus import HELD_OUT, Corpus
-from timemachine.text.perplexity import perplexity
+from timemachine.text.tokens.corpus import HELD_OUT, Corpus
+from timemachine.text.tokens.perplexity import perplexity
 
 # The predictions of a model, as they are stored: `<part>`, −log P of each token of a part given all before it, in
 # nats, (num_tokens,); for some models also `<part>.log_P`, log P of the whole vocabulary at each place,

@@ -19,10 +19,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from timemachine.text import fetch
-from timemachine.text.config import DownloadParams, TextEntry
-from timemachine.text.fetch import fetch_text
-from timemachine.text.sources import files_of, read_blocks
+from timemachine.text.preparation import fetch
+from timemachine.text.preparation.config import DownloadParams, TextEntry
+from timemachine.text.preparation.fetch import fetch_text
+from timemachine.text.preparation.sources import files_of, read_blocks
 
 GOOD = b"The Time Machine, by H. G. Wells\n" * 10_000
 SHA256 = hashlib.sha256(GOOD).hexdigest()

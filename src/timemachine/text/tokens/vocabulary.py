@@ -10,7 +10,7 @@ from typing import Any, Literal, overload
 
 from timemachine.base.errors import UserError
 from timemachine.base.files import read_json, write_text
-from timemachine.text.config import Level
+from timemachine.text.tokens.config import Level
 
 UNK = "<unk>"
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from timemachine.text.clean import clean, clean_whole, count_lines, decode, split_words
+from timemachine.text.preparation.clean import clean, clean_whole, count_lines, decode, split_words
 
 
 def clean_lines(text: str) -> list[str]:

@@ -6,9 +6,9 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from timemachine.text.clean import Cleaning, clean, split_words
-from timemachine.text.config import Level
-from timemachine.text.vocabulary import Vocabulary
+from timemachine.text.preparation.clean import Cleaning, clean, split_words
+from timemachine.text.tokens.config import Level
+from timemachine.text.tokens.vocabulary import Vocabulary
 
 _BLOCK_BYTES = 1 << 20
 
@@ -22,7 +22,7 @@ class Numbered:
 
     Args:
         file: an empty file for the numbers.
-        cleaning: `lines` or `whole`, see `timemachine.text.clean`.
+        cleaning: `lines` or `whole`, see `timemachine.text.preparation.clean`.
         level: `char` or `word`.
     """
 

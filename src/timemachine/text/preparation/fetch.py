@@ -19,9 +19,9 @@ from urllib3.util.retry import Retry
 
 from timemachine.base.errors import UserError, about
 from timemachine.base.files import sha256_of
-from timemachine.text.config import DownloadParams, TextEntry
-from timemachine.text.reading import read_piece
-from timemachine.text.sources import files_in, files_of, named, read_blocks, save, sha256_of_text
+from timemachine.text.preparation.config import DownloadParams, TextEntry
+from timemachine.text.preparation.reading import read_piece
+from timemachine.text.preparation.sources import files_in, files_of, named, read_blocks, save, sha256_of_text
 
 _BLOCK_BYTES = 1 << 16
 _NUM_BLOCKS_AHEAD = 16

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from tiny import tiny_text
 
-from timemachine.text.corpus import Corpus
-from timemachine.text.prepare import Piece, accepted_pieces, build_corpus, summarise
+from timemachine.text.preparation.prepare import Piece, accepted_pieces, build_corpus, summarise
+from timemachine.text.tokens.corpus import Corpus
 
 OPTIONS = {"order": "frequency", "min_freq": 0, "reserved_tokens": [], "fractions": (0.8, 0.1, 0.1)}
 

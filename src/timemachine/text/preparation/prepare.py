@@ -12,13 +12,14 @@ import numpy as np
 
 from timemachine.base.errors import UserError
 from timemachine.base.files import sha256_of
-from timemachine.text.clean import Cleaning, count_lines, decode
-from timemachine.text.config import Level, Licence, TextEntry
-from timemachine.text.corpus import PARTS, Corpus, Part, map_tokens, write_tokens
-from timemachine.text.numbering import Numbered
-from timemachine.text.reading import read_piece
-from timemachine.text.sources import pieces_of, sha256_of_text
-from timemachine.text.vocabulary import Vocabulary
+from timemachine.text.preparation.clean import Cleaning, count_lines, decode
+from timemachine.text.preparation.config import Licence, TextEntry
+from timemachine.text.preparation.numbering import Numbered
+from timemachine.text.preparation.reading import read_piece
+from timemachine.text.preparation.sources import pieces_of, sha256_of_text
+from timemachine.text.tokens.config import Level
+from timemachine.text.tokens.corpus import PARTS, Corpus, Part, map_tokens, write_tokens
+from timemachine.text.tokens.vocabulary import Vocabulary
 
 _BLOCK_BYTES = 1 << 20
 
@@ -30,7 +31,7 @@ class Piece:
     Attributes:
         path: of the file.
         encoding: of the file.
-        licence: what is cut from the file, see `timemachine.text.reading`.
+        licence: what is cut from the file, see `timemachine.text.preparation.reading`.
     """
 
     path: Path
@@ -101,7 +102,7 @@ def build_corpus(
 
     Args:
         text: the text, or its pieces in order. Each is cleaned on its own, and each but the last ends a line.
-        cleaning: `lines` or `whole`, see `timemachine.text.clean`.
+        cleaning: `lines` or `whole`, see `timemachine.text.preparation.clean`.
         level: `char` or `word`.
         order: of the vocabulary, see `Vocabulary.build`.
         min_freq: tokens with a smaller count become `<unk>`.

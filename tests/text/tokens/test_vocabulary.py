@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from timemachine.text.clean import clean_whole
-from timemachine.text.vocabulary import Vocabulary
+from timemachine.text.preparation.clean import clean_whole
+from timemachine.text.tokens.vocabulary import Vocabulary
 
 TOKENS = ["b", "a", "c", "a", "c", "a"]
 

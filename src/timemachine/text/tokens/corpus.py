@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from timemachine.base.errors import UserError
 from timemachine.base.files import read_json, replacing, write_json
-from timemachine.text.config import Level
-from timemachine.text.vocabulary import Tokenizer, Vocabulary
+from timemachine.text.tokens.config import Level
+from timemachine.text.tokens.vocabulary import Tokenizer, Vocabulary
 
 Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, Part, Part] = ("train", "val", "test")

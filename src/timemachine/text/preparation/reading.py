@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from timemachine.base.errors import UserError, about
-from timemachine.text.config import Licence
-from timemachine.text.licence import without_licence
+from timemachine.text.preparation.config import Licence
+from timemachine.text.preparation.licence import without_licence
 
 _BLOCK_BYTES = 1 << 20
 _BOM = "\ufeff"
@@ -65,7 +65,7 @@ def read_piece(path: Path, encoding: str = "utf-8", licence: Licence = "none") -
     Args:
         path: a regular file.
         encoding: encoding of the file, a name that Python knows.
-        licence: what is cut off, see `timemachine.text.licence`.
+        licence: what is cut off, see `timemachine.text.preparation.licence`.
 
     Returns:
         (num_bytes,) the text.
