@@ -164,7 +164,7 @@ def save_untrained(folder: Path) -> None:
     from timemachine.language.models.config import RnnConfig
     from timemachine.language.training.train import describe
     from timemachine.pipeline import params as parameters
-    from timemachine.text.corpus import Corpus
+    from timemachine.text.tokens.corpus import Corpus
     from timemachine.training.checkpoints import save_checkpoint
 
     recipe = parameters.load(folder / "params.yaml").train_rnn["untrained"]
@@ -179,8 +179,8 @@ def read_minibatches(params: Any, text: Path) -> None:
     """Read all minibatches of an epoch of the recipe `untrained`."""
     import torch
 
-    from timemachine.text.corpus import Corpus
-    from timemachine.text.minibatches import sequential_partitioning
+    from timemachine.text.tokens.corpus import Corpus
+    from timemachine.text.tokens.minibatches import sequential_partitioning
 
     recipe = params.train_rnn["untrained"]
     tokens = Corpus.load(text / recipe.corpus).part("train")

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from timemachine.language.ngrams.report import describe_counts, fit_exponent, mean_nats, transition_matrix
-from timemachine.text.vocabulary import Vocabulary
+from timemachine.text.tokens.vocabulary import Vocabulary
 
 
 def test_two_steps_sum_over_all_ways_between() -> None:
