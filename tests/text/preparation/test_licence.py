@@ -56,6 +56,7 @@ def test_a_licence_is_cut_off_at_both_ends_or_at_the_one_where_it_stands(
         "*** Start of this Project Gutenberg EBook, A Book ***",
         "start of the project gutenberg ebook a book",
         "Beginning of this Project Gutenberg Etext",
+        "*** START: PROJECT GUTENBERG EBOOK *A* BOOK ***",
         "*** STRAT OF THE PROJECT GUTENBERG EBOOK A BOOK ***",
         "",
     ],
@@ -69,6 +70,7 @@ def test_a_licence_is_cut_off_at_both_ends_or_at_the_one_where_it_stands(
         "Ende dieses Projekt Gutenberg Etextes A Book",
         "ENDE DIESES PROJECT GUTENBERG ETEXTES",
         "Ende dieses Etextes A Book",
+        "End of this Etext of A Book",
         "Fin de Project Gutenberg Etext: A Book",
         "Fin du Projet Gutenberg",
         "Fine del Progetto Gutenberg",
@@ -125,6 +127,7 @@ def test_several_editions_in_one_file_lose_every_licence() -> None:
             f"{BODY}{NEW[1]}\n{BODY}",
             r"line 233, '\*\*\* END OF .*', is a mark .* the text after it is not its footer",
         ),
+        (f"{BODY}{NEW[1]}\n{FOOT}\n{BODY}", "the text after it is not its footer"),
         (f"{BODY}{NEW[0]}\n{BODY}", "the text before it is not its header; remove the mark or that text"),
     ],
 )

@@ -24,10 +24,10 @@ _BLOCK_BYTES = 1 << 20
 # The mark ends with stars at the end of a line, or else with its line and further lines in upper case.
 _MARK = re.compile(
     _BEFORE
-    + rb"(?P<kind>START|BEGIN|BEGINNING|END)\s*OF\s+(?:THE\s+|THIS\s+)?(?:COPYRIGHTED\s+)?"
+    + rb"(?P<kind>START|BEGIN|BEGINNING|END)\s*(?:OF\b|:)?\s*(?:THE\s+|THIS\s+)?(?:COPYRIGHTED\s+)?"
     + _NAME
     + rb"\b"
-    rb"(?:[^*]{0,500}?\*+[ \t]*$|.*(?-i:\n[^a-z\n]*[A-Z][^a-z\n]*$)*)",
+    rb"(?:.*\*[ \t]*$|[^*]{0,500}?\*+[ \t]*$|.*(?-i:\n[^a-z\n]*[A-Z][^a-z\n]*$)*)",
     re.I | re.M,
 )
 _SMALL_PRINT_START = re.compile(rb"^[ \t]*\*+ ?START\** ?(?:OF )?THE SMALL PRINT", re.I | re.M)
@@ -66,7 +66,7 @@ _FOOTER = re.compile(
     _BEFORE
     + rb"(?:(?:this is )?the )?(?:ende?|fine?|fim|einde)\s+(?:[^\s*]+\s+){0,4}?(?:"
     + _NAME
-    + rb"|dieses e-?textes)|"
+    + rb"|(?:dieses|this) e-?(?:text|book))|"
     + _BEFORE
     + rb"(?:updated editions will replace the previous|(?:start: )?(?:the )?full (?:"
     + _NAME
@@ -133,7 +133,11 @@ def _between_marks(text: memoryview) -> Iterator[tuple[int, int, bool]]:
         elif start - begin > _SMALL_BYTES:
             # Between an end mark and a start mark there are a footer and a header.
             longest = _LICENCE_BYTES * (2 if before and kind else 1)
-            if start - begin > longest or not _LICENCE_WORDS.search(_plain(text, begin, begin + _GAP_BYTES)):
+            part = _plain(text, begin, min(start, begin + longest))
+            # Every few paragraphs of a header and of a footer have one of these words.
+            windows = range(0, len(part) - _SMALL_BYTES, _GAP_BYTES)
+            is_licence = all(_LICENCE_WORDS.search(part, at, at + _GAP_BYTES) for at in windows)
+            if start - begin > longest or not is_licence:
                 where = begin - 1 if before else start
                 raise UserError(
                     f"{_quoted(text, where)} is a mark of Project Gutenberg, but the text "
