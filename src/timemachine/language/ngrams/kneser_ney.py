@@ -125,7 +125,11 @@ class KneserNey:
         estimates = self._estimates(length + 1)
         for begin in range(0, num_rows, _BLOCK):
             block = slice(begin, begin + _BLOCK)
-            ids = self.trie.ids(contexts[block], length) if length else [np.zeros((len(P[block]), 1), dtype=np.int32)]
+            ids = (
+                self.trie.ids(contexts[block], length)
+                if length
+                else [np.zeros((len(P[block]), 1), dtype=np.int32)]
+            )
             for estimate, level, context in zip(estimates, self.trie.levels, ids, strict=False):
                 _interpolate(P[block], context[:, -1].copy(), level.first, level.last, *estimate)
         return P

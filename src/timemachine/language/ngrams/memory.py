@@ -16,9 +16,9 @@ from timemachine.text.corpus import HELD_OUT, Corpus
 
 # Tokens that are counted to estimate the number of distinct n-grams of a longer text, in as many stretches.
 _SAMPLE, _NUM_STRETCHES = 2**22, 64
-# Bytes: of the process with its libraries; of a token while its n-grams are numbered; of a k-gram in one trie, and in
-# two of them or with its Kneser–Ney estimates; beside them, of a k-gram of the largest k while it is numbered or
-# reversed.
+# Bytes: of the process with its libraries; of a token while its n-grams are numbered; of a k-gram in one trie, and
+# in two of them or with its Kneser–Ney estimates; beside them, of a k-gram of the largest k while it is numbered
+# or reversed.
 _PROCESS, _TOKEN, _TRIE, _MODELS, _LARGEST = 250e6, 4, 16, 48, 28
 
 

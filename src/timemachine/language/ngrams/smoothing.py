@@ -87,8 +87,8 @@ def fit_epsilon(trie: Trie, tokens: NDArray[np.integer], first: int) -> Smoothed
         # Most n-grams occur often: each is computed once, and weighted.
         keys = ids[n - 1][:-1].astype(np.int64) * trie.vocab_size + tokens[max(first, n - 1) :]
         _, places, times = np.unique(keys, return_index=True, return_counts=True)
-        joint, context, lower = (values[places] for values in model.evidence(ids, n))
-        model.epsilon[n - 1] = _best_epsilon(joint, context, lower, times)
+        joint, context, lower = model.evidence(ids, n)
+        model.epsilon[n - 1] = _best_epsilon(joint[places], context[places], lower[places], times)
     return model
 
 
