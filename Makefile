@@ -9,7 +9,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := true
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup repro docs test test-fast test-faults verify check format ui serve bench profile exercises lock audit clean
+.PHONY: help setup setup-cluster repro docs test test-fast test-faults verify check format ui serve bench bench-scale profile exercises lock audit clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 13
@@ -26,6 +26,9 @@ $(VENV)/.installed: requirements.txt pyproject.toml
 	@# An earlier version installed its own dvc command. Upgrading removes it, so DVC's is installed again.
 	test -x $(VENV)/bin/dvc || pip install --quiet --no-deps --force-reinstall "$$(grep '^dvc==' requirements.txt)"
 	@touch $@
+
+setup-cluster: setup ## Add Ray to .venv, for ngrams.engine: ray
+	pip install --quiet --no-deps -r requirements-cluster.txt
 
 repro: setup ## Repair what a killed run has left, run what is not up to date, and publish to MLflow
 	timemachine repro
@@ -73,27 +76,32 @@ bench: setup ## Measure speed against plain loops, models against compressors an
 	python benchmarks/forecasting.py
 	python benchmarks/serving.py
 
+bench-scale: setup ## Measure seconds and memory of the stages that read a text, on 1, 10 and 100 MB
+	python benchmarks/scale.py
+
 profile: setup ## Time every stage of a finished pipeline, start-up apart
 	python benchmarks/stages.py
 
 exercises: setup ## Answer the book's exercises on recurrent networks in two tables
 	python benchmarks/exercises.py
 
-lock: ## Pin the newest versions that pyproject.toml allows in requirements.txt
+lock: ## Pin the newest versions that pyproject.toml allows in requirements.txt and requirements-cluster.txt
 	$(PYTHON) -m venv $(VENV)-lock
 	$(VENV)-lock/bin/pip install --quiet torch==2.13.0 '.[pipeline,dev]' 'setuptools>=77'
 	$(VENV)-lock/bin/pip freeze --all --exclude timemachine --exclude pip | sed 's/+cpu$$//' > requirements.txt
+	$(VENV)-lock/bin/pip install --quiet -c requirements.txt '.[cluster]'
+	$(VENV)-lock/bin/pip freeze --all --exclude timemachine --exclude pip | sed 's/+cpu$$//' | grep -vxFf requirements.txt > requirements-cluster.txt
 	rm -rf $(VENV)-lock
 
-audit: ## Check requirements.txt for known vulnerabilities
+audit: ## Check the pinned packages for known vulnerabilities
 	$(PYTHON) -m venv $(VENV)-audit
 	$(VENV)-audit/bin/pip install --quiet pip-audit
 	@# Strict: fail also for a package that the database does not have, or if it cannot be reached.
-	$(VENV)-audit/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner off -r requirements.txt; code=$$?; \
+	$(VENV)-audit/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner off -r requirements.txt -r requirements-cluster.txt; code=$$?; \
 	rm -rf $(VENV)-audit; \
 	test $$code = 0 || { echo "audit: failed; the vulnerabilities, or why the database gave no answer, are listed above" >&2; exit 1; }
 
 clean: ## Remove the environment, caches and everything the pipeline made outside git; MLflow's runs stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dvc_plots build src/*.egg-info
-	rm -rf .dvc/cache .dvc/tmp .timemachine/resume data/raw data/text data/ngrams data/series data/models data/generated data/forecasts data/scores data/mixtures.safetensors data/reports/report.html data/results data/gradients data/checked.txt data/published.json
+	rm -rf .dvc/cache .dvc/tmp .timemachine/resume .timemachine/counts .timemachine/spill data/raw data/text data/ngrams data/series data/models data/generated data/forecasts data/scores data/mixtures.safetensors data/reports/report.html data/results data/gradients data/checked.txt data/published.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -23,9 +23,9 @@ from timemachine.base.errors import UserError
 from timemachine.base.files import read_json
 from timemachine.language.comparison.compression import COMPRESSORS, compressed_bits_per_character
 from timemachine.pipeline import params, stage
-from timemachine.text.clean import decode
-from timemachine.text.corpus import HELD_OUT, Corpus
-from timemachine.text.prepare import build_corpus
+from timemachine.text.preparation.clean import decode
+from timemachine.text.preparation.prepare import build_corpus
+from timemachine.text.tokens.corpus import HELD_OUT, Corpus
 
 # Each command compresses the file `text` of an empty folder into `archive.zpaq`. zpaq and paq9a are archivers:
 # they also write headers and the name of the file, which cancel in the growth. zpaq writes 28 bytes more for each
@@ -104,7 +104,7 @@ def main() -> None:
                 raise UserError(f"{options.folder}: a corpus of words; choose one of characters")
             bits = model_bits(corpus, options.folder.absolute().parents[1])
         found, missing = find_compressors()
-        for name, parts in compressed_bits_per_character(corpus, found).items():
+        for name, parts in compressed_bits_per_character(corpus, len(corpus.tokens), found).items():
             bits[f"{name} (compressor)"] = [parts[part] for part in HELD_OUT]
     print("| model or compressor | val | test |\n|---|---|---|")
     for name, (val, test) in sorted(bits.items(), key=lambda item: item[1][1]):

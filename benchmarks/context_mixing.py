@@ -21,10 +21,10 @@ from pathlib import Path
 from timemachine.language.ngrams.config import ContextMixingParams
 from timemachine.language.ngrams.reading import read_context_mixing
 from timemachine.pipeline import stage
-from timemachine.text.clean import decode
-from timemachine.text.config import CorpusRecipe
-from timemachine.text.corpus import Corpus
-from timemachine.text.prepare import build_corpus
+from timemachine.text.preparation.clean import decode
+from timemachine.text.preparation.config import CorpusRecipe
+from timemachine.text.preparation.prepare import build_corpus
+from timemachine.text.tokens.corpus import Corpus
 
 NUM_WRITTEN = 1000
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")

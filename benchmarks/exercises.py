@@ -27,10 +27,10 @@ from timemachine.language.training.train import train_language_model
 from timemachine.pipeline import params, stage
 from timemachine.pipeline.params import Params
 from timemachine.pipeline.progress import named, show_progress
-from timemachine.text.clean import decode
-from timemachine.text.corpus import Corpus
-from timemachine.text.perplexity import perplexity
-from timemachine.text.prepare import build_corpus
+from timemachine.text.preparation.clean import decode
+from timemachine.text.preparation.prepare import build_corpus
+from timemachine.text.tokens.corpus import Corpus
+from timemachine.text.tokens.perplexity import perplexity
 from timemachine.training.devices import choose_device
 from timemachine.training.loop import DivergenceError, Epoch
 

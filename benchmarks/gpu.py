@@ -55,9 +55,9 @@ from timemachine.language.scoring.reading import read_parts, score_report
 from timemachine.language.scoring.score import held_out_readings, score
 from timemachine.language.training.train import cross_entropy, train_language_model
 from timemachine.pipeline import params
-from timemachine.text.corpus import HELD_OUT, Corpus
-from timemachine.text.minibatches import sequential_partitioning
-from timemachine.text.prepare import build_corpus
+from timemachine.text.preparation.prepare import build_corpus
+from timemachine.text.tokens.corpus import HELD_OUT, Corpus
+from timemachine.text.tokens.minibatches import sequential_partitioning
 from timemachine.training import loop
 from timemachine.training.devices import choose_device, computing_in
 from timemachine.training.graphs import Captured
@@ -370,7 +370,7 @@ def use(bench: Bench, models: dict[str, nn.Module], on_cpu: dict[str, Any], resu
     tokens = torch.from_numpy(corpus.tokens[first - num_before :].astype("int64")).to(bench.device)
     num_rms = min(dynamic.num_rms, num_before - 2)
     log_P = read_and_learn(lstm, tokens, num_rms, num_before, dynamic.num_steps, dynamic.lr)
-    held_out = held_out_readings(log_P, corpus)
+    [held_out] = held_out_readings([log_P[:, None]], corpus)
     bits = {
         part: score(float(held_out[part].sum()), corpus.part(part), corpus)["bits_per_character"]
         for part in HELD_OUT

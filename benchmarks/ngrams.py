@@ -21,8 +21,8 @@ import pandas  # noqa: F401  counting imports it on its first call, which is not
 from numpy.typing import NDArray
 
 from timemachine.language.ngrams.counts import count_ngrams
-from timemachine.text.clean import clean_lines, tokenize
-from timemachine.text.vocabulary import Vocabulary
+from timemachine.text.preparation.clean import clean_whole
+from timemachine.text.tokens.vocabulary import Vocabulary
 
 Tokens = NDArray[np.unsignedinteger]
 
@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     book = Path("data/raw/timemachine/timemachine.txt").read_text()
-    lines = tokenize(clean_lines(book), "word")
+    lines = [clean_whole(line).split() for line in book.splitlines()]
     vocabulary = Vocabulary.build([word for line in lines for word in line])
     tokens = shuffled_lines([np.array(vocabulary[line], dtype=np.uint16) for line in lines], options.tokens)
     for name, text in (("lines", tokens), ("words", np.random.default_rng(0).permutation(tokens))):

@@ -16,7 +16,7 @@ from timemachine.base import compute
 from timemachine.language.models.config import RnnRecipe
 from timemachine.language.training.train import train_language_model
 from timemachine.pipeline import params
-from timemachine.text.corpus import Corpus
+from timemachine.text.tokens.corpus import Corpus
 from timemachine.training.devices import choose_device
 from timemachine.training.resume import Resumable, Snapshot
 

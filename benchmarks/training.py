@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from timemachine.language.models.build import build_language_model
 from timemachine.language.models.config import RnnRecipe
 from timemachine.language.training.train import cross_entropy
-from timemachine.text.minibatches import sequential_partitioning
+from timemachine.text.tokens.minibatches import sequential_partitioning
 from timemachine.training.devices import choose_device
 from timemachine.training.loop import fit, make_optimizer
 from timemachine.training.state import State, detach

@@ -16,7 +16,7 @@ from timemachine.language.models.trained import load_module
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
 from timemachine.pipeline.progress import show_progress
-from timemachine.text.corpus import Corpus
+from timemachine.text.tokens.corpus import Corpus
 from timemachine.training.devices import choose_device
 
 

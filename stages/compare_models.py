@@ -14,7 +14,7 @@ from timemachine.language.comparison.held_out import ADAPTIVE, mix, read_models
 from timemachine.language.comparison.ranking import best_on_validation, rank
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
-from timemachine.text.corpus import HELD_OUT, Corpus
+from timemachine.text.tokens.corpus import HELD_OUT, Corpus
 
 
 def run(params: Params, text: Path, scores: Path, nats: Path, report: Path) -> None:
@@ -35,7 +35,7 @@ def run(params: Params, text: Path, scores: Path, nats: Path, report: Path) -> N
         "networks": params.context_mixing_networks,
         "models": rank(models, corpus, p),
         "mixtures": {n: dict(zip(m.models, weights[n], strict=True)) for n, m in p.mixtures.items()},
-        "compressors": compressed_bits_per_character(corpus),
+        "compressors": compressed_bits_per_character(corpus, p.max_tokens),
     }
     write_json(report, content)
 

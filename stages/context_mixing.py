@@ -13,7 +13,7 @@ from timemachine.language.ngrams.reading import read_context_mixing
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
 from timemachine.pipeline.progress import show_progress
-from timemachine.text.corpus import Corpus
+from timemachine.text.tokens.corpus import Corpus
 
 
 def run(params: Params, text: Path, out: Path) -> None:

@@ -15,7 +15,7 @@ from timemachine.language.scoring.score import read_distributions
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
 from timemachine.pipeline.progress import show_progress
-from timemachine.text.corpus import Corpus
+from timemachine.text.tokens.corpus import Corpus
 
 
 def run(params: Params, text: Path, scores: Path, out: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
-from timemachine.text.fetch import fetch_text
+from timemachine.text.preparation.fetch import fetch_text
 
 
 def run(params: Params, name: str, raw: Path) -> None:

@@ -14,12 +14,12 @@ from timemachine.base.compute import needing_less_with
 from timemachine.base.errors import about
 from timemachine.base.files import write_arrays
 from timemachine.language.models.trained import load_module
-from timemachine.language.scoring.dynamic import read_and_learn
+from timemachine.language.scoring.dynamic import read_and_learn, streams_of
 from timemachine.language.scoring.score import held_out_readings
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
 from timemachine.pipeline.progress import show_progress
-from timemachine.text.corpus import Corpus
+from timemachine.text.tokens.corpus import HELD_OUT, Corpus
 from timemachine.training.devices import choose_device
 
 
@@ -37,10 +37,12 @@ def run(params: Params, name: str, text: Path, models: Path, out: Path) -> None:
         show_progress(f"dynamic_evaluation of {name}", steady=True) as show,
     ):
         device = choose_device(config.device)
+        parts = streams_of([len(corpus.part(part)) for part in HELD_OUT])
         log_P = read_and_learn(
-            model.to(device), tokens.to(device), p.num_rms, first - begin, p.num_steps, p.lr, show
+            model.to(device), tokens.to(device), p.num_rms, first - begin, p.num_steps, p.lr, parts, show
         )
-    write_arrays(out / f"{name}_dynamic.safetensors", held_out_readings(log_P, corpus))
+    [readings] = held_out_readings([log_P[:, None]], corpus)
+    write_arrays(out / f"{name}_dynamic.safetensors", readings)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
 from timemachine.plots.figure import save_figure
 from timemachine.plots.language import draw_by_order
-from timemachine.text.corpus import Corpus
+from timemachine.text.tokens.corpus import Corpus
 
 
 def run(params: Params, text: Path, report: Path, scores: Path, figures: Path) -> None:

@@ -16,7 +16,7 @@ from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
 from timemachine.plots.figure import save_figure
 from timemachine.plots.language import draw_frequencies, draw_transition_matrices
-from timemachine.text.corpus import Corpus
+from timemachine.text.tokens.corpus import Corpus
 
 
 def run(params: Params, text: Path, out: Path, report: Path, figures: Path, scratch: Path) -> None:
@@ -25,9 +25,7 @@ def run(params: Params, text: Path, out: Path, report: Path, figures: Path, scra
     words, characters = Corpus.load(text / p.corpus), Corpus.load(text / p.markov_corpus)
     content, curves = dict[str, Any](), {}
     for name, n in ORDERS.items():
-        counted = count_in_blocks(
-            words.tokens, getattr(words, "pieces", (0,)), n, len(words.vocabulary), p, scratch
-        )
+        counted = count_in_blocks(words.tokens, words.pieces, n, len(words.vocabulary), p, scratch)
         with replacing(out / f"{name}.csv") as path, closing(counted) as rows:
             content[name], curves[name] = describe_counts(rows, words.vocabulary, p.num_top, p.zipf_ranks, path)
     content["sequences"] = score_sequences(words, p.sequences, p.epsilon)

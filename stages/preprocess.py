@@ -11,27 +11,24 @@ from timemachine.base.errors import about
 from timemachine.base.files import write_json
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
-from timemachine.text.clean import decode
-from timemachine.text.prepare import build_corpus, read_accepted, summarise
-from timemachine.text.sources import pieces_of
+from timemachine.text.preparation.prepare import accepted_pieces, build_corpus, summarise, text_pieces
 
 
 def run(params: Params, raw: Path, accepted: Path, out: Path, report: Path) -> None:
     """Write a folder for each corpus, and a report."""
-    content = b"\n".join(path.read_bytes() for path in pieces_of(raw, params.texts))
-    added = read_accepted(accepted)
-    split = params.preprocess.split
-    fractions = (split.train, split.val, split.test)
-    corpora = {}
+    texts = {name: text_pieces(raw, name, entry) for name, entry in params.texts.items()}
+    added, split, corpora = accepted_pieces(accepted), params.preprocess.split, {}
     for name, recipe in params.preprocess.corpora.items():
-        pieces = pieces_of(raw, recipe.texts)
-        text = "\n".join(decode(path.read_bytes(), str(path)) for path in pieces)
         with about(f"preprocess.corpora.{name}: {', '.join(recipe.texts)}"):
-            knobs = recipe.model_dump(exclude={"texts"})
-            corpora[name] = build_corpus(text, **knobs, fractions=fractions, added=[*added.values()])
-    for name, corpus in corpora.items():
-        corpus.save(out / name)
-    write_json(report, summarise(content, added, corpora))
+            corpora[name] = build_corpus(
+                [piece for text in recipe.texts for piece in texts[text]],
+                **recipe.model_dump(exclude={"texts"}),
+                fractions=(split.train, split.val, split.test),
+                max_held_out=split.max_held_out,
+                added=added,
+                folder=out / name,
+            )
+    write_json(report, summarise(texts, added, corpora))
 
 
 if __name__ == "__main__":

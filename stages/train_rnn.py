@@ -13,7 +13,7 @@ from timemachine.language.training.history import kept
 from timemachine.language.training.train import describe, history_rows, train_language_model
 from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
-from timemachine.text.corpus import Corpus
+from timemachine.text.tokens.corpus import Corpus
 from timemachine.tracking.followed import follow
 from timemachine.training.checkpoints import save_checkpoint
 from timemachine.training.devices import choose_device

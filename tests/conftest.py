@@ -24,7 +24,7 @@ from tiny import ALL_STAGES, git, make_project, run_stage
 from two_stages import GRAPH, SCRIPT, commit
 
 from timemachine.pipeline import dvc, params
-from timemachine.text.fetch import fetch_text
+from timemachine.text.preparation.fetch import fetch_text
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

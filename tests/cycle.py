@@ -3,8 +3,8 @@
 import numpy as np
 from torch import Tensor, nn
 
-from timemachine.text.corpus import Corpus
-from timemachine.text.vocabulary import Vocabulary
+from timemachine.text.tokens.corpus import Corpus
+from timemachine.text.tokens.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary(["<unk>", "a", "b", "c"])
 CORPUS = Corpus(

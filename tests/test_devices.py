@@ -26,7 +26,7 @@ from timemachine.language.scoring.dynamic import read_and_learn
 from timemachine.language.scoring.reading import read_parts
 from timemachine.language.training import train
 from timemachine.pipeline import params
-from timemachine.text.prepare import build_corpus
+from timemachine.text.preparation.prepare import build_corpus
 
 META = torch.device("meta")
 PARAMS = params.load(ROOT / "params.yaml")

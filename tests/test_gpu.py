@@ -30,7 +30,7 @@ from timemachine.language.scoring.dynamic import read_and_learn
 from timemachine.language.scoring.reading import read_parts
 from timemachine.language.training.train import train_language_model
 from timemachine.pipeline import params
-from timemachine.text.prepare import build_corpus
+from timemachine.text.preparation.prepare import build_corpus
 from timemachine.training import loop
 from timemachine.training.devices import choose_device, computing_in
 from timemachine.training.graphs import Captured

@@ -26,8 +26,8 @@ def test_the_second_editions_recipes_reach_the_published_validation_perplexity(r
 
 def test_the_text_is_the_books() -> None:
     text = report("text")
-    sizes = {name: (text[name]["tokens"], text[name]["vocab_size"]) for name in ("lines", "whole", "words")}
-    assert text["num_lines"] == 3221
+    sizes = {name: (corpus["tokens"], corpus["vocab_size"]) for name, corpus in text["corpora"].items()}
+    assert text["texts"]["timemachine"]["num_lines"] == 3221
     assert sizes == {"lines": (170_580, 28), "whole": (173_428, 28), "words": (32_775, 4580)}
 
 

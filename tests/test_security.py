@@ -13,8 +13,8 @@ from tiny import make_project, run_stage, tiny_params, write_params
 
 from timemachine.language.models.trained import LanguageModel
 from timemachine.pipeline import params, processes
-from timemachine.text.corpus import Corpus
-from timemachine.text.prepare import read_accepted
+from timemachine.text.preparation.prepare import read_accepted
+from timemachine.text.tokens.corpus import Corpus
 from timemachine.tracking import server, views
 from timemachine.tracking.store import open_store
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer import Option
 
-from timemachine.commands import models, pipeline, retraining
+from timemachine.commands import models, pipeline, retraining, texts
 from timemachine.commands.forecast import forecast
 from timemachine.pipeline import stage
 
@@ -25,6 +25,7 @@ _PANELS: dict[str, list[Callable[..., Any]]] = {
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 _unparsed = {"allow_extra_args": True, "ignore_unknown_options": True}
 app.command(rich_help_panel="Pipeline", context_settings=_unparsed)(pipeline.repro)
+app.command("add-text", rich_help_panel="Pipeline")(texts.add_text)
 app.command("params", rich_help_panel="Pipeline")(pipeline.print_params)
 for _panel, _commands in _PANELS.items():
     for _command in _commands:

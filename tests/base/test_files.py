@@ -2,9 +2,19 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save
 
-from timemachine.base.files import read_json, replacing, write_json, write_table, write_text
+from timemachine.base.files import (
+    read_arrays,
+    read_json,
+    replacing,
+    write_arrays,
+    write_json,
+    write_table,
+    write_text,
+)
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -41,3 +51,19 @@ def test_json_and_tables_come_back_exactly(tmp_path: Path) -> None:
     assert read_json(tmp_path / "f.json") == rows
     header, *lines = (tmp_path / "f.csv").read_text().splitlines()
     assert [dict(zip(header.split(","), map(json.loads, line.split(",")), strict=True)) for line in lines] == rows
+
+
+def test_arrays_are_written_as_safetensors_writes_them(tmp_path: Path) -> None:
+    arrays = {
+        "b": np.arange(6, dtype=np.float32).reshape(2, 3).T,
+        'é."': np.arange(3.0),
+        "a": np.array(1.5, dtype=np.float32),
+        "c": np.arange(3, dtype=np.uint8),
+        "none": np.empty((0, 4)),
+    }
+    write_arrays(tmp_path / "a", arrays)
+    contiguous = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in arrays.items()}
+    assert (tmp_path / "a").read_bytes() == save(contiguous)
+    assert {name: array.tolist() for name, array in read_arrays(tmp_path / "a").items()} == {
+        name: array.tolist() for name, array in arrays.items()
+    }

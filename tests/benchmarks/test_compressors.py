@@ -8,8 +8,8 @@ import pytest
 from graph import ROOT
 from tiny import make_project, run_script, tiny_text
 
-from timemachine.text.corpus import HELD_OUT, Corpus
-from timemachine.text.prepare import build_corpus
+from timemachine.text.preparation.prepare import build_corpus
+from timemachine.text.tokens.corpus import HELD_OUT, Corpus
 
 SCRIPT = ROOT / "benchmarks" / "compressors.py"
 RAW = tiny_text()

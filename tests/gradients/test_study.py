@@ -8,7 +8,7 @@ from timemachine.gradients.config import BpttParams
 from timemachine.gradients.study import study_gradients
 from timemachine.language.models.rnn_scratch import RNNScratch
 from timemachine.plots.gradients import draw_study
-from timemachine.text.prepare import build_corpus
+from timemachine.text.preparation.prepare import build_corpus
 
 PARAMS = BpttParams(**tiny_params()["bptt"])
 CORPUS = build_corpus(

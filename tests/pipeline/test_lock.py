@@ -2,8 +2,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from graph import ROOT
 
-from timemachine.pipeline.lock import locked_files, md5_of, read_lock
+from timemachine.pipeline.lock import locked_files, md5_of, read_lock, without_removed
 
 pytestmark = pytest.mark.slow
 
@@ -29,6 +30,16 @@ def test_a_lock_that_is_damaged_is_an_error_of_one_line(damage: str, repository:
 def test_where_there_is_no_pipeline_there_is_no_lock_to_make(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no dvc\.yaml here or above"):
         read_lock(tmp_path / "dvc.lock")
+
+
+def test_stages_that_dvc_keeps_in_the_lock_although_they_are_gone_do_not_count(tmp_path: Path) -> None:
+    names = ["download", "download@timemachine", "download@old", "preprocess"]
+    (tmp_path / "dvc.lock").write_text("stages:\n" + "".join(f"  {name}: {{cmd: x}}\n" for name in names))
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    stages = read_lock(tmp_path / "dvc.lock")
+    assert list(stages) == ["download@timemachine", "download@old", "preprocess"]
+    assert list(without_removed(tmp_path, stages)) == ["download@timemachine", "preprocess"]
 
 
 def test_the_hash_of_a_folder_is_that_of_dvc(repository: Path) -> None:

@@ -11,8 +11,8 @@ from timemachine.pipeline.paths import CHECKPOINT, LANGUAGE_MODEL
 PARAMS = config.validate(Params, tiny_params(), "params.yaml")
 
 
-def outputs(autoregressive: str, recurrent: str) -> list[str]:
-    """The outputs of an entry of train_ar, and of one of train_rnn."""
+def outputs(autoregressive: str, recurrent: str, text: str) -> list[str]:
+    """The outputs of an entry of train_ar, of one of train_rnn, and of one of texts."""
     return [
         *(f"models/ar/{autoregressive}/{file}" for file in CHECKPOINT),
         *(f"models/rnn/{recurrent}/{file}" for file in LANGUAGE_MODEL),
@@ -22,11 +22,13 @@ def outputs(autoregressive: str, recurrent: str) -> list[str]:
         f"results/perplexity/{recurrent}.json",
         f"reports/figures/training/{recurrent}.png",
         f"reports/figures/forecast/k_step_{autoregressive}.png",
+        f"raw/{text}/part-1.txt",
+        f"raw/{text}.txt",  # of an earlier version
     ]
 
 
 KEPT = [
-    *outputs("mlp", "gated"),
+    *outputs("mlp", "gated", "timemachine"),
     "models/rnn/old/notes.txt",
     "models/rnn/My Model/config.json",
     "scores/ngram/whole.safetensors",
@@ -53,7 +55,7 @@ def test_a_removed_entry_leaves_no_trace_and_all_other_files_stay(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     data = Path("data")
-    old = outputs("ancient", "old")
+    old = outputs("ancient", "old", "old")
     make(
         data, [*KEPT, *old, "models/rnn/carried/config.json", "models/ar/ancient/.config.json.99999999.x.tmp.json"]
     )
@@ -65,6 +67,7 @@ def test_a_removed_entry_leaves_no_trace_and_all_other_files_stay(
     assert {str(path.relative_to(data)) for path in removed} == {
         *old,
         "models/ar/ancient",
+        "raw/old",
         "scores/rnn/carried_dynamic.safetensors",
         "scores/dynamic/gated.safetensors",
     }

@@ -1,8 +1,14 @@
+import re
+
+import numpy as np
 import pytest
 from tiny import random_text
 
 from timemachine.pipeline.params import RetrainingParams
-from timemachine.retraining.admission import Library, refusal, without_licence
+from timemachine.retraining import runs
+from timemachine.retraining.admission import Candidate, Library, book_runs, refusal
+from timemachine.retraining.runs import Texts, distinct, hash_words, runs_of
+from timemachine.text.preparation.config import Split
 
 LIMITS = RetrainingParams(
     min_characters=1000,
@@ -22,8 +28,22 @@ def part_of(text: str, begin: float, end: float) -> str:
 BOOK = random_text(0, 2000)
 
 
+SPLIT = Split(train=0.8, val=0.1, test=0.1)
+
+
+def words_of(text: str) -> np.ndarray:
+    return hash_words(memoryview(text.encode()))
+
+
+def library_of(**accepted: str) -> Library:
+    library = Library(*book_runs([[words_of(BOOK)]], SPLIT), Texts())
+    for name, text in accepted.items():
+        library.add(name, runs_of(words_of(text)))
+    return library
+
+
 def refused(text: str, **accepted: str) -> str:
-    return refusal(text, "new.txt", Library(BOOK, 0.8, accepted), LIMITS) or ""
+    return refusal(Candidate(text.encode()), "new.txt", library_of(**accepted), LIMITS) or ""
 
 
 def test_a_text_of_its_own_is_taken() -> None:
@@ -78,35 +98,57 @@ def test_held_out_text_in_small_pieces_is_refused_when_the_pieces_add_up() -> No
     assert refused(random_text(3), **{"old.txt": pieces[0] + pieces[1]}) == ""
 
 
-def test_an_accepted_text_can_be_searched_for_held_out_text_too() -> None:
-    library = Library(BOOK, 0.8, {"good.txt": random_text(1), "bad.txt": part_of(BOOK, 0.9, 1.0)})
-    assert library.leak(library.accepted["good.txt"]) is None
-    assert "validation and test part" in (library.leak(library.accepted["bad.txt"]) or "")
+def test_accepted_texts_are_searched_for_held_out_text_too() -> None:
+    leaks = library_of(**{"good.txt": random_text(1), "bad.txt": part_of(BOOK, 0.9, 1.0)}).leaks()
+    assert leaks.keys() == {"bad.txt"}
+    assert (
+        "it has 46.7% of the runs of 8 words of the book's validation and test part; at most" in leaks["bad.txt"]
+    )
 
 
-NEW = ("*** START OF THE PROJECT GUTENBERG EBOOK A BOOK ***", "*** END OF THE PROJECT GUTENBERG EBOOK A BOOK ***")
-OLD = ("***START OF THIS PROJECT GUTENBERG EBOOK A\nBOOK***", "*** END OF THIS PROJECT GUTENBERG EBOOK A BOOK ***")
-OLDEST = (
-    "*END*THE SMALL PRINT! FOR PUBLIC DOMAIN ETEXTS*Ver.04.29.93*END*",
-    "End of The Project Gutenberg Etext of A",
-)
+def test_a_text_is_compared_with_those_added_before_and_not_with_what_they_replace() -> None:
+    library = library_of(**{f"{seed}.txt": random_text(seed) for seed in range(1, 40)})
+    library.add("1.txt", runs_of(words_of(random_text(50) + part_of(BOOK, 0.9, 1.0))))
+    library.add("1.txt", runs_of(words_of(random_text(51))))
+    for seed in (2, 39, 51):
+        assert library.overlap(runs_of(words_of(random_text(seed))), "new.txt") == (
+            1.0,
+            "1.txt" if seed == 51 else f"{seed}.txt",
+        )
+        assert library.overlap(runs_of(words_of(random_text(1) + random_text(50))), "new.txt")[0] == 0
+    assert not library.leaks()
+    assert library.leak(runs_of(words_of(part_of(BOOK, 0.9, 0.905))), "new.txt") is None
+    assert sorted(library.accepted) == sorted(f"{seed}.txt" for seed in range(1, 40))
 
 
-@pytest.mark.parametrize(("start", "end"), [NEW, OLD, OLDEST])
-@pytest.mark.parametrize("newline", ["\n", "\r\n"])
-def test_a_licence_is_cut_off_at_both_ends_or_at_the_one_where_it_stands(
-    start: str, end: str, newline: str
+@pytest.mark.parametrize("max_held_out", [100, 1000])
+def test_the_held_out_part_is_that_of_all_corpora_up_to_the_cap(max_held_out: int) -> None:
+    other = random_text(9, 3000)
+    split = Split(train=0.8, val=0.1, test=0.1, max_held_out=max_held_out)
+    book, held_out = book_runs([[words_of(BOOK)], [words_of(BOOK), words_of(other)]], split)
+    assert len(book) == 5000 - 7
+    ends = []
+    for text in (BOOK, BOOK + other):
+        words = text.split()
+        num_held_out = int(min(len(words) * 0.2, 2 * max_held_out) + len(words) * 0.01)
+        ends.append(runs_of(words_of(" ".join(words[-num_held_out:]))))
+    assert np.array_equal(held_out, distinct(*ends))
+
+
+@pytest.mark.parametrize("block_bytes", [1, 7, 1 << 18])
+def test_words_have_the_same_hash_wherever_they_stand_and_different_words_have_not(
+    block_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    head, body, foot = f"Licence\n\n{start}\n\n", "Chapter I\n\nIt was.", f"\n\n{end}\n\nLicence\n"
-    for text in (body, head + body, body + foot, head + body + foot):
-        assert without_licence(text.replace("\n", newline)) == "Chapter I\n\nIt was.\n"
+    monkeypatch.setattr(runs, "_BLOCK_BYTES", block_bytes)
+    text = "Ab a b ab’AB\n\n  ba Äb aab b a " * 3 + random_text(0, 3000) * 2
+    words = re.findall("[a-z]+", text.lower())
+    hashes = words_of(text)
+    assert len(hashes) == len(words)
+    by_word = dict(zip(words, hashes.tolist(), strict=True))
+    assert [by_word[word] for word in words] == hashes.tolist()
+    assert len(set(by_word.values())) == len(by_word)
+    assert len(runs_of(hashes)) == len({tuple(words[i : i + 8]) for i in range(len(words) - 7)})
 
 
-def test_several_editions_in_one_file_lose_every_licence() -> None:
-    text = "".join(f"a\n{NEW[0]}\nbody {i}\n{NEW[1]}\nz\n" for i in range(2))
-    assert without_licence(text) == "body 0\n\nbody 1\n"
-
-
-def test_the_line_before_the_end_mark_goes_too() -> None:
-    foot = f"End of Project Gutenberg's A Book, by A Writer\n\n{OLD[1]}\nLicence\n*** START: FULL LICENSE ***\n"
-    assert without_licence(f"It was.\n\n\n{foot}") == "It was.\n"
+def test_hashes_are_the_same_in_every_process() -> None:
+    assert words_of("The Time Machine").tolist() == [13267747481382340583, 1974798721122439293, 924034146730142173]

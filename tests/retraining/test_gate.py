@@ -19,8 +19,8 @@ from timemachine.retraining.gate import (
     kneser_ney_baseline,
     measure,
 )
-from timemachine.text.corpus import Corpus
-from timemachine.text.vocabulary import Vocabulary
+from timemachine.text.tokens.corpus import Corpus
+from timemachine.text.tokens.vocabulary import Vocabulary
 
 pytestmark = pytest.mark.slow
 

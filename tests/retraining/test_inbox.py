@@ -44,8 +44,33 @@ def test_good_texts_are_taken_and_bad_ones_put_aside_with_the_reason(inbox: Inbo
     assert (inbox.accepted / "good.txt").read_text() == GOOD
     assert (inbox.rejected / "short.txt").read_text() == "It was."
     assert "at least 500" in (inbox.rejected / "short.txt.reason").read_text()
-    assert (inbox.rejected / "latin.txt.reason").read_text() == "not UTF-8 at byte 3\n"
+    assert (
+        (inbox.rejected / "latin.txt.reason").read_text().startswith("not UTF-8 at byte 3; it looks like Windows")
+    )
     assert waiting(inbox) == set()
+
+
+def test_a_licence_is_cut_off_and_what_is_no_plain_text_is_rejected_with_what_to_do(inbox: Inbox) -> None:
+    licensed = (
+        f"** Start of this Project Gutenberg EBook **\r\n{GOOD}\r\nEnde dieses Projekt Gutenberg Etextes\r\n"
+    )
+    garbled = "It’s “late”. ".encode().decode("latin-1") * 200
+    for name, content in {
+        "cut.txt": licensed,
+        "garbled.txt": garbled,
+        "left.txt": f"A book of Project Gutenberg.\n{GOOD}",
+        "page.txt": f"<!DOCTYPE html>\n{GOOD}",
+    }.items():
+        (inbox.folder / name).write_bytes(content.encode())
+    decisions = {decision.path.name: decision for decision in inbox.take()}
+    assert decisions.pop("cut.txt").outcome == "accepted"
+    assert (inbox.accepted / "cut.txt").read_text() == GOOD
+    assert decisions["garbled.txt"].reason.endswith(
+        "repair it with `iconv -f UTF-8 -t ISO-8859-1 garbled.txt > converted_garbled.txt`, or get the text again"
+    )
+    assert decisions["left.txt"].reason.startswith("line 1, 'A book of Project Gutenberg.', belongs to a header")
+    assert decisions["page.txt"].reason == "this is HTML; the plain-text version is needed"
+    assert all((inbox.rejected / f"{name}.reason").is_file() for name in decisions)
 
 
 def test_examining_changes_nothing_and_says_what_taking_does(inbox: Inbox) -> None:

@@ -77,8 +77,8 @@ def test_the_same_params_give_the_same_bytes_in_another_folder_locale_and_time_z
 
 def test_reports_have_the_keys_that_other_tools_read(finished: Path) -> None:
     text, ngrams, forecast, perplexity = (read(finished, n) for n in ("text", "ngrams", "forecast", "perplexity"))
-    assert text["num_lines"] == 75
-    assert set(text["words"]) == {"tokens", "vocab_size"}
+    assert text["texts"]["timemachine"]["num_lines"] == 75
+    assert set(text["corpora"]["words"]) == {"tokens", "vocab_size"}
     assert set(ngrams["trigram"]) == {"total", "distinct", "top", "zipf_exponent", "zipf_ranks"}
     assert ngrams["unigram"]["total"] == 600
     assert ngrams["bigram"]["top"][0][0].count(" ") == 1

@@ -18,8 +18,8 @@ from timemachine.forecasting.series.source import noisy_sine
 from timemachine.forecasting.training.train import train_autoregressive
 from timemachine.language.models.config import RnnRecipe
 from timemachine.language.training.train import train_language_model
-from timemachine.text.config import CorpusRecipe
-from timemachine.text.prepare import build_corpus
+from timemachine.text.preparation.config import CorpusRecipe
+from timemachine.text.preparation.prepare import build_corpus
 from timemachine.training import resume
 from timemachine.training.loop import Epoch
 from timemachine.training.resume import FINISHED, Resumable, Snapshot, remove_states, training_hash

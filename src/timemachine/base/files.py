@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import load
 
 from timemachine.base.errors import UserError
 
@@ -138,8 +138,20 @@ def _read(path: str | Path) -> bytes:
 
 
 def write_arrays(path: str | Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write named arrays as safetensors. The same arrays give the same bytes."""
-    write_bytes(path, save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
+    """Write named arrays as safetensors, one after the other. The same arrays give the same bytes."""
+    # As `safetensors.numpy.save` does it, which needs the memory of all arrays twice more.
+    ordered = sorted(arrays.items(), key=lambda item: (-item[1].dtype.itemsize, item[0]))
+    header, begin = {}, 0
+    for name, array in ordered:
+        kind = {"f": "F", "i": "I", "u": "U"}[array.dtype.kind] + str(8 * array.dtype.itemsize)
+        header[name] = {"dtype": kind, "shape": array.shape, "data_offsets": (begin, begin + array.nbytes)}
+        begin += array.nbytes
+    content = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    content += b" " * (-len(content) % 8)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(len(content).to_bytes(8, "little") + content)
+        for _, array in ordered:
+            file.write(np.ascontiguousarray(array).data)
 
 
 def read_arrays(path: str | Path) -> dict[str, NDArray[Any]]:

@@ -13,7 +13,7 @@ from timemachine.gradients import analysis
 from timemachine.gradients.config import BpttParams
 from timemachine.gradients.truncation import TRUNCATIONS, randomised_gates, train_truncated, truncated_gates
 from timemachine.language.models.rnn_scratch import RNNScratch
-from timemachine.text.corpus import Corpus
+from timemachine.text.tokens.corpus import Corpus
 from timemachine.training.devices import device_of
 
 

@@ -6,7 +6,7 @@ from torch import Generator, Tensor
 from timemachine.gradients.config import BpttParams
 from timemachine.language.models.rnn_scratch import RNNScratch
 from timemachine.language.training.train import cross_entropy
-from timemachine.text.minibatches import sequential_partitioning
+from timemachine.text.tokens.minibatches import sequential_partitioning
 from timemachine.training.loop import fit, make_optimizer
 
 TRUNCATIONS = ("full", "truncated", "randomised")

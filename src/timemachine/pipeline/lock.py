@@ -48,9 +48,29 @@ def read_lock(path: Path) -> dict[str, LockedStage]:
 
 def _parse(content: bytes | str) -> dict[str, LockedStage]:
     try:
-        return {_text(name): _stage(stage) for name, stage in parse_yaml(content)["stages"].items()}
+        stages = {_text(name): _stage(stage) for name, stage in parse_yaml(content)["stages"].items()}
     except (LookupError, TypeError, AttributeError) as error:
         raise UserError(" ".join(str(error).split())) from None
+    # DVC keeps the entry of a stage that has become a foreach.
+    replaced = {name.partition("@")[0] for name in stages if "@" in name}
+    return {name: stage for name, stage in stages.items() if name not in replaced}
+
+
+def without_removed(root: Path, stages: Mapping[str, LockedStage]) -> dict[str, LockedStage]:
+    """Return the stages without those of a foreach whose entry params.yaml no longer has. DVC keeps them.
+
+    Raises:
+        UserError: params.yaml or dvc.yaml is absent or not YAML.
+    """
+    graph, params = read_yaml(root / "dvc.yaml"), read_yaml(root / "params.yaml")
+
+    def is_there(name: str) -> bool:
+        stage, _, key = name.partition("@")
+        over = str(value_at(graph, "stages", stage, "foreach") or "")
+        entries = value_at(params, *over.removeprefix("${").removesuffix("}").split("."))
+        return not isinstance(entries, dict | list) or key in map(str, entries)
+
+    return {name: stage for name, stage in stages.items() if is_there(name)}
 
 
 def _stage(content: Any) -> LockedStage:

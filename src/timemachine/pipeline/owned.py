@@ -17,8 +17,8 @@ from timemachine.pipeline.paths import CHECKPOINT, LANGUAGE_MODEL
 def remove_unowned(params: Params, data: Path) -> list[Path]:
     """Remove the outputs of entries that `params` do not have, and return what was removed.
 
-    Only files that stages write are removed, and the folder of a checkpoint if it is empty then. Other files stay,
-    and so does everything behind a link to another folder.
+    Only files that stages write are removed, and the folder of a checkpoint or text if it is empty then. Other
+    files stay, and so does everything behind a link to another folder.
 
     Args:
         params: the params.
@@ -38,11 +38,12 @@ def remove_unowned(params: Params, data: Path) -> list[Path]:
         ("reports/figures/training/*.png", recurrent),
         ("reports/figures/forecast/k_step_*.png", autoregressive),
         ("raw/*.txt", params.texts),  # an earlier version wrote there; `download` takes it as a source
+        ("raw/*/*", params.texts),
     ]
     root = data.absolute().parent.resolve() / data.name
     removed = []
     for pattern, names in owned:
-        shape = re.compile(re.escape(pattern).replace(r"\*", f"({NAME_PATTERN})"))
+        shape = re.compile(re.escape(pattern).replace(r"\*", f"({NAME_PATTERN})", 1).replace(r"\*", "[^/]+"))
         for path in sorted(data.glob(pattern)):
             relative = path.relative_to(data)
             found = shape.fullmatch(relative.as_posix())
@@ -50,7 +51,8 @@ def remove_unowned(params: Params, data: Path) -> list[Path]:
             if found and found[1] not in names and not linked and (path.is_file() or path.is_symlink()):
                 path.unlink()
                 removed.append(path)
-    for folder in sorted({path.parent for path in removed if path.name in LANGUAGE_MODEL}):
+    entries = {path.parent for path in removed if path.parent.parent.name in ("ar", "rnn", "raw")}
+    for folder in sorted(entries):
         remove_leftovers(folder)
         if not any(folder.iterdir()):
             folder.rmdir()

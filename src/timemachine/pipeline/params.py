@@ -24,7 +24,7 @@ from timemachine.language.comparison.config import CompareModelsParams
 from timemachine.language.models.config import RnnRecipe
 from timemachine.language.ngrams.config import ContextMixingParams, Networks, NgramModelsParams, NgramsParams
 from timemachine.language.scoring.config import DynamicEvaluationParams, EvaluatePerplexityParams
-from timemachine.text.config import DownloadParams, PreprocessParams, TextEntry
+from timemachine.text.preparation.config import DownloadParams, PreprocessParams, TextEntry
 
 # Names of models that no recipe trains.
 _TAKEN_NAMES = re.compile(

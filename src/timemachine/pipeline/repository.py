@@ -8,8 +8,8 @@ from timemachine.base.config import validate
 from timemachine.base.errors import UserError
 from timemachine.base.files import sha256_of
 from timemachine.pipeline.lock import value_at
-from timemachine.text.config import TextEntry
-from timemachine.text.sources import files_in, files_of, named, sha256_of_text
+from timemachine.text.preparation.config import TextEntry
+from timemachine.text.preparation.sources import files_in, files_of, named, sha256_of_text
 
 
 def files_at_hand(root: Path, name: str, entry: TextEntry) -> dict[str, Path] | None:

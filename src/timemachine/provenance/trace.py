@@ -30,7 +30,7 @@ def trace_output(root: Path, target: str) -> Iterator[str]:
         UserError: no stage wrote it, or `dvc.lock` is absent or damaged.
     """
     path = _in_repository(root, target)
-    stages = lock.read_lock(root / "dvc.lock")
+    stages = lock.without_removed(root, lock.read_lock(root / "dvc.lock"))
     name, out = lock.stage_that_wrote(stages, path)
     lineage = lock.before(stages, name)
     *ancestors, _ = lineage

@@ -10,7 +10,7 @@ from pathlib import Path
 from timemachine.base.errors import UserError
 from timemachine.base.files import read_json, write_text
 from timemachine.pipeline import dvc, params
-from timemachine.pipeline.lock import changed_since, locked_files, md5_of, read_lock
+from timemachine.pipeline.lock import changed_since, locked_files, md5_of, read_lock, without_removed
 from timemachine.pipeline.repository import files_at_hand, git
 from timemachine.provenance.differences import difference, distance, numbers
 
@@ -36,7 +36,7 @@ def verify_pipeline(root: Path, tolerance: float, say: Callable[[str], None]) ->
         UserError: `dvc.lock` or git is absent, the params are wrong, or the pipeline fails.
     """
     dvc.prepare(root, say)
-    stages = read_lock(root / "dvc.lock")
+    stages = without_removed(root, read_lock(root / "dvc.lock"))
     if changed := changed_since(root, stages):
         say(f"this working tree differs from dvc.lock: {changed} changed, so results may differ")
     folder = Path(tempfile.mkdtemp(prefix="timemachine-verify-"))

@@ -166,10 +166,10 @@ class Published(NamedTuple):
 
 
 PUBLISHED = [
-    Published("Characters, cleaned line by line", "E1", "170,580", "text", ("lines", "tokens"), 0),
-    Published("Characters, cleaned as a whole", "E2", "173,428", "text", ("whole", "tokens"), 0),
-    Published("Vocabulary of characters", "E1, E2", "28", "text", ("lines", "vocab_size"), 0),
-    Published("Vocabulary of words", "E1", "4,580", "text", ("words", "vocab_size"), 0),
+    Published("Characters, cleaned line by line", "E1", "170,580", "text", ("corpora", "lines", "tokens"), 0),
+    Published("Characters, cleaned as a whole", "E2", "173,428", "text", ("corpora", "whole", "tokens"), 0),
+    Published("Vocabulary of characters", "E1, E2", "28", "text", ("corpora", "lines", "vocab_size"), 0),
+    Published("Vocabulary of words", "E1", "4,580", "text", ("corpora", "words", "vocab_size"), 0),
     Published(
         "Train perplexity, from scratch, sequential",
         "E1",

@@ -15,7 +15,7 @@ from timemachine.language.scoring.score import Readings, read_distributions
 from timemachine.language.training.history import read_history
 from timemachine.pipeline.params import Params
 from timemachine.report.sources import Sources
-from timemachine.text.corpus import HELD_OUT, Corpus
+from timemachine.text.tokens.corpus import HELD_OUT, Corpus
 
 # Bits are stored as whole thousandths in two bytes. The largest number stands for infinity, of P = 0.
 _STEPS_PER_BIT, _INFINITE = 1000, 2**16 - 1
@@ -181,7 +181,7 @@ def _held_out_nats(params: Params, names: list[str], corpus: Corpus, sources: So
             found[name] = {part: together[f"{name}.{part}"] for part in HELD_OUT}
         elif (own := _own_file(name, params)) and (path := sources.find(own)):
             readings = read_distributions(path, corpus)
-            found[name] = {part: readings[part] for part in HELD_OUT}
+            found[name] = {part: readings[part] for part in HELD_OUT}  # distributions of all would be large
     return found
 
 

@@ -35,7 +35,7 @@ def make_page(params: Params, data: Path, facts: Mapping[str, Any] | None = None
     content: dict[str, object] = {
         "facts": facts,
         "tiles": reader.headlines(sources, facts["summary"] if facts else {}),
-        "data_sha256": text.get("sha256"),
+        "sha256_of_texts": {name: about["sha256"] for name, about in text.get("texts", {}).items()},
         "added": text.get("added") or {},
         "machines": reader.machines(sources),
         "figures": reader.figures(sources),

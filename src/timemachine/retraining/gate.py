@@ -28,10 +28,8 @@ from timemachine.language.ngrams.chain import log_probabilities
 from timemachine.language.ngrams.kneser_ney import KneserNey
 from timemachine.language.scoring.reading import read_parts
 from timemachine.pipeline.params import Params, RetrainingParams
-from timemachine.text.clean import decode
-from timemachine.text.corpus import HELD_OUT, Corpus, Part
-from timemachine.text.prepare import build_corpus, read_accepted
-from timemachine.text.sources import pieces_of
+from timemachine.text.preparation.prepare import accepted_pieces, build_corpus, text_pieces
+from timemachine.text.tokens.corpus import HELD_OUT, Corpus, Part
 
 _NUM_PREDS = 200
 _NUM_RUNS = 3
@@ -58,20 +56,22 @@ def held_out_corpus(params: Params, data: Path) -> Corpus:
     p = params.preprocess
     recipe = p.corpora[params.compare_models.corpus]
     return build_corpus(
-        "\n".join(decode(path.read_bytes(), str(path)) for path in pieces_of(data / "raw", recipe.texts)),
+        [piece for name in recipe.texts for piece in text_pieces(data / "raw", name, params.texts[name])],
         cleaning=recipe.cleaning,
         level=recipe.level,
         order="sorted",
         min_freq=0,
         reserved_tokens=[],
         fractions=(p.split.train, p.split.val, p.split.test),
-        added=[*read_accepted(data / "accepted").values()],
+        max_held_out=p.split.max_held_out,
+        added=accepted_pieces(data / "accepted"),
     )
 
 
 def held_out_sha256(corpus: Corpus) -> str:
     """Return the hash of the held-out text; scores on texts with other hashes are not comparable."""
-    parts = ["".join(corpus.vocabulary.to_tokens(corpus.part(part).tolist())) for part in HELD_OUT]
+    tokens = corpus.vocabulary.tokens
+    parts = ["".join(tokens[index] for index in corpus.part(part).tolist()) for part in HELD_OUT]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

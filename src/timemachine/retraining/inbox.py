@@ -20,14 +20,14 @@ from pathlib import Path
 from typing import Literal
 
 from timemachine.base.errors import UserError
-from timemachine.base.files import write_text
+from timemachine.base.files import write_bytes, write_text
 from timemachine.pipeline.params import Params
-from timemachine.retraining.admission import Library, refusal, runs_of, without_licence
-from timemachine.text.clean import decode
-from timemachine.text.fetch import fetch_text
-from timemachine.text.prepare import read_accepted
+from timemachine.retraining.admission import Candidate, Library, refusal
+from timemachine.retraining.library import accepted_files, open_library
+from timemachine.text.preparation.reading import as_text
 
-# Larger files are rejected without being read.
+# Larger files are rejected without being read: the check needs about ten times the memory. A text of this size in
+# the table `texts` is mapped, and has no limit.
 _MAX_BYTES = 200_000_000
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}\.txt")
 # Leaves room for a number and `.reason`.
@@ -54,7 +54,7 @@ class Decision:
     outcome: Outcome
     reason: str = ""
     name: str = ""
-    text: str = ""
+    text: bytes = b""
     seen: os.stat_result | None = None
 
     def line(self) -> str:
@@ -98,10 +98,10 @@ class Inbox:
             UserError: the book is not available, or an accepted text cannot be read.
         """
         for path in self.entries():
-            decision = self._decide(path)
+            decision, candidate = self._decide(path)
             yield decision
-            if decision.outcome in ("accepted", "changed"):
-                self._library.accepted[decision.name] = runs_of(decision.text)
+            if candidate:
+                self._library.add(decision.name, candidate.runs)
 
     def take(self) -> Iterator[Decision]:
         """Carry out each decision and yield it; an entry that cannot be moved is left for the next round.
@@ -121,24 +121,18 @@ class Inbox:
         Raises:
             UserError: a text contains held-out text or cannot be read, or the book is not available.
         """
-        if any(self.accepted.glob("*.txt")):
-            for name, runs in self._library.accepted.items():
-                if leak := self._library.leak(runs):
-                    raise UserError(f"{self.accepted / name}: {leak}; remove it")
+        if accepted_files(self.accepted):
+            for name, leak in self._library.leaks().items():
+                raise UserError(f"{self.accepted / name}: {leak}; remove it")
 
     @cached_property
     def _library(self) -> Library:
-        p, pieces = self._params, list[str]()
-        for name in p.preprocess.corpora[p.compare_models.corpus].texts:
-            raw = self._root / "data/raw"
-            files = fetch_text(name, p.texts[name], p.download, raw, self._root, report=lambda _: None)
-            pieces += [decode(path.read_bytes(), str(path)) for path in files]
-        book = "\n".join(pieces)
-        return Library(book, self._params.preprocess.split.train, read_accepted(self.accepted))
+        return open_library(self._params, self._root)
 
-    def _decide(self, path: Path) -> Decision:
+    def _decide(self, path: Path) -> tuple[Decision, Candidate | None]:
+        """Return the decision on an entry, and the text if it is to extend the training part."""
         if path.suffix.lower() != ".txt":
-            return Decision(path, "left", "not a .txt file")
+            return Decision(path, "left", "not a .txt file"), None
         name, seen = _safe_name(path.name), None
         try:
             seen = path.lstat()
@@ -146,19 +140,22 @@ class Inbox:
                 raise UserError("it is not a regular file; put the text itself here, not a link")
             if seen.st_size > _MAX_BYTES:
                 raise UserError(f"it has {seen.st_size} bytes; at most {_MAX_BYTES} are allowed")
-            text = without_licence(decode(path.read_bytes(), "it"))
+            text = bytes(as_text(path.read_bytes(), path, licence="gutenberg"))
         except FileNotFoundError:
-            return Decision(path, "left", "it was removed")
+            return Decision(path, "left", "it was removed"), None
         except OSError as error:
-            return Decision(path, "rejected", f"it cannot be read: {error.strerror or error}", seen=seen)
+            return Decision(path, "rejected", f"it cannot be read: {error.strerror or error}", seen=seen), None
         except UserError as error:
-            return Decision(path, "rejected", str(error).removeprefix("it: "), seen=seen)
+            return Decision(path, "rejected", str(error).removeprefix(f"{path}: "), seen=seen), None
+        text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n").strip(b"\n") + b"\n"
         older = self.accepted / name
-        if older.is_file() and older.read_bytes() == text.encode():
-            return Decision(path, "unchanged", name=name, seen=seen)
-        if refused := refusal(text, name, self._library, self._params.retraining):
-            return Decision(path, "rejected", refused, seen=seen)
-        return Decision(path, "changed" if older.exists() else "accepted", name=name, text=text, seen=seen)
+        if older.is_file() and older.read_bytes() == text:
+            return Decision(path, "unchanged", name=name, seen=seen), None
+        candidate = Candidate(text)
+        if refused := refusal(candidate, name, self._library, self._params.retraining):
+            return Decision(path, "rejected", refused, seen=seen), None
+        outcome: Outcome = "changed" if older.exists() else "accepted"
+        return Decision(path, outcome, name=name, text=text, seen=seen), candidate
 
     def _act(self, decision: Decision) -> Decision:
         path = decision.path
@@ -170,7 +167,7 @@ class Inbox:
             path.rename(target)
             return decision
         if decision.outcome != "unchanged":
-            write_text(self.accepted / decision.name, decision.text)
+            write_bytes(self.accepted / decision.name, decision.text)
         # A file that changed in the meantime stays; the next round takes it as `changed`.
         if _is_as_seen(decision):
             path.unlink()

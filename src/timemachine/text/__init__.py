@@ -1,1 +1,1 @@
-"""Fetch, clean, index and sample a text."""
+"""Texts, and the corpora that are made of them."""

@@ -19,6 +19,7 @@ from timemachine.pipeline.params import Params
 from timemachine.pipeline.paths import CHECKPOINT, LANGUAGE_MODEL
 from timemachine.pipeline.repository import git
 from timemachine.pipeline.times import StageTime
+from timemachine.text.preparation.sources import sha256_of_text
 from timemachine.tracking.environment import git_tags
 from timemachine.tracking.live import training_key
 from timemachine.tracking.runs import MINUTES, TRAINING, RunContent, dataset_of
@@ -136,7 +137,8 @@ def state_run(
     stages = set(whole_stages(lock.read_bytes() if lock.exists() else None) or ()) - {"publish"}
     timed = {stage: times[stage] for stage in sorted(stages & times.keys())}
     minutes = round(sum(time.duration_s for time in timed.values()) / 60, 2)
-    text = str(reports.get("text", {}).get("sha256", ""))
+    texts = {name: about["sha256"] for name, about in reports.get("text", {}).get("texts", {}).items()}
+    text = sha256_of_text(texts) if texts else ""
     tags = {
         "timemachine.kind": "pipeline",
         "timemachine.data_sha256": text,

@@ -9,6 +9,7 @@ from timemachine.language.comparison.mixture import (
     fit_geometric,
     geometric_log_probabilities,
 )
+from timemachine.language.scoring import score
 
 
 def random_nats(seed: int, num_models: int = 3, num_tokens: int = 400) -> np.ndarray:
@@ -91,3 +92,11 @@ def test_models_too_sure_of_themselves_are_toned_down_and_never_make_it_worse(sh
     fitted = nats_of(geometric_log_probabilities(log_P, fit_geometric(log_P, tokens)), tokens)
     uniform = nats_of(geometric_log_probabilities(log_P, np.zeros(2)), tokens)
     assert fitted <= min(uniform, *(nats_of(model, tokens) for model in log_P))
+
+
+def test_a_text_in_blocks_has_the_weights_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    log_P = random_distributions(0, 2)
+    tokens = np.random.default_rng(0).integers(4, size=300)
+    whole = fit_geometric(log_P, tokens)
+    monkeypatch.setattr(score, "_BLOCK", 7)
+    assert fit_geometric(log_P.astype(np.float32), tokens) == pytest.approx(whole, abs=1e-5)

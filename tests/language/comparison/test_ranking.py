@@ -7,7 +7,7 @@ from cycle import CORPUS, RANDOM
 from timemachine.language.comparison.compression import compressed_bits_per_character
 from timemachine.language.comparison.config import CompareModelsParams
 from timemachine.language.comparison.ranking import rank
-from timemachine.text.corpus import HELD_OUT
+from timemachine.text.tokens.corpus import HELD_OUT
 
 VOCAB_SIZE = 4
 PARAMS = CompareModelsParams(corpus="random", mixtures={}, block_length=10, num_samples=200)
@@ -43,4 +43,6 @@ def test_another_model_changes_no_score_and_no_interval() -> None:
 def test_a_compressor_is_charged_for_what_the_part_adds() -> None:
     text = CORPUS.tokenizer.decode(RANDOM.tokens.tolist()).encode()
     grown = len(bz2.compress(text)) - len(bz2.compress(text[:1000]))
-    assert compressed_bits_per_character(RANDOM)["bz2"]["test"] == pytest.approx(8 * grown / 200)
+    assert compressed_bits_per_character(RANDOM, 800)["bz2"]["test"] == pytest.approx(8 * grown / 200)
+    grown = len(bz2.compress(text[700:1000])) - len(bz2.compress(text[700:800]))
+    assert compressed_bits_per_character(RANDOM, 100)["bz2"]["val"] == pytest.approx(8 * grown / 200)

@@ -14,8 +14,8 @@ from tiny import tiny_params
 from timemachine.base.errors import UserError
 from timemachine.language.models.config import RnnRecipe
 from timemachine.language.training.train import training_range, validation_range
-from timemachine.text.corpus import Corpus
-from timemachine.text.minibatches import random_sampling, sequential_partitioning, windows
+from timemachine.text.tokens.corpus import Corpus
+from timemachine.text.tokens.minibatches import random_sampling, sequential_partitioning, windows
 
 CARRIED = tiny_params()["train_rnn"]["carried"]
 LONG = Corpus(

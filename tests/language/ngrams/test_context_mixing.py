@@ -20,8 +20,8 @@ from timemachine.language.ngrams.reading import (
     read_train_part,
     read_with_networks,
 )
-from timemachine.text.corpus import HELD_OUT, Corpus
-from timemachine.text.vocabulary import Vocabulary
+from timemachine.text.tokens.corpus import HELD_OUT, Corpus
+from timemachine.text.tokens.vocabulary import Vocabulary
 
 Tokens = Sequence[int]
 
@@ -147,11 +147,11 @@ def test_a_chain_is_kneser_ney_counted_anew_at_each_position(text: np.ndarray) -
 @pytest.mark.usefixtures("known_discounts")
 def test_adaptive_kneser_ney_reads_the_train_part_before_it_is_scored() -> None:
     corpus = corpus_of(words(120), 90)
-    log_P = read_adaptive_kneser_ney(corpus, 4)["val.log_P"]
+    log_P = read_adaptive_kneser_ney(corpus, 4, 90)["val.log_P"]
     for t in range(90, 119):
         model = kneser_ney.KneserNey(corpus.tokens[:t].astype(np.int64), len(VOCABULARY), 4)
         expected = model.distributions(corpus.tokens[None, t - 3 : t])[0]
-        np.testing.assert_allclose(np.exp(log_P[t - 90]), expected, rtol=1e-12)
+        np.testing.assert_allclose(np.exp(log_P[t - 90]), expected, rtol=1e-6)
 
 
 @few
@@ -296,7 +296,7 @@ def test_a_network_that_knows_the_text_helps() -> None:
     assert mixed["sure"]["val"].mean() < 0.5 * alone["val"].mean()
     assert mixed["unsure"]["val"].mean() == pytest.approx(alone["val"].mean(), rel=0.1)
     for readings in mixed.values():
-        assert_distributions(readings["val.log_P"])
+        np.testing.assert_allclose(np.exp(readings["val.log_P"]).sum(-1), 1, rtol=0, atol=1e-6)
 
 
 def test_several_networks_join_as_their_geometric_mean() -> None:
@@ -304,7 +304,7 @@ def test_several_networks_join_as_their_geometric_mean() -> None:
     sure, unsure = (network(corpus, log_P) for log_P in (SURE, UNSURE))
     mean = network(corpus, (SURE + UNSURE) / 2)
     mixed = read_with_networks(corpus, PARAMS, {"both": [sure, unsure], "mean": [mean]})
-    assert mixed["both"]["val.log_P"] == pytest.approx(mixed["mean"]["val.log_P"], abs=1e-12)
+    assert mixed["both"]["val.log_P"] == pytest.approx(mixed["mean"]["val.log_P"], abs=1e-6)
 
 
 def test_mixtures_with_networks_do_not_know_each_other() -> None:

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from timemachine.language.ngrams import counts as counting
 from timemachine.language.ngrams.counts import count_ngrams
-from timemachine.text.clean import tokens_of
-from timemachine.text.vocabulary import Vocabulary
+from timemachine.text.preparation.clean import clean_whole
+from timemachine.text.tokens.vocabulary import Vocabulary
 
 TOP = {
     1: "the 2261, i 1267, and 1245, of 1155, a 816, to 695, was 552, in 541, that 443, my 440",
@@ -21,7 +21,7 @@ TOP = {
 
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_the_book_has_the_published_totals_and_top_ten(n: int, book: str) -> None:
-    words = tokens_of(book, "lines", "word")
+    words = clean_whole(book).split()
     vocabulary = Vocabulary.build(words)
     ngrams, counts = count_ngrams(np.array(vocabulary[words]), n, len(vocabulary))
     assert counts.sum() == 32_776 - n

@@ -3,8 +3,8 @@ import pytest
 
 from timemachine.language.ngrams.config import NgramModelsParams
 from timemachine.language.ngrams.evaluation import evaluate_ngram_models
-from timemachine.text.corpus import HELD_OUT, Corpus
-from timemachine.text.vocabulary import Vocabulary
+from timemachine.text.tokens.corpus import HELD_OUT, Corpus
+from timemachine.text.tokens.vocabulary import Vocabulary
 
 SPLIT = {"train": (0, 800), "val": (800, 900), "test": (900, 1000)}
 VOCABULARY = Vocabulary(["<unk>", "a", "b", "c"])

@@ -1,9 +1,12 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from timemachine.language.ngrams.report import fit_exponent, mean_nats, transition_matrix
+from timemachine.language.ngrams.report import describe_counts, fit_exponent, mean_nats, transition_matrix
+from timemachine.text.tokens.vocabulary import Vocabulary
 
 
 def test_two_steps_sum_over_all_ways_between() -> None:
@@ -44,3 +47,23 @@ def test_ranks_beyond_the_last_ngram_are_cut_and_said() -> None:
 def test_too_few_ngrams_for_the_ranks_are_an_error() -> None:
     with pytest.raises(ValueError, match=r"zipf_ranks.*5 n-grams"):
         fit_exponent(np.arange(5, 0, -1), 10, 100)
+
+
+def test_counts_in_blocks_give_one_table_and_one_report(tmp_path: Path) -> None:
+    vocabulary = Vocabulary(["<unk>", "a", "b", "c"])
+    ngrams, counts = np.array([[1, 2], [2, 1], [2, 2], [3, 1]]), np.array([5, 3, 2, 1])
+    blocks = [(ngrams[:1], counts[:1]), (ngrams[1:], counts[1:])]
+    content, (ranks, drawn) = describe_counts(blocks, vocabulary, 2, [2, 9], tmp_path / "bigram.csv")
+    assert (tmp_path / "bigram.csv").read_text() == "ngram,count\na b,5\nb a,3\nb b,2\nc a,1\n"
+    assert (content["total"], content["distinct"], content["zipf_ranks"]) == (11, 4, [2, 4])
+    assert content["top"] == [["a b", 5], ["b a", 3]]
+    assert (ranks.tolist(), drawn.tolist()) == ([1, 2, 3, 4], [5, 3, 2, 1])
+
+
+def test_of_many_ranks_a_thousand_for_each_power_of_ten_are_drawn(tmp_path: Path) -> None:
+    vocabulary = Vocabulary(["<unk>", "a"])
+    blocks = [(np.ones((10_000, 1), dtype=np.int64), np.full(10_000, 50 - i)) for i in range(12)]
+    _, (ranks, drawn) = describe_counts(blocks, vocabulary, 1, [1, 10], tmp_path / "unigram.csv")
+    assert ranks[:100_000].tolist() == list(range(1, 100_001))
+    assert 75 < len(ranks) - 100_000 < 85
+    assert (drawn == 50 - (ranks - 1) // 10_000).all()

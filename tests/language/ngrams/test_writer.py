@@ -10,8 +10,8 @@ from timemachine.language.generation.decoding import GREEDY, continue_texts
 from timemachine.language.ngrams.config import ContextMixingParams
 from timemachine.language.ngrams.reading import read_train_part
 from timemachine.language.ngrams.writer import CountedModel, count_corpus
-from timemachine.text.corpus import Corpus
-from timemachine.text.vocabulary import Vocabulary
+from timemachine.text.tokens.corpus import Corpus
+from timemachine.text.tokens.vocabulary import Vocabulary
 
 TEXT = " ".join(np.random.default_rng(0).choice(["the", "cat", "sat", "on", "a", "mat", "and", "dog"], 120))
 VOCABULARY = Vocabulary.build(TEXT)

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 
+from timemachine.language.scoring import bootstrap
 from timemachine.language.scoring.bootstrap import BlockBootstrap
 
 
@@ -60,10 +61,17 @@ def test_the_same_seed_gives_the_same_interval() -> None:
     assert interval(values, np.ones(300), 10, 500) == interval(values, np.ones(300), 10, 500)
 
 
-def test_all_values_are_resampled_by_the_same_blocks() -> None:
-    bootstrap = BlockBootstrap(np.ones(300), 10, 500, generator())
+def test_texts_drawn_some_at_a_time_are_those_drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     values = generator().normal(size=300)
-    first = ends(bootstrap, values)
-    ends(bootstrap, values**2)
-    assert ends(bootstrap, values) == first
-    assert ends(bootstrap, values + 1) == pytest.approx((first[0] + 1, first[1] + 1))
+    at_once = interval(values, np.ones(300), 10, 500)
+    monkeypatch.setattr(bootstrap, "_MOST_DRAWN", 70)
+    assert interval(values, np.ones(300), 10, 500) == at_once
+
+
+def test_all_values_are_resampled_by_the_same_blocks() -> None:
+    drawn = BlockBootstrap(np.ones(300), 10, 500, generator())
+    values = generator().normal(size=300)
+    first = ends(drawn, values)
+    ends(drawn, values**2)
+    assert ends(drawn, values) == first
+    assert ends(drawn, values + 1) == pytest.approx((first[0] + 1, first[1] + 1))

@@ -4,7 +4,7 @@ import torch
 from cycle import CORPUS
 
 from timemachine.language.models.rnn import RNN
-from timemachine.language.scoring.dynamic import read_and_learn
+from timemachine.language.scoring.dynamic import read_and_learn, streams_of
 from timemachine.language.scoring.reading import read_streams
 from timemachine.language.scoring.score import nats_of
 
@@ -35,6 +35,26 @@ def test_no_token_changes_what_is_made_of_those_before_it() -> None:
     first, second = (read_and_learn(network(), t, 20, 60, 7, 0.01) for t in (TOKENS, other))
     assert np.array_equal(first[:20], second[:20])
     assert not np.array_equal(first[20:], second[20:])
+
+
+def test_a_long_text_is_read_as_streams_that_score_each_token_once_and_before_it_is_learnt() -> None:
+    assert streams_of([500_000, 500_000]) == [(1_000_000, 1)]
+    assert streams_of([500_000, 510_000]) == [(500_000, 10), (510_000, 11)]
+    static = read_and_learn(network(), TOKENS, 20, 70, 7, 1e-12)
+    streams = read_and_learn(network(), TOKENS, 20, 70, 7, 1e-12, [(25, 3), (25, 2)])
+    assert streams == pytest.approx(static, rel=1e-3)  # the state of a stream begins 50 tokens before it
+    other = TOKENS.clone()
+    other[95:] = 0
+    first, second = (read_and_learn(network(), t, 20, 70, 7, 0.01, [(25, 3), (25, 2)]) for t in (TOKENS, other))
+    assert np.array_equal(first[:25], second[:25])  # the validation part knows nothing of the test part
+    assert not np.array_equal(first[25:], second[25:])
+
+
+def test_several_streams_get_easier_too() -> None:
+    tokens = TOKENS.repeat(3)
+    log_P = read_and_learn(network(), tokens, 20, 60, 10, 0.02, [(150, 2), (150, 2)])
+    nats = nats_of(log_P, tokens[60:].numpy())
+    assert nats[150:].mean() < 0.6 * nats[:20].mean()
 
 
 def test_a_text_of_one_token_moves_no_weight() -> None:

@@ -17,8 +17,8 @@ from timemachine.language.training.train import (
     validation_nats,
     validation_range,
 )
-from timemachine.text.corpus import Corpus
-from timemachine.text.prepare import build_corpus
+from timemachine.text.preparation.prepare import build_corpus
+from timemachine.text.tokens.corpus import Corpus
 
 CPU = torch.device("cpu")
 OPTIONS: dict[str, Any] = {

@@ -5,9 +5,10 @@ import lzma
 from collections.abc import Callable, Mapping
 from functools import partial
 
+import numpy as np
 import pyppmd
 
-from timemachine.text.corpus import HELD_OUT, Corpus
+from timemachine.text.tokens.corpus import HELD_OUT, Corpus
 
 COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
     "bz2": bz2.compress,
@@ -18,28 +19,28 @@ COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
 
 
 def compressed_bits_per_character(
-    corpus: Corpus, compressors: Mapping[str, Callable[[bytes], bytes]] = COMPRESSORS
+    corpus: Corpus, max_tokens: int, compressors: Mapping[str, Callable[[bytes], bytes]] = COMPRESSORS
 ) -> dict[str, dict[str, float]]:
     """Return the bits per character that each compressor needs for the held-out parts of a corpus of characters.
 
-    A part costs the bits by which a compressed file grows when the part is appended to all the text before it.
+    A part costs the bits by which a compressed file grows when the part is appended to the text before it.
     Compressors learn from all the text that they have read, so they are comparable with adaptive models. The
     text is encoded in UTF-8, in which a letter of the corpora is one byte.
 
     Args:
         corpus: of characters.
+        max_tokens: number of the last tokens of the train part that the text begins with.
         compressors: functions from the text to the compressed file, by name.
 
     Returns:
         By compressor, then by part.
     """
-    text = corpus.tokenizer.decode(corpus.tokens.tolist())
+    first = max(corpus.split["val"][0] - max_tokens, 0)
+    text = corpus.tokenizer.decode(corpus.tokens[first:].tolist())
+    cuts = [end - first for _, end in corpus.split.values()]
 
-    def grown_by(compress: Callable[[bytes], bytes], begin: int, end: int) -> float:
-        growth = len(compress(text[:end].encode())) - len(compress(text[:begin].encode()))
-        return 8 * growth / (end - begin)
+    def rates(compress: Callable[[bytes], bytes]) -> dict[str, float]:
+        grown = np.diff([len(compress(text[:cut].encode())) for cut in cuts])  # bytes
+        return dict(zip(HELD_OUT, (8 * grown / np.diff(cuts)).tolist(), strict=True))
 
-    return {
-        name: {part: grown_by(compress, *corpus.split[part]) for part in HELD_OUT}
-        for name, compress in compressors.items()
-    }
+    return {name: rates(compress) for name, compress in compressors.items()}

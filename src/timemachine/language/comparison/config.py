@@ -18,10 +18,14 @@ class MixtureRecipe(Section):
 
 
 class CompareModelsParams(Section):
-    """Which language models are mixed, and the bootstrap of the confidence intervals of the ranking."""
+    """Which language models are mixed, and the bootstrap of the confidence intervals of the ranking.
+
+    Compressors and adaptive Kneser–Ney models read the last `max_tokens` tokens of the train part.
+    """
 
     corpus: Name
     mixtures: dict[Name, MixtureRecipe]
     block_length: Count = 100
     num_samples: Annotated[int, Field(ge=1, le=1_000_000)] = 2000
+    max_tokens: Annotated[int, Field(ge=2, le=1_000_000_000)] = 2_000_000
     seed: Seed = 0

@@ -4,12 +4,15 @@ Arithmetic: P(x) = Σ_i w_i P_i(x), linear interpolation (Jelinek and Mercer, 19
 Geometric: P(x) ∝ Π_i P_i(x)^{w_i}, log-linear interpolation (Klakow, 1998). It needs whole distributions.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from timemachine.language.scoring.score import nats_of
+from timemachine.language.scoring.score import blocks_of, nats_of
 
 Array = NDArray[np.float64]
+Distributions = Sequence[NDArray[np.floating]]  # those of long texts are float32, and converted in blocks
 
 _NUM_EM_STEPS, _NUM_NEWTON_STEPS = 200, 50
 
@@ -44,7 +47,7 @@ def arithmetic_nats(nats: Array, weights: Array) -> Array:
     return best - np.log(weights @ np.exp(best - nats))
 
 
-def fit_geometric(log_P: Array, tokens: NDArray[np.integer]) -> Array:
+def fit_geometric(log_P: Distributions, tokens: NDArray[np.integer]) -> Array:
     """Return the weights under which a geometric mixture gives a text the highest probability.
 
     By Newton's method on the −log P of the text, which is convex in the weights. Its gradient is the expected
@@ -52,32 +55,58 @@ def fit_geometric(log_P: Array, tokens: NDArray[np.integer]) -> Array:
     models' log P. A step that does not lower it is halved until it does.
 
     Args:
-        log_P: (num_models, num_tokens, vocab) distributions, finite.
+        log_P: (num_tokens, vocab) distributions of each model, finite.
         tokens: (num_tokens,) indices of the text.
 
     Returns:
         (num_models,) weights; they need not sum to 1.
     """
-    found = -nats_of(log_P, tokens)  # (num_models, num_tokens)
 
     def total_nats(w: Array) -> float:
-        return float(nats_of(geometric_log_probabilities(log_P, w), tokens).sum())
+        return float(geometric_nats(log_P, w, tokens).sum())
 
     starts = [np.full(len(log_P), 1 / len(log_P)), np.zeros(len(log_P)), *np.eye(len(log_P))]
     nats, w = min(((total_nats(start), start) for start in starts), key=lambda scored: scored[0])
     for _ in range(_NUM_NEWTON_STEPS):
-        P = np.exp(geometric_log_probabilities(log_P, w))  # (num_tokens, vocab)
-        expected = (P * log_P).sum(2)  # (num_models, num_tokens)
-        centred = (log_P - expected[..., None]) * np.sqrt(P)
-        hessian = np.einsum("itv,jtv->ij", centred, centred)
+        gradient, hessian = np.zeros(len(w)), np.zeros((len(w), len(w)))
+        for block in blocks_of(len(tokens)):
+            of_block = _derivatives(_stacked(log_P, block), w, tokens[block])
+            gradient, hessian = gradient + of_block[0], hessian + of_block[1]
         # Identical models make the Hessian singular; least squares gives them equal weights.
-        step = np.linalg.lstsq(hessian, (found - expected).sum(1), rcond=1e-10)[0]
+        step = np.linalg.lstsq(hessian, -gradient, rcond=1e-10)[0]
         while (new_nats := total_nats(w + step)) >= nats and np.abs(step).max() > 1e-10:
             step = step / 2
         if new_nats >= nats:
             break
         nats, w = new_nats, w + step
     return w
+
+
+def _derivatives(log_P: Array, w: Array, tokens: NDArray[np.integer]) -> tuple[Array, Array]:
+    """Return the gradient (num_models,) and the Hessian (num_models, num_models) of the −log P of a text."""
+    P = np.exp(geometric_log_probabilities(log_P, w))  # (num_tokens, vocab)
+    expected = (P * log_P).sum(2)  # (num_models, num_tokens)
+    centred = (log_P - expected[..., None]) * np.sqrt(P)
+    return (expected + nats_of(log_P, tokens)).sum(1), np.einsum("itv,jtv->ij", centred, centred)
+
+
+def geometric_nats(log_P: Distributions, weights: Array, tokens: NDArray[np.integer]) -> Array:
+    """Return −log P of each of the tokens (num_tokens,) under a geometric mixture.
+
+    Args:
+        log_P: (num_tokens, vocab) distributions of each model.
+        weights: (num_models,).
+        tokens: (num_tokens,) indices of the text.
+    """
+    blocks = blocks_of(len(tokens))
+    return np.concatenate(
+        [nats_of(geometric_log_probabilities(_stacked(log_P, b), weights), tokens[b]) for b in blocks]
+    )
+
+
+def _stacked(log_P: Distributions, block: slice) -> Array:
+    """Return a block of the distributions, (num_models, block_tokens, vocab)."""
+    return np.stack([P[block] for P in log_P]).astype(np.float64)
 
 
 def geometric_log_probabilities(log_P: Array, weights: Array) -> Array:

@@ -8,7 +8,7 @@ import numpy as np
 from timemachine.language.comparison.config import CompareModelsParams
 from timemachine.language.scoring.bootstrap import bootstraps_by_part
 from timemachine.language.scoring.score import Readings, score
-from timemachine.text.corpus import Corpus
+from timemachine.text.tokens.corpus import Corpus
 
 
 def rank(models: Mapping[str, Readings], corpus: Corpus, p: CompareModelsParams) -> dict[str, Any]:

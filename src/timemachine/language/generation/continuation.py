@@ -6,7 +6,7 @@ import re
 from timemachine.base.config import validate
 from timemachine.base.errors import UserError
 from timemachine.language.generation.config import Sampling
-from timemachine.text.clean import clean_whole
+from timemachine.text.preparation.clean import clean_whole
 
 
 def clean_prefix(prefix: str) -> str:

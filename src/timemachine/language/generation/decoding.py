@@ -7,7 +7,7 @@ from torch import Generator, Tensor, nn
 
 from timemachine.base.errors import UserError
 from timemachine.language.generation.config import Sampling
-from timemachine.text.vocabulary import Tokenizer
+from timemachine.text.tokens.vocabulary import Tokenizer
 from timemachine.training.devices import device_of
 from timemachine.training.graphs import Captured
 from timemachine.training.state import State

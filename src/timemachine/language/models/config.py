@@ -19,7 +19,7 @@ from timemachine.base.config import (
     Sha256,
     Units,
 )
-from timemachine.text.config import Level, Sampling, least_tokens
+from timemachine.text.tokens.config import Level, Sampling, least_tokens
 
 
 class RnnRecipe(Section):

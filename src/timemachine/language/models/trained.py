@@ -9,7 +9,7 @@ from timemachine.base.errors import UserError
 from timemachine.base.files import read_json
 from timemachine.language.models.build import build_language_model
 from timemachine.language.models.config import RnnConfig
-from timemachine.text.vocabulary import Tokenizer, Vocabulary
+from timemachine.text.tokens.vocabulary import Tokenizer, Vocabulary
 from timemachine.training.checkpoints import load_checkpoint
 
 

@@ -9,6 +9,7 @@ tokens by path, so the repository must lie on storage that all machines share.
 import json
 import logging
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -24,8 +25,9 @@ from typing import Any
 from timemachine.base.errors import UserError
 from timemachine.language.ngrams.partial import Span, TokenFile, count_span
 
-# Seconds until a cluster must have answered, and for which it may have no CPU afterwards.
-_START_S, _WITHOUT_CPU_S = 25.0, 20.0
+# Seconds until an address must have answered and until a cluster must have started, and for which it may have no
+# CPU afterwards.
+_ANSWER_S, _START_S, _WITHOUT_CPU_S = 20.0, 120.0, 20.0
 # Of a local cluster: GB for a task, and the smallest object store.
 _TASK_GB, _LEAST_STORE_BYTES = 0.5, 80_000_000
 # File for the one line of an error.
@@ -113,6 +115,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
         try:
             if address:
+                _knock(address, out)
                 ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
             else:
                 _start(task["max_memory"], folder)
@@ -130,6 +133,17 @@ def main() -> None:
             ray.shutdown()
 
 
+def _knock(address: str, out: Path) -> None:
+    """End this process if nothing listens at an address of the form host:port, which Ray would try for long."""
+    host, _, port = address.rpartition(":")
+    if not (host and port.isdigit()) or "/" in host:
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_S).close()
+    except OSError as error:
+        _end(out, f"no cluster at RAY_ADDRESS={address}: {error.strerror or error}")
+
+
 def _start(max_memory: float, folder: str) -> None:
     """Start a cluster on this machine, which ends with this process."""
     import ray
@@ -142,6 +156,7 @@ def _start(max_memory: float, folder: str) -> None:
         log_to_driver=False,
         logging_level=logging.ERROR,
         _temp_dir=folder,
+        _node_ip_address="127.0.0.1",  # no other machine can reach it
     )
 
 

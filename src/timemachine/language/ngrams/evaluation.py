@@ -12,7 +12,7 @@ from timemachine.language.ngrams.smoothing import ORDERS, SmoothedNgrams, fit_ep
 from timemachine.language.ngrams.trie import Trie
 from timemachine.language.scoring.bootstrap import bootstraps_by_part
 from timemachine.language.scoring.score import score
-from timemachine.text.corpus import HELD_OUT, Corpus, Part
+from timemachine.text.tokens.corpus import HELD_OUT, Corpus, Part
 
 # −log P of each token in the order of the text, by model, then by part.
 Nats = dict[str, dict[Part, NDArray[np.float64]]]

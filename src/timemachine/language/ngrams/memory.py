@@ -12,7 +12,7 @@ from timemachine.language.ngrams.counts import check_length
 from timemachine.language.ngrams.hashing import bytes_of_table
 from timemachine.language.ngrams.smoothing import ORDERS
 from timemachine.language.ngrams.trie import Trie
-from timemachine.text.corpus import HELD_OUT, Corpus
+from timemachine.text.tokens.corpus import HELD_OUT, Corpus
 
 # Tokens that are counted to estimate the number of distinct n-grams of a longer text, in as many stretches.
 _SAMPLE, _NUM_STRETCHES = 2**22, 64

@@ -1,6 +1,6 @@
 """Counted models that learn as they read, on the held-out parts of a corpus: context mixtures and Kneser–Ney."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +11,9 @@ from timemachine.language.ngrams.context_mixing import FIRST_PASS, ContextMixing
 from timemachine.language.ngrams.contexts import LETTERS
 from timemachine.language.ngrams.experts import CACHES, CHAINS, SELECTORS, STATE_MAPS, Layout
 from timemachine.language.scoring.score import Readings, held_out_readings, nats_of
-from timemachine.text.corpus import HELD_OUT, Corpus
+from timemachine.text.tokens.corpus import HELD_OUT, Corpus
 
+_BLOCK = 2**14  # tokens whose predictions by all mixers are kept at a time
 # What a mixture lacks in the comparison of its parts, by the name of the row.
 _KINDS = (*CHAINS, "cache", "states")
 PARTS_LEFT_OUT = {
@@ -72,9 +73,9 @@ def read_context_mixing(
     corpus: Corpus, p: ContextMixingParams, show: Callable[[int, int, str], object] = lambda *_: None
 ) -> Readings:
     """Return the predictions of the context mixture without networks; `show` is as of `read_train_part`."""
-    held_out = _held_out(corpus)
-    log_P = read_train_part(corpus, p, num_after=len(held_out), show=show).read(held_out)
-    return held_out_readings(log_P[:, 0], corpus)
+    model = read_train_part(corpus, p, num_after=_num_held_out(corpus), show=show)
+    [readings] = held_out_readings(_predictions(model, corpus), corpus)
+    return readings
 
 
 def read_with_networks(
@@ -94,15 +95,10 @@ def read_with_networks(
     """
     if not networks:
         return {}
-    means = [
-        np.mean([np.concatenate([one[f"{part}.log_P"] for part in HELD_OUT]) for one in models], axis=0)
-        for models in networks.values()
-    ]
-    held_out = _held_out(corpus)
-    model = read_train_part(corpus, p, num_after=len(held_out), show=show)
-    model.join(np.eye(len(means), dtype=bool))
-    log_P = model.read(held_out, np.stack(means, axis=1))
-    return {name: held_out_readings(log_P[:, i], corpus) for i, name in enumerate(networks)}
+    model = read_train_part(corpus, p, num_after=_num_held_out(corpus), show=show)
+    model.join(np.eye(len(networks), dtype=bool))
+    predictions = _predictions(model, corpus, list(networks.values()))
+    return dict(zip(networks, held_out_readings(predictions, corpus, len(networks)), strict=True))
 
 
 def leave_parts_out(
@@ -120,24 +116,52 @@ def leave_parts_out(
     """
     tokens = corpus.part("val")
     model = read_train_part(corpus, p, list(PARTS_LEFT_OUT.values()), len(tokens), show)
-    log_P = model.read(tokens)
-    bits = nats_of(log_P.transpose(1, 0, 2), tokens).mean(1) / np.log(2)
+    nats = np.empty((len(tokens), len(PARTS_LEFT_OUT)))
+    for block in _blocks(len(tokens)):
+        nats[block] = nats_of(model.read(tokens[block]).swapaxes(0, 1), tokens[block]).T
+    bits = nats.mean(0) / np.log(2)
     rows = zip(PARTS_LEFT_OUT, bits.tolist(), strict=True)
     return {name: {"bits_per_character": b, "more": b - float(bits[0])} for name, b in rows}
 
 
-def read_adaptive_kneser_ney(corpus: Corpus, order: int) -> Readings:
+def read_adaptive_kneser_ney(corpus: Corpus, order: int, max_tokens: int) -> Readings:
     """Return the predictions of a Kneser–Ney model that counts each token after it is scored.
 
     Args:
-        corpus: a corpus of characters, counted from its first token.
+        corpus: a corpus of characters.
         order: at most 9.
+        max_tokens: number of the last tokens of the train part that are counted before.
     """
     layout = Layout({"letters": (LETTERS[:order], 1)})
     model = ContextMixing(corpus.vocabulary.tokens, layout, lr=0.0)
-    model.count(corpus.part("train"))
-    return held_out_readings(model.read(_held_out(corpus))[:, 0], corpus)
+    model.count(corpus.part("train")[-max_tokens:])
+    [readings] = held_out_readings(_predictions(model, corpus), corpus)
+    return readings
 
 
-def _held_out(corpus: Corpus) -> NDArray[np.unsignedinteger]:
-    return corpus.tokens[corpus.split["val"][0] : corpus.split["test"][1]]
+def _predictions(
+    model: ContextMixing, corpus: Corpus, networks: Sequence[Sequence[Readings]] = ()
+) -> Iterator[NDArray[np.float64]]:
+    """Yield log P (block_tokens, num_mixers, vocab) of consecutive blocks of the held-out parts.
+
+    Args:
+        model: has read the train part.
+        corpus: the corpus.
+        networks: for each expert that has joined, the readings whose mean log P it is.
+    """
+    for part in HELD_OUT:
+        tokens = corpus.part(part)
+        for block in _blocks(len(tokens)):
+            means = [
+                np.mean([one[f"{part}.log_P"][block] for one in models], axis=0, dtype=np.float64)
+                for models in networks
+            ]
+            yield model.read(tokens[block], np.stack(means, axis=1) if means else None)
+
+
+def _blocks(num_tokens: int) -> Iterator[slice]:
+    return (slice(begin, begin + _BLOCK) for begin in range(0, num_tokens, _BLOCK))
+
+
+def _num_held_out(corpus: Corpus) -> int:
+    return corpus.split["test"][1] - corpus.split["val"][0]

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from timemachine.base.errors import UserError
 from timemachine.language.ngrams.engines import Rows
 from timemachine.language.ngrams.occurrences import Occurrences
-from timemachine.text.corpus import Corpus
-from timemachine.text.vocabulary import Vocabulary
+from timemachine.text.tokens.corpus import Corpus
+from timemachine.text.tokens.vocabulary import Vocabulary
 
 Matrix = NDArray[np.float64]
 Tokens = NDArray[np.integer]

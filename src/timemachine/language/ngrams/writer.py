@@ -10,8 +10,8 @@ from timemachine.language.ngrams.config import ContextMixingParams
 from timemachine.language.ngrams.context_mixing import ContextMixing
 from timemachine.language.ngrams.contexts import History
 from timemachine.language.ngrams.reading import read_train_part
-from timemachine.text.corpus import Corpus
-from timemachine.text.vocabulary import Tokenizer
+from timemachine.text.tokens.corpus import Corpus
+from timemachine.text.tokens.vocabulary import Tokenizer
 
 
 class CountedModel(nn.Module):

@@ -8,9 +8,11 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from timemachine.text.corpus import HELD_OUT, Corpus, Part
+from timemachine.text.tokens.corpus import HELD_OUT, Corpus, Part
 
 Array = NDArray[np.float64]
+
+_MOST_DRAWN = 2**20  # blocks
 
 
 class BlockBootstrap:
@@ -23,7 +25,7 @@ class BlockBootstrap:
     Args:
         characters: (n,) number of characters of each token.
         block_length: tokens per block; longer than the range of the dependence. At most n are used.
-        num_samples: number of resampled texts; num_samples × n / block_length integers are kept.
+        num_samples: number of resampled texts; num_samples × n / block_length integers of 4 bytes are kept.
         generator: source of the random blocks.
     """
 
@@ -33,7 +35,13 @@ class BlockBootstrap:
         n = len(characters)
         self._characters = characters.sum()
         self._length = min(block_length, n)
-        self._starts = generator.integers(n, size=(num_samples, -(-n // self._length)))
+        num_blocks, small = -(-n // self._length), np.int32 if n < 2**31 else np.int64
+        # Samples are drawn, and below added up, some at a time: all at once would take several times the memory.
+        rows = max(_MOST_DRAWN // num_blocks, 1)
+        self._starts = [
+            generator.integers(n, size=(min(rows, num_samples - first), num_blocks)).astype(small)
+            for first in range(0, num_samples, rows)
+        ]
         self._denominators = self._resampled_sums(characters)  # (num_samples,)
 
     def bits(self, nats: Array) -> dict[str, float]:
@@ -53,8 +61,7 @@ class BlockBootstrap:
         """Return the sum of values (n,) over each resampled text, (num_samples,)."""
         upto = np.cumsum(np.concatenate([[0], values, values[: self._length - 1]]))
         of_blocks = upto[self._length :] - upto[: -self._length]  # (n,) by the token at which a block begins
-        sums: Array = of_blocks[self._starts].sum(1)
-        return sums
+        return np.concatenate([of_blocks[starts].sum(1) for starts in self._starts])
 
 
 def bootstraps_by_part(

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from timemachine.base.errors import UserError
 from timemachine.language.scoring.score import Readings, check_finite, score
-from timemachine.text.corpus import HELD_OUT, Corpus
+from timemachine.text.tokens.corpus import HELD_OUT, Corpus
 from timemachine.training.devices import device_of
 from timemachine.training.state import State
 
-_CHUNK_STEPS = 1024
+# Tokens that are read at a time, and those of a stream without its warm-up.
+_CHUNK_TOKENS, _LONGEST_STREAM = 8192, 20_000
 
 
 @torch.inference_mode()
@@ -38,7 +39,7 @@ def read_streams(
         num_warmup: tokens at the start of each stream that are read but not scored; at least 1, because the
             first token has no prediction.
         with_log_P: also return whole distributions.
-        tell: called with the number of steps read and of all steps, after each chunk of 1,024.
+        tell: called with the number of steps read and of all steps, after each chunk of about 8,192 tokens.
 
     Returns:
         −log P of the scored tokens (num_scored,) of each stream, in nats; and log P (num_scored, vocab) of each
@@ -51,8 +52,9 @@ def read_streams(
     X = nn.utils.rnn.pad_sequence(list(streams), batch_first=True).to(device_of(model))  # (batch, longest)
     nats, kept = [], []
     state: State = None
-    for begin in range(0, X.shape[1] - 1, _CHUNK_STEPS):
-        labels = X[:, begin + 1 : begin + 1 + _CHUNK_STEPS]
+    chunk = max(_CHUNK_TOKENS // len(X), 1)  # steps
+    for begin in range(0, X.shape[1] - 1, chunk):
+        labels = X[:, begin + 1 : begin + 1 + chunk]
         logits, state = model(X[:, begin : begin + labels.shape[1]], state)
         log_P = logits.log_softmax(-1)
         nats.append(-log_P.gather(-1, labels[..., None])[..., 0].double())
@@ -79,16 +81,17 @@ def read_parts(
 ) -> Readings:
     """Return the predictions of a model on the tokens that it was trained on, the validation and the test part.
 
-    Each token is scored once. Each part is read as `num_streams` streams side by side. A stream starts
-    `num_warmup` tokens early, so that its state carries the text before it. The first token of the corpus has no
-    text before it and is not scored.
+    Each token is scored once. Each part is read as `num_streams` streams side by side, or as more in a part of
+    more than `num_streams` × 20,000 tokens, because more rows are faster. A stream starts `num_warmup` tokens
+    early, so that its state carries the text before it. The first token of the corpus has no text before it and is
+    not scored.
 
     Args:
         model: a language model.
         corpus: the corpus of the model. If its level is `char`, the readings of the held-out parts have `log_P`.
         train_range: first index, and one past the last, of the tokens the model was trained on.
         num_warmup: tokens that a stream reads before the first token that it scores.
-        num_streams: number of streams that a part is cut into; with 1 the state is carried through the part.
+        num_streams: least number of streams that a part is cut into.
         show: reports progress: steps read of a part, their number, and the part.
 
     Raises:
@@ -97,15 +100,15 @@ def read_parts(
     ranges = corpus.split | {"train": (train_range[0], train_range[1])}
     if not 0 <= train_range[0] < train_range[1] <= corpus.split["train"][1]:
         raise UserError(f"train_range: {list(train_range)} is not within the train part {corpus.split['train']}")
-    tokens = torch.from_numpy(corpus.tokens.astype("int64"))
     readings: Readings = {}
     for part, (begin, end) in ranges.items():
         streams, warmups = [], []
-        for first, last in pairwise(begin + (end - begin) * i // num_streams for i in range(num_streams + 1)):
+        num = max(num_streams, -(-(end - begin) // _LONGEST_STREAM))
+        for first, last in pairwise(begin + (end - begin) * i // num for i in range(num + 1)):
             start = max(first - num_warmup, 0)
             first = max(first, start + 1)
             if first < last:
-                streams.append(tokens[start:last])
+                streams.append(torch.from_numpy(corpus.tokens[start:last].astype("int64")))
                 warmups.append(first - start)
         with_log_P, tell = corpus.level == "char" and part in HELD_OUT, partial(_tell, show, part)
         nats, log_P = read_streams(model, streams, warmups, with_log_P, tell)

@@ -9,9 +9,9 @@ from torch.nn import functional as F
 from timemachine.base.errors import UserError
 from timemachine.language.models.build import build_language_model
 from timemachine.language.models.config import RnnRecipe
-from timemachine.text.corpus import Corpus
-from timemachine.text.minibatches import Minibatches, random_sampling, sequential_partitioning, windows
-from timemachine.text.perplexity import perplexity
+from timemachine.text.tokens.corpus import Corpus
+from timemachine.text.tokens.minibatches import Minibatches, random_sampling, sequential_partitioning, windows
+from timemachine.text.tokens.perplexity import perplexity
 from timemachine.training import loop
 from timemachine.training.devices import computing_in
 from timemachine.training.resume import Resumable

@@ -3,14 +3,14 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, overload
 
 from timemachine.base.errors import UserError
 from timemachine.base.files import read_json, write_text
-from timemachine.text.config import Level
+from timemachine.text.tokens.config import Level
 
 UNK = "<unk>"
 
@@ -31,7 +31,7 @@ class Vocabulary:
     @classmethod
     def build(
         cls,
-        tokens: Iterable[str],
+        tokens: Iterable[str] | Mapping[str, int],
         *,
         order: Literal["frequency", "sorted"] = "frequency",
         min_freq: int = 0,
@@ -42,6 +42,12 @@ class Vocabulary:
         The order `frequency` is that of the first edition: `<unk>`, the reserved tokens, then the others by
         descending count, and by first occurrence if counts are equal. The order `sorted` is that of the second
         edition: all tokens, including `<unk>` and the reserved ones, sorted as strings.
+
+        Args:
+            tokens: all tokens, or their counts in the order of their first occurrence.
+            order: `frequency` or `sorted`.
+            min_freq: smallest count of a token of the vocabulary.
+            reserved_tokens: tokens that the vocabulary has even if they do not occur.
         """
         special = [UNK, *reserved_tokens]
         kept = [t for t, count in Counter(tokens).most_common() if count >= min_freq and t not in special]

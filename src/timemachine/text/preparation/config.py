@@ -1,4 +1,4 @@
-"""Configuration of the text: sources, cleaning and corpora."""
+"""Configuration of texts and corpora: sources, cleaning and parts."""
 
 import math
 from typing import Annotated, Any, Literal, Self
@@ -6,17 +6,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from timemachine.base.config import Count, Distinct, Name, Natural, Positive, Section, Sha256, Text
+from timemachine.text.tokens.config import Level
 
-Level = Literal["char", "word"]
-Sampling = Literal["sequential", "random", "windows"]
 Licence = Literal["none", "gutenberg"]
-
-
-def least_tokens(sampling: Sampling, batch_size: int, num_steps: int, with_offset: bool = True) -> int:
-    """Return the fewest tokens that give a minibatch, at the largest random offset if there is one."""
-    if sampling == "windows":
-        return num_steps + 1
-    return (batch_size + with_offset) * num_steps + (sampling == "sequential")
 
 
 class DownloadParams(Section):
@@ -43,7 +35,7 @@ class TextEntry(Section):
     Attributes:
         sources: tried in order: https URLs, or paths relative to the repository. A path may be a file, a folder
             (its *.txt files) or a glob; several files are the shards of one text.
-        sha256: the hash of the file, or of its shards, see `timemachine.text.sources.sha256_of_text`.
+        sha256: the hash of the file, or of its shards, see `timemachine.text.preparation.sources.sha256_of_text`.
         licence: what is cut when the text is read: `gutenberg` is the header and footer of Project Gutenberg.
         encoding: name of a codec of Python.
     """

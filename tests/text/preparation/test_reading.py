@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from timemachine.base.errors import UserError
-from timemachine.text.reading import read_piece
+from timemachine.text.preparation.reading import read_piece
 
 ENGLISH = "It was the first grey morning of the year, and nobody came to the harbour.\n" * 40
 QUOTED = "“It’s late,” he said — and left the café for Zürich…\n" * 40

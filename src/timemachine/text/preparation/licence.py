@@ -76,6 +76,24 @@ _FOOTER = re.compile(
 _LEFT = re.compile(
     _NAME + rb"|start: full licen[sc]e|updated editions will replace the previous|the small print!", re.I
 )
+# Each header and footer has one of these.
+_HINTS = (
+    b"gutenberg",
+    b"etext",
+    b"e-text",
+    b"ebook",
+    b"e-book",
+    b"small print",
+    b"plain vanilla",
+    b"volunteers",
+    b"copyright laws",
+    b"under the terms of",
+    b"header should be",
+    b"readable by both",
+    b"updated editions",
+    b"full licen",
+    b"this file should be",
+)
 _LICENCE_WORDS = re.compile(_NAME + rb"|licen[sc]e|small print|copyright|editions", re.I)
 
 
@@ -153,20 +171,23 @@ def _without_unmarked(text: memoryview, begin: int, end: int, marked: bool) -> t
     """Return the range without headers and footers that have no mark, or only an older one."""
     tail_begin = max(begin, end - _LICENCE_BYTES)
     tail = _plain(text, tail_begin, end)
-    cuts = [found.start() for found in [_FOOTER.search(tail)] if found]
-    for found in _SMALL_PRINT_START.finditer(tail):
+    head = _plain(text, begin, min(end, begin + _LICENCE_BYTES))
+    if not marked and not any(word in part for part in (head.lower(), tail.lower()) for word in _HINTS):
+        return begin, end  # most texts; the expressions below take longer
+    footer = _FOOTER.search(tail)
+    cuts = [footer.start()] if footer else []
+    for found in _SMALL_PRINT_START.finditer(tail) if b"SMALL PRINT" in tail.upper() else ():
         closed = _SMALL_PRINT_END.search(tail, found.end())
         if not closed or len(tail[closed.end() :].strip()) < _PARAGRAPH_BYTES // 3:
             cuts.append(found.start())
     end = tail_begin + min(cuts, default=len(tail))
 
-    head = _plain(text, begin, min(end, begin + _LICENCE_BYTES))
-    at = max((found.end() for found in _SMALL_PRINT_END.finditer(head)), default=0)
+    head, at = head[: end - begin], 0
+    if b"SMALL PRINT" in head.upper():
+        at = max((found.end() for found in _SMALL_PRINT_END.finditer(head)), default=0)
     marked |= at > 0
-    for found in _HEADER.finditer(head):
-        if found.start() - at > _GAP_BYTES:
-            break
-        at, marked = max(at, _end_of_paragraph(head, found.end())), True
+    while header := _HEADER.search(head, at, at + _GAP_BYTES):
+        at, marked = _end_of_paragraph(head, header.end()), True
     while marked and at < len(head):
         paragraph = head[at : (after := _end_of_paragraph(head, at))]
         metadata = _METADATA.match(head, at)

@@ -1,7 +1,7 @@
 import pytest
 
 from timemachine.base.errors import UserError
-from timemachine.text.licence import without_licence
+from timemachine.text.preparation.licence import without_licence
 
 BODY = "\n\n".join(
     f"Chapter {i}\n\nIt was the {i}th grey morning of the year, and nobody came.\n" * 8 for i in range(9)

@@ -19,9 +19,9 @@ from urllib3.util.retry import Retry
 
 from timemachine.base.errors import UserError, about
 from timemachine.base.files import sha256_of
-from timemachine.text.clean import decode
-from timemachine.text.config import DownloadParams, TextEntry
-from timemachine.text.sources import files_in, files_of, named, read_blocks, save, sha256_of_text
+from timemachine.text.preparation.config import DownloadParams, TextEntry
+from timemachine.text.preparation.reading import read_piece
+from timemachine.text.preparation.sources import files_in, files_of, named, read_blocks, save, sha256_of_text
 
 _BLOCK_BYTES = 1 << 16
 _NUM_BLOCKS_AHEAD = 16
@@ -56,6 +56,7 @@ def fetch_text(
     out, earlier = raw / name, raw / f"{name}.txt"
     held = {path.name: sha256_of(path) for path in files_in(out)}
     if held and sha256_of_text(held) == entry.sha256 and (len(held) > 1 or f"{name}.txt" in held):
+        earlier.unlink(missing_ok=True)
         return files_in(out)
     reasons = []
     for source in [*([str(earlier.resolve())] if earlier.is_file() else []), *entry.sources]:
@@ -70,7 +71,11 @@ def fetch_text(
                 report(f"source failed: {reasons[-1]}")
                 continue
             for path in files_in(folder):
-                decode(path.read_bytes(), source if len(hashes) == 1 else f"{source}: {path.name}")
+                try:
+                    read_piece(path, entry.encoding, entry.licence)
+                except UserError as error:
+                    shown = source if len(hashes) == 1 else f"{source}: {path.name}"
+                    raise UserError(str(error).replace(str(path), shown, 1)) from None
             out.mkdir(exist_ok=True)
             for path in files_in(folder):
                 path.replace(out / path.name)

@@ -1,8 +1,9 @@
 """Three ways to sample minibatches from a long sequence.
 
-Each takes tokens of shape (num_tokens,) and returns pairs (X, Y) of int64 and shape (batch, num_steps) on the device
-of the tokens, where Y is X shifted by one token. The tokens may be of any integer type, so that a long text need
-not take 8 bytes per token. Random numbers are drawn on the CPU, so the minibatches are the same on every device.
+Each takes tokens of shape (num_tokens,) and returns pairs (X, Y) of shape (batch, num_steps) on the device of the
+tokens, where Y is X shifted by one token. The tokens may be of any integer type, so that a long text need not take
+8 bytes per token; X and Y are of int64. Random numbers are drawn on the CPU, so the minibatches are the same on
+every device.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ import torch
 from torch import Generator, Tensor
 
 from timemachine.base.errors import UserError
-from timemachine.text.config import least_tokens
+from timemachine.text.tokens.config import least_tokens
 
 
 @dataclass(frozen=True)

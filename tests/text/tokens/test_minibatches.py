@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from timemachine.text.minibatches import random_sampling, sequential_partitioning, windows
+from timemachine.text.tokens.minibatches import random_sampling, sequential_partitioning, windows
 
 
 def generator(seed: int = 0) -> torch.Generator:

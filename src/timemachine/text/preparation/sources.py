@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from glob import glob
 from pathlib import Path
 
-from timemachine.base.errors import UserError, about
+from timemachine.base.errors import UserError
 
 _BLOCK_BYTES = 1 << 20
 
@@ -39,7 +39,7 @@ def files_of(source: str, root: Path) -> list[Path]:
         if not is_folder:
             return [path]  # it may be a link, because its path was given
         found = [file for file in path.glob("*.txt") if not file.is_dir()]
-    files = sorted((file for file in found if not file.name.startswith(".")), key=lambda file: file.name)
+    files = sorted((file for file in found if not file.name.startswith(".")), key=lambda file: (file.name, file))
     if not files:
         raise UserError("a folder without *.txt files")
     for file, following in zip(files, [*files[1:], None], strict=True):
@@ -95,19 +95,6 @@ def sha256_of_text(hashes: Mapping[str, str]) -> str:
         return next(iter(hashes.values()))
     lines = "".join(f"{sha256}  {name}\n" for name, sha256 in sorted(hashes.items()))
     return hashlib.sha256(lines.encode()).hexdigest()
-
-
-def hash_files(files: Mapping[str, Path]) -> dict[str, str]:
-    """Return the SHA-256 of each file, by the same names.
-
-    Raises:
-        UserError: a file cannot be read, is empty, or changes while it is read.
-    """
-    hashes = {}
-    for name, path in files.items():
-        with about(name):
-            hashes[name] = save(read_blocks(path))
-    return hashes
 
 
 def save(blocks: Iterable[bytes], path: Path | None = None) -> str:

@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from timemachine.text.clean import clean_lines, tokenize, tokens_of
-from timemachine.text.vocabulary import Vocabulary
+from timemachine.text.preparation.clean import clean_whole
+from timemachine.text.tokens.vocabulary import Vocabulary
 
 TOKENS = ["b", "a", "c", "a", "c", "a"]
 
 
 def test_the_words_of_the_book_are_numbered_as_published(book: str) -> None:
-    lines = tokenize(clean_lines(book), "word")
+    lines = [clean_whole(line).split() for line in book.splitlines()]
     vocabulary = Vocabulary.build(token for line in lines for token in line)
     assert len(vocabulary) == 4580
     assert vocabulary.tokens[:10] == ["<unk>", "the", "i", "and", "of", "a", "to", "was", "in", "that"]
@@ -19,9 +19,12 @@ def test_the_words_of_the_book_are_numbered_as_published(book: str) -> None:
     assert vocabulary[lines[10]] == [2186, 3, 25, 1044, 362, 113, 7, 1421, 3, 1045, 1]
 
 
-@pytest.mark.parametrize("cleaning", ["lines", "whole"])
-def test_the_characters_of_the_book_are_28(book: str, cleaning: str) -> None:
-    assert len(Vocabulary.build(tokens_of(book, cleaning, "char"))) == 28
+def test_the_characters_of_the_book_are_28(book: str) -> None:
+    assert len(Vocabulary.build(clean_whole(book))) == 28
+
+
+def test_counts_give_the_vocabulary_of_the_tokens_that_they_count() -> None:
+    assert Vocabulary.build({"b": 1, "a": 3, "c": 2}).tokens == Vocabulary.build(TOKENS).tokens
 
 
 def test_frequency_puts_reserved_tokens_after_unk_and_ties_by_first_appearance() -> None:

@@ -7,14 +7,12 @@ import shlex
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from timemachine.base.errors import UserError, about
-from timemachine.text.licence import without_licence
-
-Licence = Literal["none", "gutenberg"]
+from timemachine.text.preparation.config import Licence
+from timemachine.text.preparation.licence import without_licence
 
 _BLOCK_BYTES = 1 << 20
 _BOM = "\ufeff"
@@ -32,6 +30,8 @@ _FORMATS = {
     b"\x89PNG": "a PNG image",
     b"\xff\xd8\xff": "a JPEG image",
 }
+# All control characters of ASCII but white space and the signs for an end of file and for an escape sequence.
+_CONTROL = bytes([*range(9), *range(14, 26), 28, 29, 30, 31])
 _HTML = re.compile(rb"\s*(?:<\?xml[^>]*>\s*|<!--.*?-->\s*)*<(?:!doctype\s+x?html|x?html)\b", re.I | re.S)
 _TAG = re.compile(
     rb"</?(?:p|div|span|br|hr|a|img|table|tr|td|th|h[1-6]|ul|ol|li|head|body|title|meta|link|script|style|pre|font)"
@@ -65,7 +65,7 @@ def read_piece(path: Path, encoding: str = "utf-8", licence: Licence = "none") -
     Args:
         path: a regular file.
         encoding: encoding of the file, a name that Python knows.
-        licence: what is cut off, see `timemachine.text.licence`.
+        licence: what is cut off, see `timemachine.text.preparation.licence`.
 
     Returns:
         (num_bytes,) the text.
@@ -130,7 +130,7 @@ def _known(encoding: str) -> str:
 
 def _check_not_wide(text: memoryview, path: Path) -> None:
     """Check that the text is neither UTF-16 nor UTF-32, with or without a byte order mark, nor binary."""
-    head = np.frombuffer(text[: 1 << 16], np.uint8)
+    head = bytes(text[: 1 << 16])
     # UTF-32 is first because its mark begins with that of UTF-16.
     for name, bom in (
         ("utf-32-le", codecs.BOM_UTF32_LE),
@@ -138,16 +138,14 @@ def _check_not_wide(text: memoryview, path: Path) -> None:
         ("utf-16-le", codecs.BOM_UTF16_LE),
         ("utf-16-be", codecs.BOM_UTF16_BE),
     ):
-        width = len(bom)
-        # All bytes of a Latin letter but one are null: the first one in `le`, the last one in `be`.
-        nulls = (head[: len(head) // width * width].reshape(-1, width) == 0).mean(0) if len(head) >= width else []
-        found = [share > 0.5 for share in (nulls if name.endswith("le") else nulls[::-1])]
-        if text[:width] == bom:
+        if head.startswith(bom):
             raise UserError(f"not UTF-8 but {name[:6].upper()}; {_conversion(name[:6], path)}")
-        if found == [False] + [True] * (width - 1):
+        # All bytes of a Latin letter but one are null: the first one in `le`, the last one in `be`.
+        width = len(bom)
+        columns = [head[i::width] for i in range(width)][:: 1 if name.endswith("le") else -1]
+        if [2 * column.count(0) > len(column) for column in columns] == [False] + [True] * (width - 1):
             raise UserError(f"not UTF-8 but {name.upper()}; {_conversion(name, path)}")
-    # White space and the sign for the end of a file are the only control characters of a text.
-    control = np.isin(head, [*range(9), *range(14, 26), 28, 29, 30, 31]).mean()
+    control = 1 - len(head.translate(None, _CONTROL)) / len(head)
     if control > 0.01:
         raise UserError(
             f"this is binary data: {control:.1%} of its first {len(head)} bytes are control characters"

@@ -1,0 +1,1 @@
+"""From the sources of a text to corpora on disk."""

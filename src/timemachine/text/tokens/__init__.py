@@ -1,0 +1,1 @@
+"""Corpora of token indices, their vocabularies, and minibatches of them."""
