@@ -20,10 +20,11 @@ from timemachine.text.tokens.corpus import Corpus
 def run(params: Params, text: Path, report: Path, scores: Path, figures: Path) -> None:
     """Write the report, the nats as arrays `<model>.<part>`, and the figures."""
     p = params.ngram_models
-    corpora = {name: (Corpus.load(text / name), max_order) for name, max_order in p.corpora.items()}
-    check_memory(corpora, p.max_memory)
+    corpora = {name: Corpus.load(text / name) for name in p.corpora}
+    check_memory(corpora, p)
     content = {}
-    for name, (corpus, max_order) in corpora.items():
+    for name, max_order in p.corpora.items():
+        corpus = corpora[name]
         content[name], forward, _ = evaluate_ngram_models(corpus, max_order, p)
         arrays = {f"{model}.{part}": nats for model, parts in forward.items() for part, nats in parts.items()}
         write_arrays(scores / f"{name}.safetensors", arrays)

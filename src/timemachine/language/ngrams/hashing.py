@@ -62,7 +62,7 @@ class KeyTable:
         return keys, counts
 
     def find(self, keys: Keys) -> Ids:
-        """Return the position of each key (num_keys,) among the sorted distinct ones, all of which were counted."""
+        """Return the positions of counted keys (num_keys,) among the sorted distinct ones."""
         ids = np.empty(len(keys), dtype=np.int32)
         _find(self._rows, *self._hash, keys, ids)
         return ids

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from timemachine.base.errors import UserError
+from timemachine.language.ngrams.config import NgramModelsParams
 from timemachine.language.ngrams.counts import check_length
 from timemachine.language.ngrams.hashing import bytes_of_table
 from timemachine.language.ngrams.smoothing import ORDERS
@@ -15,38 +16,38 @@ from timemachine.text.tokens.corpus import HELD_OUT, Corpus
 
 # Tokens that are counted to estimate the number of distinct n-grams of a longer text, in as many stretches.
 _SAMPLE, _NUM_STRETCHES = 2**22, 64
-# Bytes: of the process with its libraries; of a k-gram in the tries of both directions, or in one with its
-# Kneser–Ney estimates; beside them, of a k-gram of the largest k while it is numbered; and of the nats of a token
-# under one model.
-_PROCESS, _KGRAM, _LARGEST, _NATS = 250e6, 48, 24, 8
+# Bytes: of the process with its libraries; of a token while its n-grams are numbered; of a k-gram in one trie, and
+# in two of them or with its Kneser–Ney estimates; beside them, of a k-gram of the largest k while it is numbered
+# or reversed.
+_PROCESS, _TOKEN, _TRIE, _MODELS, _LARGEST = 250e6, 4, 16, 48, 28
 
 
-def check_memory(corpora: Mapping[str, tuple[Corpus, int]], max_memory: float) -> None:
-    """Check that the n-gram models of every corpus fit the memory, before any of them is counted.
+def check_memory(corpora: Mapping[str, Corpus], p: NgramModelsParams) -> None:
+    """Check that the n-gram models of every corpus fit `p.max_memory`, before any of them is counted.
 
     Args:
-        corpora: corpora with their highest order, by name.
-        max_memory: of the process, in GB.
+        corpora: the corpora of `p.corpora`, by name.
+        p: section `ngram_models`.
 
     Raises:
         UserError: those of a corpus do not; the message names the order that would. Or it has 2³¹ tokens or more.
     """
-    for name, (corpus, max_order) in corpora.items():
-        train, vocab_size = corpus.part("train"), len(corpus.vocabulary)
+    for name, corpus in corpora.items():
+        train, max_order = corpus.part("train"), p.corpora[name]
         check_length(len(train))
-        if _estimate(_most_distinct(len(train), vocab_size, max_order), corpus)[-1] <= max_memory:
+        if _gigabytes(_most_distinct(len(train), len(corpus.vocabulary), max_order), corpus, p) <= p.max_memory:
             continue
-        needed = estimate_memory(corpus, max_order)
-        if needed[-1] > max_memory:
-            fitting = sum(gb <= max_memory for gb in needed)
-            fits = f"order {fitting} fits" if fitting else f"order 1 needs {needed[0]:.2g}"
+        needed = estimate_memory(corpus, max_order, p)
+        if needed[-1] > p.max_memory:
+            num_fitting = sum(gb <= p.max_memory for gb in needed)
+            fits = f"order {num_fitting} fits" if num_fitting else f"order 1 needs {needed[0]:.2f} GB"
             raise UserError(
-                f"ngram_models.max_memory: {max_memory:g} GB; the models of {name} to order {max_order} need about "
-                f"{needed[-1]:.2g} GB; {fits}"
+                f"ngram_models.corpora.{name}: order {max_order} needs about {needed[-1]:.2f} GB; "
+                f"ngram_models.max_memory is {p.max_memory:g}; {fits}"
             )
 
 
-def estimate_memory(corpus: Corpus, max_order: int) -> list[float]:
+def estimate_memory(corpus: Corpus, max_order: int, p: NgramModelsParams) -> list[float]:
     """Return the GB that the stage takes for a corpus, for each highest order from 1 to `max_order`.
 
     The numbers of distinct n-grams are those of a sample, extrapolated as a power of the number of tokens (Heaps'
@@ -65,7 +66,7 @@ def estimate_memory(corpus: Corpus, max_order: int) -> list[float]:
     distinct = [
         min(a * 2 ** (growth * math.log2(a / h)), n) for a, h, n in zip(of_all, of_half, most, strict=True)
     ]
-    return _estimate(distinct, corpus)
+    return [_gigabytes(distinct[: _counted(order)], corpus, p) for order in range(1, max_order + 1)]
 
 
 def _num_distinct(stretches: NDArray[np.integer], vocab_size: int, max_order: int) -> list[int]:
@@ -83,21 +84,14 @@ def _counted(max_order: int) -> int:
     return max(max_order, ORDERS[-1])
 
 
-def _estimate(distinct: Sequence[float], corpus: Corpus) -> list[float]:
-    """Return the GB for each highest order, from the numbers of distinct k-grams by k."""
+def _gigabytes(distinct: Sequence[float], corpus: Corpus, p: NgramModelsParams) -> float:
+    """Return the memory for numbers of distinct k-grams, k = 1, 2, …: the larger of those of the two phases."""
+    contexts = [1.0, *distinct[:-1]]
+    tables = [bytes_of_table(c * len(corpus.vocabulary), d) for c, d in zip(contexts, distinct, strict=True)]
+    counting = _TOKEN * len(corpus.part("train")) + max(tables) + _TRIE * sum(distinct) + _LARGEST * max(distinct)
     num_held_out = sum(len(corpus.part(part)) for part in HELD_OUT)
-    needed = []
-    for order in range(1, len(distinct) + 1):
-        counted = distinct[: _counted(order)]
-        contexts = [1.0, *counted[:-1]]
-        tables = [bytes_of_table(c * len(corpus.vocabulary), d) for c, d in zip(contexts, counted, strict=True)]
-        num_models = 2 * len(ORDERS) + 2 * len(counted)
-        needed.append(
-            _PROCESS
-            + 4 * len(corpus.part("train"))
-            + num_held_out * (num_models * _NATS + 4 * len(counted) + 6 * 8)
-            + sum(counted) * _KGRAM
-            + max(counted) * _LARGEST
-            + max(tables)
-        )
-    return [size / 1e9 for size in needed]
+    num_models = 2 * len(ORDERS) + 2 * len(distinct)
+    nats = num_held_out * (8 * num_models + 4 * len(distinct) + 8 * 6)  # with ids, and what one order needs
+    resampled = 4 * p.num_samples * num_held_out / p.block_length
+    scoring = nats + resampled + _MODELS * sum(distinct[:-1]) + (_TRIE + _LARGEST) * distinct[-1]
+    return (_PROCESS + corpus.tokens.nbytes + max(counting, scoring)) / 1e9

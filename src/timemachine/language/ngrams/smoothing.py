@@ -83,16 +83,21 @@ def fit_epsilon(trie: Trie, tokens: NDArray[np.integer], first: int) -> Smoothed
     """
     model = SmoothedNgrams(trie, (0.0, 0.0, 0.0))
     for n in ORDERS:
-        model.epsilon[n - 1] = _best_epsilon(*model.evidence(trie.ids(tokens[max(first - n + 1, 0) :], n), n))
+        ids = trie.ids(tokens[max(first - n + 1, 0) :], n)
+        # Most n-grams occur often: each is computed once, and weighted.
+        keys = ids[n - 1][:-1].astype(np.int64) * trie.vocab_size + tokens[max(first, n - 1) :]
+        _, places, times = np.unique(keys, return_index=True, return_counts=True)
+        joint, context, lower = model.evidence(ids, n)
+        model.epsilon[n - 1] = _best_epsilon(joint[places], context[places], lower[places], times)
     return model
 
 
-def _best_epsilon(joint: Counts, context: Counts, lower: Probabilities) -> float:
+def _best_epsilon(joint: Counts, context: Counts, lower: Probabilities, times: Counts) -> float:
     """Return the best value of a logarithmic grid from 10⁻⁶ to 10⁶, refined around the best to four digits."""
     low, high = -6.0, 6.0
     for _ in range(4):
         grid = np.linspace(low, high, 25)
-        nats = [-np.log(_smooth(joint, context, lower, 10**exponent)).sum() for exponent in grid]
+        nats = [-(times * np.log(_smooth(joint, context, lower, 10**exponent))).sum() for exponent in grid]
         best = int(np.argmin(nats))
         low, high = grid[max(best - 1, 0)], grid[min(best + 1, 24)]
     return float(f"{10 ** grid[best]:.4g}")

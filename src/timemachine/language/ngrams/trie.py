@@ -103,12 +103,12 @@ class Trie:
         """
         if not 1 <= max_order <= self.max_order:
             raise ValueError(f"order {max_order} is not within 1 to {self.max_order}")
-        tokens = tokens.astype(np.int32)
-        ids = [np.zeros((*tokens.shape[:-1], tokens.shape[-1] + 1), dtype=np.int32)]
+        last = tokens.astype(np.int32)
+        ids = [np.zeros((*last.shape[:-1], last.shape[-1] + 1), dtype=np.int32)]
         for k, level in enumerate(self.levels[:max_order], 1):
             contexts = ids[-1][..., :-1]
             found = np.empty(contexts.size, dtype=np.int32)
-            _find(level.first, level.last, contexts.ravel(), tokens[..., k - 1 :].ravel(), found)
+            _find(level.first, level.last, contexts.ravel(), last[..., k - 1 :].ravel(), found)
             ids.append(found.reshape(contexts.shape))
         return ids
 
