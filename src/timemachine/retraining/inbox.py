@@ -23,7 +23,8 @@ from timemachine.base.errors import UserError
 from timemachine.base.files import write_bytes, write_text
 from timemachine.pipeline.params import Params
 from timemachine.retraining.admission import Candidate, Library, refusal
-from timemachine.retraining.library import accepted_files, open_library
+from timemachine.retraining.library import open_library
+from timemachine.text.preparation.prepare import accepted_pieces
 from timemachine.text.preparation.reading import as_text
 
 # Larger files are rejected without being read: the check needs about ten times the memory. A text of this size in
@@ -121,7 +122,7 @@ class Inbox:
         Raises:
             UserError: a text contains held-out text or cannot be read, or the book is not available.
         """
-        if accepted_files(self.accepted):
+        if accepted_pieces(self.accepted):
             for name, leak in self._library.leaks().items():
                 raise UserError(f"{self.accepted / name}: {leak}; remove it")
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load, save
 
-from timemachine.base.errors import UserError
 from timemachine.base.files import write_bytes
 from timemachine.pipeline.params import Params
 from timemachine.retraining.admission import Library, book_runs
 from timemachine.retraining.runs import Hashes, Texts, hash_words, runs_of
 from timemachine.text.preparation.fetch import fetch_text
+from timemachine.text.preparation.prepare import accepted_pieces
 from timemachine.text.preparation.reading import as_text, read_piece
 
 _KEPT = Path(".timemachine/admission")
@@ -42,7 +42,7 @@ def open_library(params: Params, root: Path) -> Library:
         words = {name: _words(name, params, root) for name in entries}
         book, held_out = book_runs([[words[name] for name in texts] for texts in corpora], params.preprocess.split)
         accepted, hashes = Texts(), {}
-    found = {path.name: path for path in accepted_files(root / "data/accepted")}
+    found = {piece.path.name: piece.path for piece in accepted_pieces(root / "data/accepted")}
     is_new = not kept
     for name in hashes.keys() - found.keys():
         accepted.remove(name)
@@ -58,18 +58,6 @@ def open_library(params: Params, root: Path) -> Library:
         with suppress(OSError):  # the next round makes it again
             _write(root / _KEPT, key, book, held_out, accepted, hashes)
     return Library(book, held_out, accepted)
-
-
-def accepted_files(folder: Path) -> list[Path]:
-    """Return the accepted texts, by file name. Hidden files are left out.
-
-    Raises:
-        UserError: a file is a link.
-    """
-    paths = sorted(path for path in folder.glob("*.txt") if not path.name.startswith("."))
-    if links := [path for path in paths if path.is_symlink()]:
-        raise UserError(f"{links[0]}: a link; put the text itself here")
-    return paths
 
 
 def _words(name: str, params: Params, root: Path) -> Hashes:
