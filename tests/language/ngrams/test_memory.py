@@ -9,8 +9,8 @@ from timemachine.base.errors import UserError
 from timemachine.language.ngrams import memory
 from timemachine.language.ngrams.config import NgramModelsParams
 from timemachine.language.ngrams.memory import check_memory, estimate_memory
-from timemachine.text.corpus import Corpus
-from timemachine.text.vocabulary import Vocabulary
+from timemachine.text.tokens.corpus import Corpus
+from timemachine.text.tokens.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary(["<unk>", *(f"w{i}" for i in range(1999))])
 # As in a language, the frequency of a token falls with its rank, and new n-grams never cease.
@@ -63,7 +63,7 @@ def test_the_estimate_is_above_the_peak_of_a_process_and_below_twice_the_peak(tm
         "from pathlib import Path\n"
         "from timemachine.language.ngrams.evaluation import evaluate_ngram_models\n"
         "from timemachine.language.ngrams.config import NgramModelsParams\n"
-        "from timemachine.text.corpus import Corpus\n"
+        "from timemachine.text.tokens.corpus import Corpus\n"
         "p = NgramModelsParams(corpora={'words': 4}, num_samples=50)\n"
         "evaluate_ngram_models(Corpus.load(sys.argv[1]), 4, p)\n"
         # Not `resource.getrusage`, whose peak includes that of the process that started this one.
