@@ -1,8 +1,8 @@
 """Seconds and memory of counting trigrams, compared with `collections.Counter`, and of Kneser–Ney models.
 
-Trigrams are counted on two long texts. The first repeats the book with its lines shuffled: most trigrams occur often. The second shuffles the words: most
-trigrams occur once. Both sides count the same text in turn, each in its own process. Medians over the rounds are
-printed; memory is the peak of a process minus its size before counting.
+Trigrams are counted on two long texts. The first repeats the book with its lines shuffled: most trigrams occur
+often. The second shuffles the words: most trigrams occur once. Both sides count the same text in turn, each in its
+own process. Medians over the rounds are printed; memory is the peak of a process minus its size before counting.
 
 Kneser–Ney models of characters, of all orders up to `--order`, are fitted by one thread, on a file (`--text FILE`)
 or on as many characters of the shuffled lines as there are `--tokens`.
