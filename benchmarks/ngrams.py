@@ -1,10 +1,13 @@
-"""Seconds and memory of counting trigrams, compared with `collections.Counter`, on two long texts.
+"""Seconds and memory of counting trigrams, compared with `collections.Counter`, and of Kneser–Ney models.
 
-The first repeats the book with its lines shuffled: most trigrams occur often. The second shuffles the words: most
-trigrams occur once. Both sides count the same text in turn, each in its own process. Medians over the rounds are
-printed; memory is the peak of a process minus its size before counting.
+Trigrams are counted on two long texts. The first repeats the book with its lines shuffled: most trigrams occur
+often. The second shuffles the words: most trigrams occur once. Both sides count the same text in turn, each in its
+own process. Medians over the rounds are printed; memory is the peak of a process minus its size before counting.
 
-Run: python benchmarks/ngrams.py [--tokens N] [--rounds N]
+Kneser–Ney models of characters, of all orders up to `--order`, are fitted by one thread, on a file (`--text FILE`)
+or on as many characters of the shuffled lines as there are `--tokens`.
+
+Run: python benchmarks/ngrams.py [--tokens N] [--rounds N] [--text FILE] [--order N]
 """
 
 import argparse
@@ -21,6 +24,7 @@ import pandas  # noqa: F401  counting imports it on its first call, which is not
 from numpy.typing import NDArray
 
 from timemachine.language.ngrams.counts import count_ngrams
+from timemachine.language.ngrams.kneser_ney import KneserNey
 from timemachine.text.preparation.clean import clean_whole
 from timemachine.text.tokens.vocabulary import Vocabulary
 
@@ -56,11 +60,24 @@ def _measured(count: Callable[[], object]) -> tuple[float, float]:
     return seconds, (peak_kb - before_kb) / 1024
 
 
+def measure_kneser_ney(characters: str, order: int, num_rounds: int) -> None:
+    """Print the seconds and the memory of fitting the models of all orders to cleaned text."""
+    codes = np.frombuffer(characters.encode("ascii"), dtype=np.uint8)
+    used = np.flatnonzero(np.bincount(codes))
+    tokens = np.searchsorted(used, codes).astype(np.uint8)
+    KneserNey(tokens[:1000], len(used), order)  # compiles, which is not measured
+    rounds = [measure(lambda: KneserNey(tokens, len(used), order)) for _ in range(num_rounds)]
+    seconds, mb = (statistics.median(r[what] for r in rounds) for what in (0, 1))
+    print(f"{len(tokens):,} characters, Kneser–Ney to order {order}: {seconds:.1f} s, {mb:,.0f} MB")
+
+
 def main() -> None:
-    """Print a line for each text: both times, their ratio, and both sizes."""
+    """Print a line for each text: both times, their ratio, and both sizes; and a line for Kneser–Ney."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--tokens", type=int, default=3_000_000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--text", type=Path)
+    parser.add_argument("--order", type=int, default=6)
     options = parser.parse_args()
     book = Path("data/raw/timemachine/timemachine.txt").read_text()
     lines = [clean_whole(line).split() for line in book.splitlines()]
@@ -82,6 +99,11 @@ def main() -> None:
             f"{len(text):,} words, {name} shuffled: Counter {plain_s:.2f} s, {plain_mb:,.0f} MB; "
             f"ours {our_s:.2f} s, {our_mb:,.0f} MB; ratio {plain_s / our_s:.1f} (medians of {options.rounds})"
         )
+    if options.text:
+        characters = clean_whole(options.text.read_text())
+    else:
+        characters = " ".join(vocabulary.to_tokens(tokens.tolist()))[: options.tokens]
+    measure_kneser_ney(characters, options.order, options.rounds)
 
 
 if __name__ == "__main__":
