@@ -1,6 +1,7 @@
 """The counts by Ray, on clusters of this machine."""
 
 import secrets
+import signal
 import sys
 import threading
 import time
@@ -13,9 +14,11 @@ import numpy as np
 import pytest
 
 from timemachine.base.errors import UserError
+from timemachine.language.ngrams import cluster
 from timemachine.language.ngrams.config import NgramsParams
 from timemachine.language.ngrams.counts import count_ngrams
 from timemachine.language.ngrams.engines import count_in_blocks
+from timemachine.language.ngrams.partial import Span, TokenFile
 
 pytestmark = pytest.mark.slow
 
@@ -43,7 +46,7 @@ def in_memory() -> tuple[list[list[int]], list[int]]:
 
 
 @pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def two_workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A cluster of a head without a CPU and two workers with one each, which `RAY_ADDRESS` names."""
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("RAY_AUTH_MODE", "token")  # the cluster listens on an address of the network
@@ -54,6 +57,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         from ray.cluster_utils import Cluster
 
         head = {"num_cpus": 0, "include_dashboard": False, **STORE}
+        before = signal.getsignal(signal.SIGTERM)  # Ray replaces it
         started = Cluster(initialize_head=True, head_node_args=head)
         try:
             for _ in range(2):
@@ -62,26 +66,27 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
             yield started
         finally:
             started.shutdown()
+            signal.signal(signal.SIGTERM, before)
 
 
 def test_a_worker_that_is_killed_changes_no_count_and_the_loss_of_all_is_one_line(
-    cluster: Any, tmp_path: Path
+    two_workers: Any, tmp_path: Path
 ) -> None:
-    first, second = cluster.worker_nodes
+    first, second = two_workers.worker_nodes
     before_kill = list[int]()
 
     def kill() -> None:
         while not (counted := len(list(tmp_path.glob("counts/*.safetensors")))):
             time.sleep(0.01)
         before_kill.append(counted)
-        cluster.remove_node(first, allow_graceful=False)
+        two_workers.remove_node(first, allow_graceful=False)
 
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
     assert by_ray(tmp_path) == in_memory()
     killer.join()
     assert before_kill[0] < 12
-    cluster.remove_node(second, allow_graceful=False)
+    two_workers.remove_node(second, allow_graceful=False)
     with pytest.raises(UserError, match=r"^ngrams.engine: ray: the cluster of RAY_ADDRESS=.* has had no worker"):
         by_ray(tmp_path)
     assert not (tmp_path / "spill").exists()
@@ -93,6 +98,16 @@ def test_a_local_cluster_is_started_and_gives_the_counts_of_the_memory(
     pytest.importorskip("ray", reason="the extra `cluster` is not installed")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     assert by_ray(tmp_path) == in_memory()
+
+
+def test_tokens_that_the_workers_do_not_see_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray", reason="the extra `cluster` is not installed")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    tokens = TokenFile("/nowhere/tokens.npy", "|u1", 0, 100)
+    with pytest.raises(
+        UserError, match=r"^ngrams.engine: ray: /nowhere/tokens.npy: no such file on this machine$"
+    ):
+        cluster.count(tokens, [Span(0, 50, 100)], 2, 50, 1, 1.0, tmp_path / "counts", tmp_path)
 
 
 def test_a_cluster_that_is_not_there_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

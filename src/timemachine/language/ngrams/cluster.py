@@ -124,13 +124,21 @@ def main() -> None:
         except ConnectionError as error:
             _end(out, f"no answer from {where}: {str(error).splitlines()[0]}")
         except ray.exceptions.RayError as error:
-            cause = getattr(error, "cause", None) or error
-            # The class of an error from a worker is a copy.
-            if type(cause).__name__ != UserError.__name__ and not isinstance(cause, (OSError, MemoryError)):
+            if (problem := _of_user(error)) is None:
                 raise
-            _end(out, " ".join(str(cause).split()))
+            _end(out, problem)
         finally:
             ray.shutdown()
+
+
+def _of_user(error: BaseException | None) -> str | None:
+    """Return the message of the `UserError`, or the error of a file, that made a task fail."""
+    while error is not None:
+        # The class of an error from a worker is a copy.
+        if type(error).__name__ == UserError.__name__ or isinstance(error, OSError):
+            return " ".join(str(error).split())
+        error = getattr(error, "cause", None) or error.__cause__
+    return None
 
 
 def _knock(address: str, out: Path) -> None:
@@ -171,7 +179,7 @@ def _watch(ray: ModuleType, where: str, out: Path) -> None:
 
     Ray waits for ever for a cluster that has lost its workers.
     """
-    seen = [time.monotonic() + _START_S - _WITHOUT_CPU_S]
+    seen, parent = [time.monotonic() + _START_S - _WITHOUT_CPU_S], os.getppid()
 
     def look() -> None:
         while True:
@@ -183,6 +191,8 @@ def _watch(ray: ModuleType, where: str, out: Path) -> None:
     threading.Thread(target=look, daemon=True).start()
     while time.monotonic() - seen[-1] < _WITHOUT_CPU_S:
         time.sleep(0.5)
+        if os.getppid() != parent:  # nobody waits for the counts
+            os._exit(2)
     if len(seen) == 1:
         _end(out, f"no answer from {where} in {_START_S:g} s")
     _end(out, f"{where} has had no worker for {_WITHOUT_CPU_S:g} s; start one and run `dvc repro` again")

@@ -7,6 +7,7 @@ these partial counts up and sorts the sums, and writes to disk what does not fit
 import errno
 import os
 import shutil
+import tempfile
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -111,11 +112,12 @@ def _spilling(scratch: Path, n: int, max_memory: float) -> Iterator[tuple[Path, 
     import duckdb
 
     spill = scratch / "spill"
-    for left in spill.glob("[0-9]*"):
-        if not is_running(int(left.name)):  # it was killed
+    for left in spill.glob("[0-9]*-*"):
+        pid = int(left.name.partition("-")[0])
+        if pid == os.getpid() or not is_running(pid):  # it was killed
             shutil.rmtree(left, ignore_errors=True)
-    folder = spill / str(os.getpid())
-    folder.mkdir(parents=True, exist_ok=True)
+    spill.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=spill))
     limit = max(max_memory - _BESIDE_GB, max_memory / 3, _LEAST_GB)
     config: dict[str, str | bool | int | float | list[str]] = {
         "memory_limit": f"{limit:.3f}GB",
