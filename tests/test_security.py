@@ -13,7 +13,7 @@ from tiny import make_project, run_stage, tiny_params, write_params
 
 from timemachine.language.models.trained import LanguageModel
 from timemachine.pipeline import params, processes
-from timemachine.text.preparation.prepare import read_accepted
+from timemachine.text.preparation.prepare import accepted_pieces
 from timemachine.text.tokens.corpus import Corpus
 from timemachine.tracking import server, views
 from timemachine.tracking.store import open_store
@@ -151,4 +151,4 @@ def test_a_link_below_own_or_accepted_that_leads_elsewhere_is_not_followed(proje
             run_stage(project, stage)
     (project / "data/accepted/linked.txt").symlink_to(tmp_path / "private.txt")
     with pytest.raises(ValueError, match=r"linked\.txt: a link"):
-        read_accepted(project / "data/accepted")
+        accepted_pieces(project / "data/accepted")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from timemachine.text.preparation.clean import clean, clean_whole, count_lines, decode, split_words
+from timemachine.text.preparation.clean import clean, clean_whole, count_lines, split_words
 
 
 def clean_lines(text: str) -> list[str]:
@@ -56,15 +56,3 @@ def test_a_text_cut_anywhere_cleans_as_its_characters_do(text: str, block_bytes:
 def test_only_newlines_end_a_line(text: str) -> None:
     assert count_lines([text.encode()]) == 2
     assert count_lines(["a\x0bb\u2028c".encode()]) == 1
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"), [(b"", "empty"), (b"a\xff", "UTF-8 at byte 1"), (b"1 2!", "no letter")]
-)
-def test_a_text_that_is_none_is_refused(content: bytes, reason: str) -> None:
-    with pytest.raises(ValueError, match=f"f.txt: .*{reason}"):
-        decode(content, "f.txt")
-
-
-def test_a_byte_order_mark_is_no_part_of_the_text() -> None:
-    assert decode("\ufefftime".encode(), "f.txt") == "time"

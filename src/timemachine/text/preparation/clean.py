@@ -10,31 +10,12 @@ from typing import Literal
 
 import numpy as np
 
-from timemachine.base.errors import UserError
-
 Cleaning = Literal["lines", "whole"]
 
 _NON_LETTERS = re.compile("[^A-Za-z]+")
 _SPACE, _LINE_END = b" \n"
 _LETTERS = bytes(byte | 0x20 if bytes([byte]).isalpha() else _SPACE for byte in range(256))
 _LETTERS_AND_LINE_ENDS = bytes(_LINE_END if byte in b"\r\n" else _LETTERS[byte] for byte in range(256))
-
-
-def decode(content: bytes, name: str) -> str:
-    """Decode UTF-8, with or without a byte order mark.
-
-    Raises:
-        UserError: the content is empty, not UTF-8, or has no letter A-Z. The message starts with `name`.
-    """
-    if not content:
-        raise UserError(f"{name}: the text is empty")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{name}: not UTF-8 at byte {error.start}") from None
-    if not re.search("[A-Za-z]", text):
-        raise UserError(f"{name}: the text has no letter A-Z")
-    return text
 
 
 def clean_whole(text: str) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from timemachine.base.errors import UserError
 from timemachine.base.files import sha256_of
-from timemachine.text.preparation.clean import Cleaning, count_lines, decode
+from timemachine.text.preparation.clean import Cleaning, count_lines
 from timemachine.text.preparation.config import Licence, TextEntry
 from timemachine.text.preparation.numbering import Numbered
 from timemachine.text.preparation.reading import read_piece
@@ -73,16 +73,6 @@ def accepted_pieces(folder: Path) -> list[Piece]:
     if links := [path for path in paths if path.is_symlink()]:
         raise UserError(f"{links[0]}: a link; put the text itself here")
     return [Piece(path) for path in paths]
-
-
-def read_accepted(folder: Path) -> dict[str, str]:
-    """Return the texts that extend the train part, by file name.
-
-    Raises:
-        UserError: a file is not a text, or is a link.
-    """
-    paths = [piece.path for piece in accepted_pieces(folder)]
-    return {path.name: decode(path.read_bytes(), str(path)) for path in paths}
 
 
 def build_corpus(
