@@ -23,8 +23,7 @@ from timemachine.base.errors import UserError
 from timemachine.base.files import read_json
 from timemachine.language.comparison.compression import COMPRESSORS, compressed_bits_per_character
 from timemachine.pipeline import params, stage
-from timemachine.text.preparation.prepare import build_corpus
-from timemachine.text.preparation.reading import read_piece
+from timemachine.text.preparation.prepare import Piece, build_corpus
 from timemachine.text.tokens.corpus import HELD_OUT, Corpus
 
 # Each command compresses the file `text` of an empty folder into `archive.zpaq`. zpaq and paq9a are archivers:
@@ -94,9 +93,9 @@ def main() -> None:
     with stage.one_line_errors("compressors"):
         if options.text:
             p = params.load().preprocess
-            text = bytes(read_piece(options.text)).decode()
             fractions = (p.split.train, p.split.val, p.split.test)
-            corpus = build_corpus(text, **p.corpora["whole"].model_dump(), fractions=fractions)
+            knobs = p.corpora["whole"].model_dump(exclude={"texts"})
+            corpus = build_corpus([Piece(options.text)], **knobs, fractions=fractions)
             bits = {}
         else:
             corpus = Corpus.load(options.folder)
@@ -104,7 +103,7 @@ def main() -> None:
                 raise UserError(f"{options.folder}: a corpus of words; choose one of characters")
             bits = model_bits(corpus, options.folder.absolute().parents[1])
         found, missing = find_compressors()
-        for name, parts in compressed_bits_per_character(corpus, len(corpus.tokens), found).items():
+        for name, parts in compressed_bits_per_character(corpus, found).items():
             bits[f"{name} (compressor)"] = [parts[part] for part in HELD_OUT]
     print("| model or compressor | val | test |\n|---|---|---|")
     for name, (val, test) in sorted(bits.items(), key=lambda item: item[1][1]):

@@ -22,8 +22,7 @@ from timemachine.language.ngrams.config import ContextMixingParams
 from timemachine.language.ngrams.reading import read_context_mixing
 from timemachine.pipeline import stage
 from timemachine.text.preparation.config import CorpusRecipe
-from timemachine.text.preparation.prepare import build_corpus
-from timemachine.text.preparation.reading import read_piece
+from timemachine.text.preparation.prepare import Piece, build_corpus
 from timemachine.text.tokens.corpus import Corpus
 
 NUM_WRITTEN = 1000
@@ -65,10 +64,9 @@ def main() -> None:
         folder = options.folder
         if options.text:
             folder = Path(cache) / "corpus"
-            text = bytes(read_piece(options.text)).decode()
             recipe = CorpusRecipe(texts=["text"], cleaning="whole", level="char", order="sorted")
             knobs = recipe.model_dump(exclude={"texts"})
-            build_corpus(text, **knobs, fractions=(0.8, 0.1, 0.1)).save(folder)
+            build_corpus([Piece(options.text)], **knobs, fractions=(0.8, 0.1, 0.1)).save(folder)
 
         def run(task: str) -> dict[str, float]:
             command = [sys.executable, __file__, str(folder), "--task", task]

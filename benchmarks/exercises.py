@@ -27,8 +27,7 @@ from timemachine.language.training.train import train_language_model
 from timemachine.pipeline import params, stage
 from timemachine.pipeline.params import Params
 from timemachine.pipeline.progress import named, show_progress
-from timemachine.text.preparation.prepare import build_corpus
-from timemachine.text.preparation.reading import read_piece
+from timemachine.text.preparation.prepare import Piece, build_corpus
 from timemachine.text.tokens.corpus import Corpus
 from timemachine.text.tokens.perplexity import perplexity
 from timemachine.training.devices import choose_device
@@ -86,9 +85,10 @@ def compare_changes(checked: Params, num_epochs: int, text: Path) -> tuple[nn.Mo
     runs = [(n, config.validate(RnnRecipe, content | change, n), corpus) for n, change in CHANGES.items()]
     another = f"another book: {text.name}"
     if text.is_file():
-        book, split = bytes(read_piece(text)).decode(), checked.preprocess.split
-        options = checked.preprocess.corpora[base.corpus].model_dump()
-        runs.append((another, base, build_corpus(book, **options, fractions=(split.train, split.val, split.test))))
+        split = checked.preprocess.split
+        options = checked.preprocess.corpora[base.corpus].model_dump(exclude={"texts"})
+        fractions = (split.train, split.val, split.test)
+        runs.append((another, base, build_corpus([Piece(text)], **options, fractions=fractions)))
 
     machine = environment(choose_device(base.device))
     print(machine["processor"], machine["device"], f"{torch.get_num_threads()} threads", sep=", ", end=", ")

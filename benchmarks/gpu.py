@@ -427,8 +427,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     checked = params.load()
     compute.set_up(checked.compute)
     split, text = checked.preprocess.split, read_text(options.text)
+    fractions = (split.train, split.val, split.test)
     corpora = {
-        name: build_corpus(text, fractions=(split.train, split.val, split.test), **recipe.model_dump())
+        name: build_corpus(text, fractions=fractions, **recipe.model_dump(exclude={"texts"}))
         for name, recipe in checked.preprocess.corpora.items()
     }
     rounds = 1 if options.quick else options.rounds

@@ -30,7 +30,8 @@ from timemachine.text.preparation.prepare import build_corpus
 
 META = torch.device("meta")
 PARAMS = params.load(ROOT / "params.yaml")
-CORPUS = build_corpus(tiny_text(100), fractions=(0.8, 0.1, 0.1), **PARAMS.preprocess.corpora["whole"].model_dump())
+RECIPE = PARAMS.preprocess.corpora["whole"].model_dump(exclude={"texts"})
+CORPUS = build_corpus(tiny_text(100), fractions=(0.8, 0.1, 0.1), **RECIPE)
 SMALL: dict[str, Any] = {"num_train": 100, "num_val": 20, "batch_size": 4, "num_steps": 8, "num_hiddens": 6}
 LSTM = PARAMS.train_rnn["lstm"]
 RECIPES: dict[str, RnnRecipe] = {

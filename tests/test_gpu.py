@@ -40,7 +40,7 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a G
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 PARAMS = params.load(ROOT / "params.yaml")
 CORPUS = build_corpus(
-    tiny_text(1000), fractions=(0.8, 0.1, 0.1), **PARAMS.preprocess.corpora["whole"].model_dump()
+    tiny_text(1000), fractions=(0.8, 0.1, 0.1), **PARAMS.preprocess.corpora["whole"].model_dump(exclude={"texts"})
 )
 SMALL: dict[str, Any] = {"num_train": 1500, "num_val": 200, "batch_size": 4, "num_steps": 16, "num_hiddens": 24}
 LSTM = PARAMS.train_rnn["lstm"]

@@ -25,7 +25,8 @@ from timemachine.training.loop import Epoch
 from timemachine.training.resume import FINISHED, Resumable, Snapshot, remove_states, training_hash
 
 CPU = torch.device("cpu")
-OPTIONS: dict[str, Any] = CorpusRecipe(**tiny_params()["preprocess"]["corpora"]["whole"]).model_dump()
+RECIPE = CorpusRecipe(**tiny_params()["preprocess"]["corpora"]["whole"])
+OPTIONS: dict[str, Any] = RECIPE.model_dump(exclude={"texts"})
 CORPUS = build_corpus(tiny_text(150), **OPTIONS, fractions=(0.8, 0.1, 0.1))
 NUM_EPOCHS = 5
 # Each draws, decays, remembers and stops in another way.
