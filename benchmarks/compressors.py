@@ -103,7 +103,7 @@ def main() -> None:
                 raise UserError(f"{options.folder}: a corpus of words; choose one of characters")
             bits = model_bits(corpus, options.folder.absolute().parents[1])
         found, missing = find_compressors()
-        for name, parts in compressed_bits_per_character(corpus, found).items():
+        for name, parts in compressed_bits_per_character(corpus, len(corpus.tokens), found).items():
             bits[f"{name} (compressor)"] = [parts[part] for part in HELD_OUT]
     print("| model or compressor | val | test |\n|---|---|---|")
     for name, (val, test) in sorted(bits.items(), key=lambda item: item[1][1]):

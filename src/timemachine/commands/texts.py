@@ -162,7 +162,7 @@ def _with_values(path: Path, name: str, entry: dict[str, Any]) -> str:
 
 def _inserted(text: str, section: Sequence[str], lines: str) -> str:
     """Return a YAML text with lines at the end of a mapping. The comments after it stay after it."""
-    node = yaml.compose(text, yaml.SafeLoader)
+    node: Any = yaml.compose(text, yaml.SafeLoader)
     for key in section:
         node = next(value for name, value in node.value if name.value == key)
     if node.flow_style:
