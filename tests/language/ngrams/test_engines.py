@@ -38,7 +38,7 @@ pieces_of_tokens = st.lists(st.lists(st.integers(0, 3), max_size=9), min_size=1,
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(pieces_of_tokens, st.integers(1, 3), st.integers(1, 5), st.integers(1, 6))
 def test_spans_of_any_length_and_pieces_shorter_than_n_give_the_counts_of_the_whole(
     pieces: list[list[int]], n: int, length: int, short: int

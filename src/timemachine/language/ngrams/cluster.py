@@ -9,6 +9,8 @@ tokens by path, so the repository must lie on storage that all machines share.
 import json
 import logging
 import os
+import re
+import secrets
 import socket
 import subprocess
 import sys
@@ -71,6 +73,9 @@ def count(
         "kept": str(kept.absolute()),
         "out": str(out.absolute()),
     }
+    environment = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+    if not os.environ.get("RAY_ADDRESS"):  # a cluster of its own, which nobody else may use
+        environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     with tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", __name__],
@@ -78,7 +83,7 @@ def count(
             stdout=said,
             stderr=subprocess.STDOUT,
             text=True,
-            env=os.environ | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"},
+            env=os.environ | environment,
         )
         try:
             process.communicate(json.dumps(task))
@@ -131,14 +136,15 @@ def main() -> None:
             ray.shutdown()
 
 
-def _of_user(error: BaseException | None) -> str | None:
-    """Return the message of the `UserError`, or the error of a file, that made a task fail."""
-    while error is not None:
-        # The class of an error from a worker is a copy.
-        if type(error).__name__ == UserError.__name__ or isinstance(error, OSError):
-            return " ".join(str(error).split())
-        error = getattr(error, "cause", None) or error.__cause__
-    return None
+def _of_user(error: BaseException) -> str | None:
+    """Return the message of the `UserError`, or the error of a file, that made a task fail.
+
+    Ray passes on the traceback of a task as text, and not its exception.
+    """
+    found = re.search(
+        r"^(?:[\w.]+\.UserError|OSError|PermissionError|MemoryError): (.*)$", str(error), re.MULTILINE
+    )
+    return found[1] if found else None
 
 
 def _knock(address: str, out: Path) -> None:
@@ -164,7 +170,6 @@ def _start(max_memory: float, folder: str) -> None:
         log_to_driver=False,
         logging_level=logging.ERROR,
         _temp_dir=folder,
-        _node_ip_address="127.0.0.1",  # no other machine can reach it
     )
 
 
