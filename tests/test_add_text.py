@@ -93,6 +93,18 @@ def test_shards_a_licence_an_encoding_and_a_name_of_digits_are_written(folder: P
     assert content["ngram_models"]["corpora"]["1984"] == 6
 
 
+@pytest.mark.parametrize("flow", [True, False])
+def test_a_text_is_added_to_sections_in_flow_style(flow: bool, folder: Path) -> None:
+    before = yaml.safe_dump(read(folder), default_flow_style=flow, sort_keys=False)
+    (folder / "params.yaml").write_text(before.replace("whole: 8", "# order\n whole: 8") if flow else before)
+    add("data/own/book.txt", "--name", "book")
+    text = (folder / "params.yaml").read_text()
+    (folder / "params.yaml").write_text(text.replace("book: 6}", "book: 6, # own\n  }"))
+    add("data/own/book.txt", "--name", "1984")
+    assert [entry["sources"] for entry in read(folder)["texts"].values()][1:] == 2 * [["data/own/book.txt"]]
+    assert list(read(folder)["ngram_models"]["corpora"].items())[2:] == [("book", 6), ("1984", 6)]
+
+
 def test_replace_renews_source_and_hash_only(folder: Path) -> None:
     add("data/own/book.txt", "--name", "book")
     before = (folder / "params.yaml").read_text()

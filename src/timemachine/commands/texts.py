@@ -1,5 +1,6 @@
 """The command that adds your own text."""
 
+import json
 import os
 import re
 from collections.abc import Sequence
@@ -142,12 +143,12 @@ def _with_entries(path: Path, name: str, entry: dict[str, Any]) -> str:
     key = dumps_yaml({name: 0}).removesuffix(": 0\n")  # a name of digits is quoted
     corpus = f"{{texts: [{key}], cleaning: whole, level: char, order: sorted}}"
     text = path.read_text()
-    for section, lines in (
-        (("texts",), dumps_yaml({name: entry})),
-        (("preprocess", "corpora"), f"{key}: {corpus}\n"),
-        (("ngram_models", "corpora"), f"{key}: {_HIGHEST_ORDER}\n"),
-    ):
-        text = _inserted(text, section, lines)
+    # JSON is YAML in flow style.
+    text = _inserted(
+        text, ("texts",), dumps_yaml({name: entry}), f"{key}: {json.dumps(entry, ensure_ascii=False)}"
+    )
+    for section, value in ((("preprocess", "corpora"), corpus), (("ngram_models", "corpora"), _HIGHEST_ORDER)):
+        text = _inserted(text, section, f"{key}: {value}\n", f"{key}: {value}")
     return _as_dvc_writes(text, path)
 
 
@@ -160,14 +161,21 @@ def _with_values(path: Path, name: str, entry: dict[str, Any]) -> str:
     return str(dumps_yaml(content))
 
 
-def _inserted(text: str, section: Sequence[str], lines: str) -> str:
-    """Return a YAML text with lines at the end of a mapping. The comments after it stay after it."""
+def _inserted(text: str, section: Sequence[str], lines: str, in_flow: str) -> str:
+    """Return a YAML text with an entry at the end of a mapping. The comments after it stay after it.
+
+    Args:
+        text: the YAML text.
+        section: the keys that lead to the mapping, which is not empty.
+        lines: the entry in block style.
+        in_flow: the entry in flow style, for a mapping in flow style.
+    """
     node: Any = yaml.compose(text, yaml.SafeLoader)
     for key in section:
         node = next(value for name, value in node.value if name.value == key)
     if node.flow_style:
-        end = node.end_mark.index - 1
-        return f"{text[:end]}, {lines.strip()}{text[end:]}"
+        end = node.value[-1][1].end_mark.index  # a comma, a comment or a line end may follow
+        return f"{text[:end]}, {in_flow}{text[end:]}"
     last = node
     while isinstance(last, yaml.CollectionNode) and not last.flow_style:
         last = last.value[-1][1] if isinstance(last, yaml.MappingNode) else last.value[-1]

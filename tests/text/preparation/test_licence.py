@@ -77,6 +77,7 @@ def test_a_licence_is_cut_off_at_both_ends_or_at_the_one_where_it_stands(
         "Fin de la edición de Proyecto Gutenberg",
         "End of Project Gutenberg’s A Book, by A. Writer",
         "This is the end of the Project Gutenberg Etext",
+        "[End of Project Gutenberg's A Book.]",
         "End of the Project Gutenberg EBook\n\n" + NEW[1],
         "",
     ],
@@ -99,6 +100,14 @@ def test_whatever_the_marks_are_only_the_text_stays(start: str, end: str) -> Non
 )
 def test_old_headers_small_print_and_credits_that_name_the_project_go(text: str) -> None:
     assert cut(text) == BODY.strip("\n")
+
+
+@pytest.mark.parametrize("size", [600, 8_000, 40_000])
+def test_a_header_with_lines_of_a_footer_is_not_taken_for_one_in_a_short_text(size: int) -> None:
+    top = "The Project Gutenberg Etext of A Book\n\n*****This file should be named book10.txt or book10.zip***\n\n"
+    body = (BODY * 9)[:size].strip() + "\n\nTHE END"
+    for foot in ("", "End of Project Gutenberg's Etext of A Book\n", "Ende dieses Projekt Gutenberg Etextes\n"):
+        assert cut(f"{top}{SMALL_PRINT}\n\n{body}\n\n\n{foot}") == body
 
 
 def test_credits_and_what_the_text_says_of_the_project_stay() -> None:
@@ -128,6 +137,7 @@ def test_several_editions_in_one_file_lose_every_licence() -> None:
             r"line 233, '\*\*\* END OF .*', is a mark .* the text after it is not its footer",
         ),
         (f"{BODY}{NEW[1]}\n{FOOT}\n{BODY}", "the text after it is not its footer"),
+        (f"{TOP}{NEW[0]}\n\n{NEW[1]}\n{FOOT}", "it has only a header or footer of Project Gutenberg"),
         (f"{BODY}{NEW[0]}\n{BODY}", "the text before it is not its header; remove the mark or that text"),
     ],
 )

@@ -19,7 +19,7 @@ _PARAGRAPH_BYTES = 1_500
 _SMALL_BYTES = 2_000
 
 _NAME = rb"pro(?:[jy]e[ck]?t[oe]?|getto)[\s_-]*gutenberg"
-_BEFORE = rb"^[ \t*_=#>-]*"
+_BEFORE = rb"^[ \t*_=#>.\"'(\[-]*"
 _BLOCK_BYTES = 1 << 20
 # The mark ends with stars at the end of a line, or else with its line and further lines in upper case.
 _MARK = re.compile(
@@ -64,7 +64,7 @@ _CREDIT = re.compile(
 )
 _FOOTER = re.compile(
     _BEFORE
-    + rb"(?:(?:this is )?the )?(?:ende?|fine?|fim|einde)\s+(?:[^\s*]+\s+){0,4}?(?:"
+    + rb"(?:(?:this is )?the )?(?:ende?|fine?|fim|einde)[ \t]+(?:[^\s*]+[ \t]*[ \t\n][ \t]*){0,4}?(?:"
     + _NAME
     + rb"|(?:dieses|this) e-?(?:text|book))|"
     + _BEFORE
@@ -108,7 +108,7 @@ def without_licence(text: memoryview) -> memoryview:
 
     Raises:
         UserError: a mark is where none can be, or the text still names Project Gutenberg in its first or last
-            fifth (at most 10,000 bytes). The message quotes the line.
+            fifth (at most 10,000 bytes), and the message quotes the line; or nothing is left of it.
     """
     kept = [_stripped(text, *_without_unmarked(text, *found)) for found in _between_marks(text)]
     for begin, end in kept:
@@ -119,6 +119,8 @@ def without_licence(text: memoryview) -> memoryview:
                     f"{_quoted(text, first + left.start())} belongs to a header or footer of Project Gutenberg "
                     "that was not recognised; remove it from the file"
                 )
+    if len(text) and all(begin == end for begin, end in kept):
+        raise UserError("it has only a header or footer of Project Gutenberg, and no text")
     if len(kept) == 1:
         return text[slice(*kept[0])]
     return memoryview(b"\n\n".join(text[begin:end] for begin, end in kept))
@@ -178,6 +180,14 @@ def _without_unmarked(text: memoryview, begin: int, end: int, marked: bool) -> t
     head = _plain(text, begin, min(end, begin + _LICENCE_BYTES))
     if not marked and not any(word in part for part in (head.lower(), tail.lower()) for word in _HINTS):
         return begin, end  # most texts; the expressions below take longer
+    at = 0
+    if b"SMALL PRINT" in head.upper():
+        # At the top, unlike at the end, the text follows it. What stands above it may look like a footer.
+        for found in _SMALL_PRINT_END.finditer(head):
+            if len(head[found.end() :].strip()) >= min(_PARAGRAPH_BYTES // 3, found.start()):
+                at = found.end()
+    tail_begin = max(tail_begin, begin + at)
+    tail = _plain(text, tail_begin, end)
     footer = _FOOTER.search(tail)
     cuts = [footer.start()] if footer else []
     for found in _SMALL_PRINT_START.finditer(tail) if b"SMALL PRINT" in tail.upper() else ():
@@ -186,9 +196,7 @@ def _without_unmarked(text: memoryview, begin: int, end: int, marked: bool) -> t
             cuts.append(found.start())
     end = tail_begin + min(cuts, default=len(tail))
 
-    head, at = head[: end - begin], 0
-    if b"SMALL PRINT" in head.upper():
-        at = max((found.end() for found in _SMALL_PRINT_END.finditer(head)), default=0)
+    head = head[: end - begin]
     marked |= at > 0
     while header := _HEADER.search(head, at, at + _GAP_BYTES):
         at, marked = _end_of_paragraph(head, header.end()), True
