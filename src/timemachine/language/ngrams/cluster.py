@@ -30,8 +30,8 @@ from timemachine.language.ngrams.partial import Span, TokenFile, count_span
 # Seconds until an address must have answered and until a cluster must have started, and for which it may have no
 # CPU afterwards.
 _ANSWER_S, _START_S, _WITHOUT_CPU_S = 20.0, 120.0, 20.0
-# Of a local cluster: GB for a task, and the smallest object store.
-_TASK_GB, _LEAST_STORE_BYTES = 0.5, 80_000_000
+# Of a local cluster: GB for a task, and the smallest and the largest object store that Ray starts anywhere.
+_TASK_GB, _LEAST_STORE_BYTES, _MOST_STORE_BYTES = 0.5, 80_000_000, 10**10
 # File for the one line of an error.
 _PROBLEM = "problem.txt"
 
@@ -148,10 +148,12 @@ def _of_user(error: BaseException) -> str | None:
 
 
 def _knock(address: str, out: Path) -> None:
-    """End this process if nothing listens at an address of the form host:port, which Ray would try for long."""
-    host, _, port = address.rpartition(":")
-    if not (host and port.isdigit()) or "/" in host:
+    """End this process if an address is malformed, or nothing listens there, which Ray would try for long."""
+    if address == "auto":  # the cluster that was started on this machine
         return
+    host, _, port = address.rpartition(":")
+    if not (host and port.isdecimal() and int(port) < 2**16) or "/" in host:
+        _end(out, f"RAY_ADDRESS={address} is neither host:port nor auto")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_S).close()
     except OSError as error:
@@ -162,10 +164,11 @@ def _start(max_memory: float, folder: str) -> None:
     """Start a cluster on this machine, which ends with this process."""
     import ray
 
+    memory = min(max_memory * 1e9, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     ray.init(
         "local",
         num_cpus=max(1, min(os.cpu_count() or 1, int(max_memory / _TASK_GB))),
-        object_store_memory=max(int(max_memory * 0.3e9), _LEAST_STORE_BYTES),
+        object_store_memory=max(min(int(0.3 * memory), _MOST_STORE_BYTES), _LEAST_STORE_BYTES),
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.ERROR,
