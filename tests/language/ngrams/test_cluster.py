@@ -3,6 +3,7 @@
 import secrets
 import signal
 import sys
+import tempfile
 import threading
 import time
 import warnings
@@ -123,9 +124,14 @@ def test_a_cluster_that_is_not_there_is_one_line(
 ) -> None:
     pytest.importorskip("ray", reason="the extra `cluster` is not installed")
     monkeypatch.setenv("RAY_ADDRESS", address)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr(tempfile, "tempdir", None)  # read again
     with pytest.raises(UserError, match=f"^ngrams.engine: ray: {message}$"):
         by_ray(tmp_path)
     assert not (tmp_path / "spill").exists()
+    assert list(temporary.iterdir()) == []
 
 
 def test_ray_that_is_not_installed_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
