@@ -3,6 +3,7 @@
 import secrets
 import signal
 import sys
+import tempfile
 import threading
 import time
 import warnings
@@ -110,12 +111,27 @@ def test_tokens_that_the_workers_do_not_see_are_one_line(tmp_path: Path, monkeyp
         cluster.count(tokens, [Span(0, 50, 100)], 2, 50, 1, 1.0, tmp_path / "counts", tmp_path)
 
 
-def test_a_cluster_that_is_not_there_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("127.0.0.1:1", "no cluster at RAY_ADDRESS=127.0.0.1:1: .*refused"),
+        ("nobody", "RAY_ADDRESS=nobody is neither host:port nor auto"),
+        ("ray://nobody:10001", "RAY_ADDRESS=ray://nobody:10001 is neither host:port nor auto"),
+    ],
+)
+def test_a_cluster_that_is_not_there_is_one_line(
+    address: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("ray", reason="the extra `cluster` is not installed")
-    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
-    with pytest.raises(UserError, match=r"^ngrams.engine: ray: no cluster at RAY_ADDRESS=127.0.0.1:1: .*refused$"):
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr(tempfile, "tempdir", None)  # read again
+    with pytest.raises(UserError, match=f"^ngrams.engine: ray: {message}$"):
         by_ray(tmp_path)
     assert not (tmp_path / "spill").exists()
+    assert list(temporary.iterdir()) == []
 
 
 def test_ray_that_is_not_installed_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

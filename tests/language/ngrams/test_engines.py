@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from timemachine.base.errors import UserError
+from timemachine.base.files import read_arrays, write_arrays
 from timemachine.language.ngrams.config import NgramsParams
 from timemachine.language.ngrams.counts import count_ngrams
 from timemachine.language.ngrams.engines import Rows, choose_engine, count_in_blocks
@@ -88,8 +89,22 @@ def test_a_damaged_partial_count_is_counted_again(tmp_path: Path) -> None:
     tokens = np.random.default_rng(0).integers(0, 5, 40).astype(np.uint8)
     list(count_in_blocks(tokens, [0], 2, 5, params(), tmp_path))
     (kept,) = (tmp_path / "counts").iterdir()
+    whole = read_arrays(kept)
     os.truncate(kept, 30)
     assert joined(count_in_blocks(tokens, [0], 2, 5, params(), tmp_path)) == in_memory(tokens, 2, 5)
+    for damaged in (
+        {"counts": whole["counts"][:-1]},
+        {"counts": whole["counts"] + np.uint32(1)},
+        {"first": whole["first"] + np.uint32(99)},
+    ):
+        write_arrays(kept, whole | damaged)
+        assert joined(count_in_blocks(tokens, [0], 2, 5, params(), tmp_path)) == in_memory(tokens, 2, 5)
+
+
+def test_a_folder_may_have_the_signs_of_a_pattern_in_its_name(tmp_path: Path) -> None:
+    tokens = np.random.default_rng(0).integers(0, 5, 40).astype(np.uint8)
+    counted = count_in_blocks(tokens, [0], 2, 5, params(), tmp_path / "shelf [1]*")
+    assert joined(counted) == in_memory(tokens, 2, 5)
 
 
 def test_partial_counts_of_an_earlier_text_are_removed(tmp_path: Path) -> None:
@@ -113,6 +128,7 @@ def test_short_pieces_are_joined_and_a_long_one_stands_alone() -> None:
 def test_memory_is_chosen_where_the_counts_fit_it() -> None:
     assert choose_engine(params("auto", max_memory=0.5), 1_000_000) == "memory"
     assert choose_engine(params("auto", max_memory=0.5), 100_000_000) == "duckdb"
+    assert choose_engine(params("auto", max_memory=1000), 2**31) == "duckdb"
     assert choose_engine(params("ray"), 10) == "ray"
 
 

@@ -45,6 +45,10 @@ def test_where_no_order_fits_the_smallest_need_is_named() -> None:
         check_memory({"words": corpus(1000)}, params(2, max_memory=0.01))
 
 
+def test_a_vocabulary_and_an_order_may_be_large() -> None:
+    check_memory({"words": corpus(1000)}, params(100))  # 2000¹⁰⁰ is no float
+
+
 def test_the_numbers_of_distinct_n_grams_are_estimated_from_above_on_a_sample(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

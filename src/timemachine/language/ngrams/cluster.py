@@ -30,8 +30,8 @@ from timemachine.language.ngrams.partial import Span, TokenFile, count_span
 # Seconds until an address must have answered and until a cluster must have started, and for which it may have no
 # CPU afterwards.
 _ANSWER_S, _START_S, _WITHOUT_CPU_S = 20.0, 120.0, 20.0
-# Of a local cluster: GB for a task, and the smallest object store.
-_TASK_GB, _LEAST_STORE_BYTES = 0.5, 80_000_000
+# Of a local cluster: GB for a task, and the smallest and the largest object store that Ray starts anywhere.
+_TASK_GB, _LEAST_STORE_BYTES, _MOST_STORE_BYTES = 0.5, 80_000_000, 10**10
 # File for the one line of an error.
 _PROBLEM = "problem.txt"
 
@@ -76,7 +76,11 @@ def count(
     environment = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
     if not os.environ.get("RAY_ADDRESS"):  # a cluster of its own, which nobody else may use
         environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    with tempfile.TemporaryFile("w+") as said:
+    # The folder of a local cluster is removed here, because its process may end at any time.
+    with (
+        tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder,
+        tempfile.TemporaryFile("w+") as said,
+    ):
         process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", __name__],
             stdin=subprocess.PIPE,
@@ -86,7 +90,7 @@ def count(
             env=os.environ | environment,
         )
         try:
-            process.communicate(json.dumps(task))
+            process.communicate(json.dumps(task | {"folder": folder}))
         finally:
             if process.poll() is None:  # this process was interrupted
                 process.terminate()
@@ -117,23 +121,22 @@ def main() -> None:
     out, address = Path(task["out"]), os.environ.get("RAY_ADDRESS")
     where = f"the cluster of RAY_ADDRESS={address}" if address else "the local cluster"
     threading.Thread(target=_watch, args=(ray, where, out), daemon=True).start()
-    with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
-        try:
-            if address:
-                _knock(address, out)
-                ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
-            else:
-                _start(task["max_memory"], folder)
-            ray.cloudpickle.register_pickle_by_value(timemachine)
-            _shuffle(task)
-        except ConnectionError as error:
-            _end(out, f"no answer from {where}: {str(error).splitlines()[0]}")
-        except ray.exceptions.RayError as error:
-            if (problem := _of_user(error)) is None:
-                raise
-            _end(out, problem)
-        finally:
-            ray.shutdown()
+    try:
+        if address:
+            _knock(address, out)
+            ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+        else:
+            _start(task["max_memory"], task["folder"])
+        ray.cloudpickle.register_pickle_by_value(timemachine)
+        _shuffle(task)
+    except ConnectionError as error:
+        _end(out, f"no answer from {where}: {str(error).splitlines()[0]}")
+    except ray.exceptions.RayError as error:
+        if (problem := _of_user(error)) is None:
+            raise
+        _end(out, problem)
+    finally:
+        ray.shutdown()
 
 
 def _of_user(error: BaseException) -> str | None:
@@ -148,10 +151,12 @@ def _of_user(error: BaseException) -> str | None:
 
 
 def _knock(address: str, out: Path) -> None:
-    """End this process if nothing listens at an address of the form host:port, which Ray would try for long."""
-    host, _, port = address.rpartition(":")
-    if not (host and port.isdigit()) or "/" in host:
+    """End this process if an address is malformed, or nothing listens there, which Ray would try for long."""
+    if address == "auto":  # the cluster that was started on this machine
         return
+    host, _, port = address.rpartition(":")
+    if not (host and port.isdecimal() and int(port) < 2**16) or "/" in host:
+        _end(out, f"RAY_ADDRESS={address} is neither host:port nor auto")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_S).close()
     except OSError as error:
@@ -162,15 +167,21 @@ def _start(max_memory: float, folder: str) -> None:
     """Start a cluster on this machine, which ends with this process."""
     import ray
 
-    ray.init(
-        "local",
-        num_cpus=max(1, min(os.cpu_count() or 1, int(max_memory / _TASK_GB))),
-        object_store_memory=max(int(max_memory * 0.3e9), _LEAST_STORE_BYTES),
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        _temp_dir=folder,
-    )
+    memory = min(max_memory * 1e9, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    try:
+        ray.init(
+            "local",
+            num_cpus=max(1, min(os.cpu_count() or 1, int(max_memory / _TASK_GB))),
+            object_store_memory=max(min(int(0.3 * memory), _MOST_STORE_BYTES), _LEAST_STORE_BYTES),
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _temp_dir=folder,
+        )
+    except Exception as error:  # Ray has no class for a machine that is too slow
+        if "timed out" not in str(error):
+            raise
+        raise ConnectionError(str(error)) from None
 
 
 def _end(out: Path, problem: str) -> None:

@@ -15,6 +15,8 @@ Positions = NDArray[np.int32]  # half the size of int64: counting is limited by 
 
 # The number of values of a byte, because bytes sort fastest.
 _NUM_PARTS = 256
+# Positions have 32 bits.
+MOST_TOKENS = 2**31 - 1
 # Tokens: a block fits the cache, and the shortest stretch fills the parts.
 _BLOCK, _STRETCH = 2**18, 2**22
 
@@ -50,7 +52,7 @@ def check_length(num_tokens: int) -> None:
     Raises:
         UserError: there are 2³¹ tokens or more.
     """
-    if num_tokens >= 2**31:
+    if num_tokens > MOST_TOKENS:
         raise UserError(f"{num_tokens} tokens are too many to count; at most 2³¹ − 1 are allowed")
 
 

@@ -5,6 +5,7 @@ these partial counts up and sorts the sums, and writes to disk what does not fit
 """
 
 import errno
+import glob
 import os
 import shutil
 import tempfile
@@ -21,7 +22,7 @@ from timemachine.base.errors import UserError
 from timemachine.base.files import is_running
 from timemachine.language.ngrams import cluster
 from timemachine.language.ngrams.config import NgramsParams
-from timemachine.language.ngrams.counts import count_ngrams
+from timemachine.language.ngrams.counts import MOST_TOKENS, count_ngrams
 from timemachine.language.ngrams.partial import (
     SHORT,
     SPAN,
@@ -47,10 +48,11 @@ _BESIDE_GB, _LEAST_GB = 0.7, 0.1
 
 
 def choose_engine(p: NgramsParams, num_tokens: int) -> Literal["memory", "duckdb", "ray"]:
-    """Return the engine that counts a text: with `auto`, memory if the counts fit `max_memory`, else DuckDB."""
+    """Return the engine that counts a text: with `auto`, memory if it can hold the counts, else DuckDB."""
     if p.engine != "auto":
         return p.engine
-    return "memory" if num_tokens * _BYTES_PER_TOKEN <= p.max_memory * 1e9 else "duckdb"
+    fits = num_tokens * _BYTES_PER_TOKEN <= p.max_memory * 1e9 and num_tokens <= MOST_TOKENS
+    return "memory" if fits else "duckdb"
 
 
 def count_in_blocks(
@@ -99,7 +101,7 @@ def count_in_blocks(
         sums = connection.execute(
             "SELECT key, sum(count)::BIGINT AS count, min(first) AS first FROM read_parquet(?) "
             "GROUP BY key ORDER BY count DESC, first",
-            [str(folder / "*.parquet")],
+            [glob.escape(str(folder)) + "/*.parquet"],
         )
         # One vector of DuckDB has 2048 rows.
         while len(rows := sums.fetch_df_chunk(_ROWS // 2048)):

@@ -76,7 +76,7 @@ def _num_distinct(stretches: NDArray[np.integer], vocab_size: int, max_order: in
 
 def _most_distinct(num_tokens: int, vocab_size: int, max_order: int) -> list[float]:
     """Return the greatest possible number of distinct k-grams, by k."""
-    return [min(float(vocab_size) ** k, float(num_tokens)) for k in range(1, _counted(max_order) + 1)]
+    return [float(min(vocab_size**k, num_tokens)) for k in range(1, _counted(max_order) + 1)]
 
 
 def _counted(max_order: int) -> int:

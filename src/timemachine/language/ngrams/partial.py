@@ -112,10 +112,13 @@ def count_span(tokens: TokenFile, span: Span, n: int, vocab_size: int, kept: Pat
 
     text = tokens.read(span.begin, min(span.end + n - 1, span.stop))
     codes = pd.factorize(text)[0].astype(np.uint32)
+    num_ngrams = max(len(codes) - n + 1, 0)
     path = kept / f"{n}-{hashlib.sha256(codes.tobytes()).hexdigest()}.safetensors"
     try:
         found = read_arrays(path)
         first, counts = found["first"], found["counts"]
+        if len(first) != len(counts) or counts.sum() != num_ngrams or (first >= num_ngrams).any():
+            raise UserError(f"{path}: damaged")
         path.touch()  # the time says when it was last needed
     except (UserError, KeyError):  # not counted yet, or damaged
         keys = pack(_windows(codes, n), int(codes.max(initial=0)) + 1)
