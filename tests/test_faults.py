@@ -78,10 +78,10 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     content = tiny_params()
     one_long_training(content)
     write_params(folder, content)
-    models = {*content["train_ar"], *content["train_rnn"]}
-    for name, *model in ALL_STAGES:
-        if models.issuperset(model):
-            run_stage(folder, name, *model)
+    entries = {*content["texts"], *content["train_ar"], *content["train_rnn"]}
+    for name, *entry in ALL_STAGES:
+        if entries.issuperset(entry):
+            run_stage(folder, name, *entry)
     return results(folder)
 
 
