@@ -63,6 +63,7 @@ def test_a_text_is_read_as_it_is_without_a_byte_order_mark(tmp_path: Path, text:
             "`encoding: windows-1252` in its entry of `texts`",
         ),
         (FRENCH.encode("latin-1", "ignore"), "it looks like Windows-1252"),
+        (ENGLISH.encode() + b"caf\xe9", "it looks like Windows-1252"),
         ("Привет, world. ".encode("koi8-r"), "not UTF-8 at byte 0; convert it with `iconv -f ENCODING"),
         (ENGLISH.encode() * 400 + QUOTED.encode() + b"caf\xe9", "not UTF-8 at byte 1202603; before it .* damaged"),
         (QUOTED.encode("utf-16"), "not UTF-8 but UTF-16; .* -f UTF-16 .* `encoding: utf-16`"),

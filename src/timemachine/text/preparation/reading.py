@@ -163,7 +163,8 @@ def _check_utf8(text: memoryview, path: Path) -> None:
 def _single_byte(text: memoryview, at: int, path: Path) -> str:
     """Return what to do about a byte that is not UTF-8."""
     before, after = bytes(text[max(at - _BLOCK_BYTES, 0) : at]), bytes(text[at : at + _BLOCK_BYTES])
-    high = np.frombuffer(after, np.uint8) >= 0x80
+    # With some of what stands before it, because it may be the last byte.
+    high = np.frombuffer(before[-100:] + after, np.uint8) >= 0x80
     if not before.isascii():
         return (
             "; before it the text is UTF-8, so the file is damaged there, or was put together from two encodings"
