@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -88,6 +89,7 @@ def count(
             stderr=subprocess.STDOUT,
             text=True,
             env=os.environ | environment,
+            start_new_session=True,  # its processes are one group, which Ctrl-C does not reach
         )
         try:
             process.communicate(json.dumps(task | {"folder": folder}))
@@ -99,6 +101,8 @@ def count(
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()
+            with suppress(ProcessLookupError):  # of a cluster that did not start or end, some go on
+                os.killpg(process.pid, signal.SIGKILL)
         said.seek(0)
         output = said.read()
     if process.returncode == 0:
