@@ -32,7 +32,7 @@ def test_the_text_repeats_lines_with_changed_words_where_the_machine_has_too_few
     written = (tmp_path / "text").read_text().splitlines()
     assert written[:10] == lines
     assert repeated == 10_000 - sum(len(line) + 1 for line in lines)
-    assert set(map(len, map(str.split, written))) == {11}
+    assert set(map(len, map(str.split, written))) == {12}
     assert len(set(written)) > 100
 
 

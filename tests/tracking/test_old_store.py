@@ -1,7 +1,6 @@
 """A store made by an earlier version of this package is used by the present one."""
 
 import json
-import re
 import sqlite3
 import subprocess
 import sys
@@ -9,6 +8,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 from timemachine.language.generation.continuation import sampling_of
 from timemachine.language.generation.decoding import continue_texts
@@ -47,11 +47,25 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         database.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (OLD_ROOT, str(root)))
     database.commit()
     database.close()
-    params = root / "params.yaml"  # `adapt_every` no longer exists: the model counts on after every token
-    params.write_text(re.sub(r"\n *adapt_every:.*", "", params.read_text()))
+    change_params(root / "params.yaml")
+    raw = root / "data/raw/timemachine/timemachine.txt"
+    raw.parent.mkdir()
+    (root / "data/raw/timemachine.txt").rename(raw)
     verdict = root / one_round.VERDICT
     verdict.write_text(verdict.read_text().replace(OLD_ROOT, str(root)))
     return root
+
+
+def change_params(path: Path) -> None:
+    """Make the changes that docs/troubleshooting.md and CHANGELOG.md ask for."""
+    content = yaml.safe_load(path.read_text())
+    source = content.pop("download")
+    content["texts"] = {"timemachine": {key: source[key] for key in ("sources", "sha256")}}
+    for corpus in content["preprocess"]["corpora"].values():
+        corpus["texts"] = ["timemachine"]
+    # The model counts on after every token.
+    content["compare_models"].pop("adapt_every", None)
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
 
 
 def aliases(root: Path) -> dict[str, str]:
