@@ -9,6 +9,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -158,10 +159,12 @@ class _Round:
         if pending and pending["store"] == store_address(self.root):
             waits.append("a promotion is to be finished")
         taken = False
-        for decision in Inbox(self.params, self.root).examine():
-            self.say(decision.line())
-            taken |= decision.outcome in ("accepted", "changed")
-        stages = dict.fromkeys([*(["preprocess"] if taken else []), *self.changed_stages()])
+        with ThreadPoolExecutor(1) as pool:  # DVC needs as long as the texts
+            changed = pool.submit(self.changed_stages)
+            for decision in Inbox(self.params, self.root).examine():
+                self.say(decision.line())
+                taken |= decision.outcome in ("accepted", "changed")
+            stages = dict.fromkeys([*(["preprocess"] if taken else []), *changed.result()])
         if stages:
             waits.append(f"would run, with what depends on them: {', '.join(stages)}")
         elif not waits and not is_judged(self.root):
