@@ -43,7 +43,6 @@ def add_text(
     data/raw/. The results of the other texts do not change.
     """
     from timemachine.pipeline import params
-    from timemachine.pipeline.params import Params
     from timemachine.text.preparation.config import TextEntry
     from timemachine.text.preparation.sources import files_of, sha256_of_text
 
@@ -70,7 +69,7 @@ def add_text(
     if licence == "gutenberg" or num_cut:
         entry["licence"] = "gutenberg"
     text = _with_values(path, name, entry) if replace else _with_entries(path, name, entry)
-    validate(Params, parse_yaml(text), path)
+    validate(params.Params, parse_yaml(text), path)
     write_text(path, text)
 
     num_bytes = sum(one.stat().st_size for one in files)
@@ -138,7 +137,7 @@ def _check(path: Path, encoding: str, licence: str) -> int:
 
 def _with_entries(path: Path, name: str, entry: dict[str, Any]) -> str:
     """Return the content of params.yaml with a text, a corpus and n-gram models of it."""
-    from dvc.utils.serialize import dumps_yaml
+    from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
 
     key = dumps_yaml({name: 0}).removesuffix(": 0\n")  # a name of digits is quoted
     corpus = f"{{texts: [{key}], cleaning: whole, level: char, order: sorted}}"
@@ -149,7 +148,7 @@ def _with_entries(path: Path, name: str, entry: dict[str, Any]) -> str:
     )
     for section, value in ((("preprocess", "corpora"), corpus), (("ngram_models", "corpora"), _HIGHEST_ORDER)):
         text = _inserted(text, section, f"{key}: {value}\n", f"{key}: {value}")
-    return _as_dvc_writes(text, path)
+    return str(dumps_yaml(parse_yaml_for_update(text, path)))
 
 
 def _with_values(path: Path, name: str, entry: dict[str, Any]) -> str:
@@ -182,9 +181,3 @@ def _inserted(text: str, section: Sequence[str], lines: str, in_flow: str) -> st
     split = text.splitlines(keepends=True)
     split.insert(last.end_mark.line + 1, indent(lines, " " * node.start_mark.column))
     return "".join(split)
-
-
-def _as_dvc_writes(text: str, path: Path) -> str:
-    from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
-
-    return str(dumps_yaml(parse_yaml_for_update(text, path)))

@@ -16,7 +16,7 @@ from timemachine.text.preparation.clean import Cleaning, count_lines
 from timemachine.text.preparation.config import Licence, TextEntry
 from timemachine.text.preparation.numbering import Numbered
 from timemachine.text.preparation.reading import read_piece
-from timemachine.text.preparation.sources import pieces_of, sha256_of_text
+from timemachine.text.preparation.sources import files_in, sha256_of_text
 from timemachine.text.tokens.config import Level
 from timemachine.text.tokens.corpus import PARTS, Corpus, Part, map_tokens, write_tokens
 from timemachine.text.tokens.vocabulary import Vocabulary
@@ -60,7 +60,9 @@ def text_pieces(raw: Path, name: str, entry: TextEntry) -> list[Piece]:
     Raises:
         UserError: the text is not there.
     """
-    return [Piece(path, entry.encoding, entry.licence) for path in pieces_of(raw, [name])]
+    if not (paths := files_in(raw / name)):
+        raise UserError(f"{raw / name}: no such text; run `dvc repro`")
+    return [Piece(path, entry.encoding, entry.licence) for path in paths]
 
 
 def accepted_pieces(folder: Path) -> list[Piece]:

@@ -61,21 +61,6 @@ def named(name: str, files: Sequence[Path]) -> dict[str, Path]:
     return {f"{name}.txt": files[0]} if len(files) == 1 else {file.name: file for file in files}
 
 
-def pieces_of(raw: Path, names: Iterable[str]) -> list[Path]:
-    """Return the files of texts in `data/raw`: texts in the order given, the shards of each by name.
-
-    Raises:
-        UserError: a text is not there.
-    """
-    pieces = []
-    for name in names:
-        found = files_in(raw / name)
-        if not found:
-            raise UserError(f"{raw / name}: no such text; run `dvc repro`")
-        pieces += found
-    return pieces
-
-
 def files_in(folder: Path) -> list[Path]:
     """Return the files in a folder by name, without hidden ones; none if there is no such folder."""
     files = (path for path in folder.glob("*") if path.is_file() and not path.name.startswith("."))
