@@ -118,7 +118,10 @@ def test_each_process_that_is_waited_for_is_named_once() -> None:
 
 
 def test_a_process_is_described_by_its_command_on_one_line() -> None:
-    process = subprocess.Popen([sys.executable, "-c", "input('a\\n\x1b')", "x" * 200], stdin=subprocess.PIPE)
+    command = [sys.executable, "-c", "input('a\\n\x1b')", "x" * 200]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.read(1)  # a process that has just started may not show its command yet
     said = describe(process.pid)
     process.communicate(b"\n")
     assert said.startswith(f"PID {process.pid} (")
