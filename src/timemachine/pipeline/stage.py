@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from timemachine.base import compute
 from timemachine.base.errors import UserError
+from timemachine.pipeline import torchrun
 from timemachine.pipeline.position import position
 from timemachine.pipeline.times import recorded
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 # Set in a process that started again. An imported library may set such variables itself.
 _RESTARTED = "TIMEMACHINE_RESTARTED"
 _SECONDS_BETWEEN_LOOKS = 0.2
+# Time for another process to print an error that this one has, too.
+_SECONDS_FOR_OTHERS = 10.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 INTERRUPTED = 130  # the exit code that shells give for Ctrl-C
 
@@ -39,12 +43,16 @@ def repository_root() -> Path:
 
 
 @contextmanager
-def one_line_errors(name: str) -> Iterator[None]:
+def one_line_errors(name: str, is_silent: Callable[[BaseException], bool] = lambda _: False) -> Iterator[None]:
     """End the program with one line on standard error if the block raises an error that a user can put right.
 
     These are a `UserError`, an `OSError` of a file, exhausted memory, and what a GPU reports. Any other exception
     is a bug and shows its traceback. `--debug` on the command line or `TIMEMACHINE_DEBUG=1` shows the traceback of
     all.
+
+    Args:
+        name: of the program.
+        is_silent: whether another process prints the error.
     """
     if "--debug" in sys.argv or os.environ.get("TIMEMACHINE_DEBUG") == "1":
         yield
@@ -52,9 +60,13 @@ def one_line_errors(name: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as stop:
-        print(f"{name}: {_with_notes(stop, 'interrupted')}", file=sys.stderr)
+        if not is_silent(stop):
+            print(f"{name}: {_with_notes(stop, 'interrupted')}", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except Exception as error:
+        if is_silent(error):
+            time.sleep(_SECONDS_FOR_OTHERS)  # torchrun ends all processes as soon as one has ended
+            sys.exit(1)
         of_a_file = isinstance(error, OSError) and (error.filename is not None or hasattr(error, "__notes__"))
         text = str(error) if of_a_file or isinstance(error, UserError) else None
         text = text or compute.out_of_memory(error) or compute.gpu_error(error)
@@ -69,10 +81,11 @@ def _with_notes(error: BaseException, text: str) -> str:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Raise `KeyboardInterrupt` in the block on SIGINT, SIGTERM and SIGHUP, and when its DVC is gone.
+    """Raise `KeyboardInterrupt` in the block on SIGINT, SIGTERM and SIGHUP, and when its DVC or torchrun is gone.
 
     A stage that outlives a killed `dvc repro` would write at the same time as the next one. After the first signal
-    further ones are ignored, so that the block can save its work, except for Ctrl-C.
+    further ones are ignored, so that the block can save its work, except for Ctrl-C. A process of torchrun ignores
+    that, too: it gets a Ctrl-C twice, from the terminal and from torchrun.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # signals reach the main thread only
@@ -83,7 +96,8 @@ def interruptible() -> Iterator[None]:
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         for other in heard:
-            signal.signal(other, signal.default_int_handler if other == signal.SIGINT else signal.SIG_IGN)
+            still = other == signal.SIGINT and not torchrun.by_torchrun()
+            signal.signal(other, signal.default_int_handler if still else signal.SIG_IGN)
         raise KeyboardInterrupt
 
     before = {number: signal.signal(number, interrupt) for number in heard}
@@ -91,6 +105,9 @@ def interruptible() -> Iterator[None]:
     try:
         if "DVC_STAGE" in os.environ:
             _end_with_dvc(over)
+        if torchrun.by_torchrun():
+            parent = os.getppid()
+            _end_when(lambda: os.getppid() != parent, over)
         yield
     finally:
         over.set()
@@ -109,13 +126,22 @@ def _end_with_dvc(over: threading.Event) -> None:
     if dvc is None:
         raise KeyboardInterrupt  # DVC was killed while this process was starting
 
+    def is_gone() -> bool:
+        with suppress(psutil.NoSuchProcess):
+            return not dvc.is_running() or bool(dvc.status() == psutil.STATUS_ZOMBIE)
+        return True
+
+    _end_when(is_gone, over)
+
+
+def _end_when(is_gone: Callable[[], bool], over: threading.Event) -> None:
+    """Send SIGTERM to this process as soon as another one is gone."""
+
     def watch() -> None:
         while not over.wait(_SECONDS_BETWEEN_LOOKS):
-            with suppress(psutil.NoSuchProcess):
-                if dvc.is_running() and dvc.status() != psutil.STATUS_ZOMBIE:
-                    continue
-            os.kill(os.getpid(), signal.SIGTERM)
-            return
+            if is_gone():
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
 
     threading.Thread(target=watch, daemon=True).start()
 
@@ -128,25 +154,36 @@ def main(run: Callable[..., None], **paths: str) -> None:
 
     If the environment has variables that change sums, the script starts again without them: numpy and torch have
     already read them.
+
+    torchrun may start a stage whose `run` takes a `place`, in several processes; it gets its `Place`, or None.
     """
-    if (names := compute.changing_variables()) and _RESTARTED not in os.environ:
+    names = compute.changing_variables()
+    if torchrun.by_torchrun():  # it sets a number of threads, and its processes set theirs themselves
+        names = [name for name in names if name != "OMP_NUM_THREADS"]
+    if names and _RESTARTED not in os.environ:
         kept = {name: value for name, value in os.environ.items() if name not in names}
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**kept, _RESTARTED: "1"})  # noqa: S606
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
-    script = Path(sys.argv[0])
-    with one_line_errors(script.stem), interruptible():
+    script, takes = Path(sys.argv[0]), list(inspect.signature(run).parameters)[1:]
+    several = "place" in takes
+    with one_line_errors(script.stem, torchrun.is_silent), interruptible():
         if not arguments and (name := os.environ.get("DVC_STAGE", "").partition(f"{script.stem}@")[2]):
             arguments = [name]
-        names = [name for name in list(inspect.signature(run).parameters)[1:] if name not in paths]
+        names = [name for name in takes if name not in paths and name != "place"]
         if len(arguments) != len(names):
             raise UserError(f"usage: python {script} {' '.join(names).upper()}".rstrip())
+        place = torchrun.place(script, several)
         from timemachine.pipeline import params  # commands import this module and need no params
 
         checked = params.load()
-        compute.set_up(checked.compute)
-        _say_position(checked)
-        with _timed():
-            run(checked, *arguments, **{key: Path(path) for key, path in paths.items()})
+        # The processes on a machine share its threads.
+        num_threads = max(1, checked.compute.num_threads // (place.num_local if place else 1))
+        compute.set_up(checked.compute.model_copy(update={"num_threads": num_threads}))
+        given = {key: Path(path) for key, path in paths.items()}
+        if place is None:
+            _say_position(checked)
+        with nullcontext() if place and place.rank else _timed():
+            run(checked, *arguments, **given, **({"place": place} if several else {}))
 
 
 def _say_position(checked: "params.Params") -> None:

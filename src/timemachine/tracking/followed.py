@@ -12,6 +12,7 @@ from timemachine.pipeline import stage
 from timemachine.pipeline.params import Params
 from timemachine.pipeline.paths import STATES
 from timemachine.pipeline.progress import named, show_progress
+from timemachine.pipeline.torchrun import naming_lost_processes
 from timemachine.tracking.live import Live
 from timemachine.training.loop import Epoch
 from timemachine.training.resume import Resumable, training_hash
@@ -25,10 +26,12 @@ def follow(
     history_rows: Callable[[list[Epoch]], list[dict[str, float]]],
     shown: Sequence[str],
     rate: str | None = None,
-) -> Iterator[tuple[Callable[[Epoch], None], Resumable]]:
+    is_first: bool = True,
+) -> Iterator[tuple[Callable[[Epoch], None] | None, Resumable | None]]:
     """Yield a callback for the epochs of a training, and its states.
 
-    The block trains the model and writes its checkpoint.
+    The block trains the model and writes its checkpoint. Of several processes only the first has a callback and
+    states.
 
     Args:
         params: all parameters.
@@ -37,13 +40,21 @@ def follow(
         history_rows: returns epochs as rows of `history.csv`, which are logged.
         shown: names of the values to show beside the progress.
         rate: name under which labels per second are logged too; None: they are not.
+        is_first: whether this process is alone, or the first of those that train the model.
     """
+    if not is_first:
+        with naming_lost_processes():
+            yield None, None
+        return
     root, name, num_epochs = stage.repository_root(), config["name"], config["num_epochs"]
-    key = training_hash(config, params.compute.model_dump(), environment(device))
+    # A training may go on with another number of processes.
+    fixed = {key: value for key, value in config.items() if key != "num_processes"}
+    key = training_hash(fixed, params.compute.model_dump(), environment(device))
     with (
         Resumable(root / STATES / key, name, num_epochs, os.environ.get("DVC_STAGE")) as resumable,
         Live(root, params.publish.experiment, config, device) as live,
         show_progress(name, steady=True) as show,
+        naming_lost_processes(),
     ):
 
         def tell(epoch: Epoch) -> None:

@@ -12,23 +12,36 @@ from timemachine.base.config import Precision
 from timemachine.base.errors import UserError
 
 
-def choose_device(name: str) -> torch.device:
+def choose_device(name: str, local_rank: int = 0, num_local: int = 1) -> torch.device:
     """Return the device for `auto`, `cpu`, `cuda` or `cuda:N`; `auto` takes a GPU where there is one.
 
+    Args:
+        name: of the device.
+        local_rank: number of this process among those of a training on this machine. Each takes a GPU of its own.
+        num_local: how many these are.
+
     Raises:
-        UserError: this machine does not have that device.
+        UserError: this machine does not have that device, or has fewer GPUs than processes.
     """
     num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     allowed = ["auto", "cpu", *(["cuda"] if num_gpus else []), *(f"cuda:{i}" for i in range(num_gpus))]
     if name == "auto":
-        return torch.device("cuda" if num_gpus else "cpu")
+        name = "cuda" if num_gpus else "cpu"
     if name not in allowed:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         hint = "" if visible is None else f"; CUDA_VISIBLE_DEVICES is {visible!r}"
         raise UserError(
             f"device {name!r} is not available; choose {', '.join(allowed[:-1])} or {allowed[-1]}{hint}"
         )
-    return torch.device(name)
+    if name == "cpu" or num_local == 1:
+        return torch.device(name)
+    if name != "cuda":
+        raise UserError(f"device {name!r} is one GPU, and {num_local} processes need one each; choose cuda or cpu")
+    if num_gpus < num_local:
+        raise UserError(
+            f"{num_local} processes need a GPU each, and this machine has {num_gpus}; start fewer, or choose cpu"
+        )
+    return torch.device("cuda", local_rank)
 
 
 def device_of(model: nn.Module) -> torch.device:

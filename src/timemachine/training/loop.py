@@ -19,6 +19,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from timemachine.base.errors import UserError
+from timemachine.training.data_parallel import ALONE, Ranks
 from timemachine.training.graphs import Captured
 from timemachine.training.resume import Resumable, Snapshot
 from timemachine.training.state import State, detach
@@ -260,6 +261,7 @@ def fit(
     callback: Callback | None = None,
     generators: Mapping[str, Generator] | None = None,
     resumable: Resumable | None = None,
+    ranks: Ranks = ALONE,
 ) -> list[Epoch]:
     """Train a model in place and return its history.
 
@@ -280,7 +282,9 @@ def fit(
         callback: takes each epoch as it ends; those of before an interruption again.
         generators: by name, all that model and minibatches draw from; needed on a GPU and by `resumable`.
         resumable: takes the state after each epoch, and has that of an interrupted training, which ends as if it
-            had not been interrupted.
+            had not been interrupted. Of several processes, only the first has it.
+        ranks: the processes that share the rows of each minibatch. `minibatches` and `evaluate` return the same
+            in all of them.
 
     Raises:
         DivergenceError: a loss, a metric or a weight is no longer finite.
@@ -288,13 +292,15 @@ def fit(
     parameters = list(model.parameters())
     generators, device = generators or {}, parameters[0].device
     training = Training(model, optimizer, generators)
-    if resumable and (snapshot := resumable.load()):
+    if snapshot := ranks.of_first(resumable.load() if resumable else None):
         training.restore(snapshot)
         if callback:
             for epoch in training.history:
                 callback(epoch)
-    step: Callable[[Tensor, Tensor, State], tuple[Tensor, State]] = Step(model, loss, optimizer, clip_norm)
-    if device.type == "cuda" and state_flow != "attached":  # attached, every minibatch has another shape
+    step: Callable[[Tensor, Tensor, State], tuple[Tensor, State]]
+    step = Step(ranks.wrapped(model), ranks.weighted(loss), optimizer, clip_norm)
+    # Attached, every minibatch has another shape. A graph of several processes would hold their exchange, too.
+    if device.type == "cuda" and state_flow != "attached" and ranks.size == 1:
         assert all(isinstance(group["lr"], Tensor) for group in optimizer.param_groups)
         step = Captured(step, device, (g for g in generators.values() if g.device.type == "cuda"))
     for number in range(len(training.history) + 1, num_epochs + 1):
@@ -311,6 +317,8 @@ def fit(
         for i, (X, Y) in enumerate(pairs):
             if i:  # a new scheduler has set the first learning rate already
                 scheduler.step()
+            num_labels += Y.numel()
+            X, Y = ranks.take(X, Y)
             if state_flow == "attached":
                 seen.append(X)
                 X = torch.cat(seen, 1)
@@ -318,9 +326,9 @@ def fit(
             if state_flow == "detached":
                 state = carried
             total += added
-            num_labels += Y.numel()
         size = torch.stack([parameter.detach().abs().max() for parameter in parameters]).max()
-        summed, largest = torch.stack([total, size.double()]).tolist()  # the only wait for the device
+        ends = torch.stack([ranks.summed(total), size.double()])
+        summed, largest = ends.tolist()  # the only wait for the device
         seconds = time.perf_counter() - begin
         metrics = evaluate() if evaluate and math.isfinite(largest) else {}
         if not all(map(math.isfinite, (summed, largest, *metrics.values()))):

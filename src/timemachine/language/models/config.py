@@ -19,7 +19,23 @@ from timemachine.base.config import (
     Sha256,
     Units,
 )
+from timemachine.base.errors import UserError
 from timemachine.text.tokens.config import Level, Sampling, least_tokens
+
+
+def check_shared(batch_size: int, num_processes: int) -> None:
+    """Check that processes can share the rows of a minibatch equally.
+
+    Raises:
+        UserError: the batch size is not divisible by their number.
+    """
+    if batch_size % num_processes:
+        possible = [str(n) for n in range(1, batch_size + 1) if batch_size % n == 0][:12]
+        choice = " or ".join(filter(None, [", ".join(possible[:-1]), possible[-1]]))
+        raise UserError(
+            f"num_processes: {num_processes} processes cannot share the {batch_size} rows of batch_size equally; "
+            f"choose {choice}"
+        )
 
 
 class RnnRecipe(Section):
@@ -51,6 +67,7 @@ class RnnRecipe(Section):
     seed: Seed = 0
     device: Device = "auto"
     precision: Precision = "float32"
+    num_processes: Count = 1
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -66,6 +83,7 @@ class RnnRecipe(Section):
             raise ValueError("patience: needs a validation part; num_val is 0")
         if not self.detach and self.sampling != "sequential":
             raise ValueError(f"detach: false needs sampling: sequential, not {self.sampling}")
+        check_shared(self.batch_size, self.num_processes)
         needed = least_tokens(self.sampling, self.batch_size, self.num_steps)
         if self.sampling != "windows" and self.num_train is not None and self.num_train < needed:
             minibatch = f"batch_size {self.batch_size} x num_steps {self.num_steps}"

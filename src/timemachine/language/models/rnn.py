@@ -10,6 +10,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from timemachine.language.models.recurrence import run_layers
+from timemachine.training.data_parallel import ALONE, Ranks
 from timemachine.training.devices import lowered
 from timemachine.training.initialisation import initialise_
 from timemachine.training.state import State, mapped
@@ -25,18 +26,21 @@ class Dropout(nn.Module):
     Args:
         probability: fraction of the units that is dropped while training.
         generator: source of the masks, on the device of the units; None for torch's global generator.
+        ranks: the processes that share the rows. Each draws the masks of all rows, and takes those of its own.
     """
 
-    def __init__(self, probability: float, generator: Generator | None) -> None:
+    def __init__(self, probability: float, generator: Generator | None, ranks: Ranks = ALONE) -> None:
         super().__init__()
         self.probability = probability
         self.generator = generator
+        self.ranks = ranks
 
     def forward(self, H: Tensor) -> Tensor:
         """Map (num_steps, batch, units) to the same shape, scaled so that the mean is unchanged."""
         if not self.training or self.probability == 0:
             return H
-        kept = torch.empty(H.shape[1:], device=H.device).bernoulli_(1 - self.probability, generator=self.generator)
+        kept = torch.empty((self.ranks.of_all(H.shape[1]), *H.shape[2:]), device=H.device)
+        kept = kept.bernoulli_(1 - self.probability, generator=self.generator)[self.ranks.rows]
         return H * (kept / (1 - self.probability)).to(H)  # (num_steps, batch, units)
 
 
@@ -117,6 +121,7 @@ class RNN(nn.Module):
         generator: source of the weights, in torch's default distributions, on the CPU; None for torch's global
             generator.
         masks: source of the dropout masks, on the device that the model computes on; None for `generator`.
+        ranks: the processes that share the rows of a minibatch.
     """
 
     def __init__(
@@ -133,6 +138,7 @@ class RNN(nn.Module):
         bidirectional: bool = False,
         generator: Generator | None = None,
         masks: Generator | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         super().__init__()
         self.vocab_size = vocab_size
@@ -144,9 +150,9 @@ class RNN(nn.Module):
         else:
             self.rnn = (nn.GRU if cell == "gru" else nn.LSTM)(*sizes, bidirectional=bidirectional)
         masks = generator if masks is None else masks
-        self.embedding_dropout = Dropout(embedding_dropout, masks)
-        self.weight_dropout = Dropout(weight_dropout, masks)
-        self.dropout = Dropout(dropout, masks)
+        self.embedding_dropout = Dropout(embedding_dropout, masks, ranks)
+        self.weight_dropout = Dropout(weight_dropout, masks)  # the same in all processes
+        self.dropout = Dropout(dropout, masks, ranks)
         self.output = nn.Linear((2 if bidirectional else 1) * num_hiddens, vocab_size)
         if generator is not None:
             initialise_(self, generator)

@@ -8,11 +8,12 @@ from torch.nn import functional as F
 
 from timemachine.base.errors import UserError
 from timemachine.language.models.build import build_language_model
-from timemachine.language.models.config import RnnRecipe
+from timemachine.language.models.config import RnnRecipe, check_shared
 from timemachine.text.tokens.corpus import Corpus
 from timemachine.text.tokens.minibatches import Minibatches, random_sampling, sequential_partitioning, windows
 from timemachine.text.tokens.perplexity import perplexity
 from timemachine.training import loop
+from timemachine.training.data_parallel import ALONE, Ranks
 from timemachine.training.devices import computing_in
 from timemachine.training.resume import Resumable
 from timemachine.training.state import State
@@ -89,6 +90,7 @@ def train_language_model(
     device: torch.device,
     callback: loop.Callback | None = None,
     resumable: Resumable | None = None,
+    ranks: Ranks = ALONE,
 ) -> tuple[nn.Module, list[loop.Epoch]]:
     """Train the model of a recipe on a corpus.
 
@@ -98,13 +100,15 @@ def train_language_model(
         device: device to train on.
         callback: called with each epoch when it ends.
         resumable: stores the state after each epoch, and holds the state of an interrupted training.
+        ranks: the processes that share the rows of each minibatch.
 
     Returns:
         The model, and its history: `loss` in nats per token, and `val_nats` if the recipe has a validation part.
 
     Raises:
-        UserError: there are too few tokens, or the loss is not finite.
+        UserError: there are too few tokens, the loss is not finite, or the processes cannot share the rows.
     """
+    check_shared(recipe.batch_size, ranks.size)
     begin, end = training_range(recipe, corpus)
     val_begin, val_end = validation_range(recipe, corpus)
     # Weights and minibatches have separate generators, so that a change of one does not change the other.
@@ -112,7 +116,7 @@ def train_language_model(
     weights, order = (Generator().manual_seed(seed) for seed in seeds)
     # On the CPU one generator draws the initial weights and then the dropout masks.
     masks = weights if device.type == "cpu" else Generator(device).manual_seed(seeds[0])
-    model = build_language_model(recipe, len(corpus.vocabulary), weights, masks).to(device)
+    model = build_language_model(recipe, len(corpus.vocabulary), weights, masks, ranks).to(device)
     small = "uint8" if len(corpus.vocabulary) <= 256 else "int32"  # torch cannot index other unsigned types
     tokens = torch.from_numpy(corpus.tokens[begin:val_end].astype(small)).to(device)
     train, val = tokens[: end - begin], tokens[val_begin - begin :]
@@ -134,21 +138,22 @@ def train_language_model(
             state_flow=flow,
             schedule=loop.constant if recipe.warmup is None else loop.warmup_cosine(recipe.warmup),
             clip_norm=recipe.clip_norm,
-            evaluate=(lambda: {"val_nats": validation_nats(model, val, recipe)}) if len(val) else None,
+            evaluate=(lambda: {"val_nats": validation_nats(model, val, recipe, ranks)}) if len(val) else None,
             early_stopping=loop.EarlyStopping("val_nats", recipe.patience) if recipe.patience else None,
             callback=callback,
             generators={"masks": masks, "order": order},
             resumable=resumable,
+            ranks=ranks,
         )
     return model, history
 
 
 @torch.inference_mode()
-def validation_nats(model: nn.Module, tokens: Tensor, recipe: RnnRecipe) -> float:
+def validation_nats(model: nn.Module, tokens: Tensor, recipe: RnnRecipe, ranks: Ranks = ALONE) -> float:
     """Return nats per token, read as in training: with carried state for `sequential`, else in separate windows.
 
     Each token but the first is scored at most once: windows do not overlap, and tokens that do not fill a window
-    or a row are left out.
+    or a row are left out. Several processes score their rows each, and return the same number.
     """
     model.eval()
     carried = recipe.sampling == "sequential"
@@ -160,10 +165,12 @@ def validation_nats(model: nn.Module, tokens: Tensor, recipe: RnnRecipe) -> floa
     state: State = None
     total, count = torch.zeros((), dtype=torch.float64, device=tokens.device), 0
     for X, Y in pairs:
-        logits, state = model(X, state if carried else None)
-        total += cross_entropy(logits, Y).total
         count += Y.numel()
-    return float(total) / count
+        own = ranks.share(len(X))
+        if own.stop > own.start:
+            logits, state = model(X[own], state if carried else None)
+            total += cross_entropy(logits, Y[own]).total
+    return float(ranks.summed(total)) / count
 
 
 def history_rows(history: list[loop.Epoch]) -> list[dict[str, float]]:
