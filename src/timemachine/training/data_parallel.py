@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from timemachine.base.errors import UserError
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# How long a process waits for the others, when it starts and later.
-_TIMEOUT = timedelta(minutes=10)
+# How long a process waits for the others when it starts, and later for those that work.
+_START, _WORK = timedelta(minutes=2), timedelta(minutes=30)
 
 
 class Ranks:
@@ -130,7 +131,8 @@ def joined(rank: int, size: int, device: torch.device) -> Iterator[Ranks]:
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     host, port = os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]
     try:
-        dist.init_process_group(backend, rank=rank, world_size=size, timeout=_TIMEOUT)
+        store, _, _ = next(rendezvous("env://", rank, size, timeout=_START))
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_WORK)
     except dist.DistError as error:
         if "EADDRINUSE" in str(error):
             raise UserError(
