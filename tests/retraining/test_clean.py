@@ -7,11 +7,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from rounds import Rounds
 
+from timemachine.language.ngrams.config import NgramsParams
+from timemachine.language.ngrams.engines import count_in_blocks
 from timemachine.pipeline.lock import read_lock
-from timemachine.pipeline.paths import STATES
+from timemachine.pipeline.paths import COUNTS, SPILL, STATES
 from timemachine.retraining import round as one_round
 from timemachine.retraining.busy import BUSY, one_at_a_time
 from timemachine.retraining.clean import SERVED, clean, size_of
@@ -90,6 +93,13 @@ class TestInOrder:
                 path.exists() or path.write_bytes(bytes(1000))
                 if time_s is not None:
                     os.utime(path, (time_s, time_s))
+        p = NgramsParams(corpus="words", sequences=["a"], markov_corpus="lines", engine="duckdb")
+        for n in (1, 2):
+            list(count_in_blocks(np.arange(5, dtype=np.uint8), [0], n, 5, p, rounds.folder / ".timemachine"))
+        [unigrams] = (rounds.folder / COUNTS).glob("1-*")  # last needed before all rounds
+        os.utime(unigrams, (0, 0))
+        for pid in (999_999_999, os.getppid()):  # a process that was killed, and one that runs
+            (rounds.folder / SPILL / f"{pid}-a").mkdir(parents=True)
         for run_id in rounds.run_ids:
             (rounds.folder / SERVED / run_id).mkdir(parents=True)
         before = rounds.size()
@@ -102,6 +112,8 @@ class TestInOrder:
         assert "MLflow: registered versions: 1" in told
         assert f"{STATES}/old" in told
         assert f"{STATES}/new" not in told
+        assert f"{COUNTS}: 1 files" in told
+        assert [line.split()[-1] for line in said if str(SPILL) in line] == [f"{SPILL}/999999999-a"]
         assert said[-1].endswith(" MB  would be removed")
 
     def test_a_running_round_is_left_alone(self, rounds: Cleaned, capfd: pytest.CaptureFixture[str]) -> None:
@@ -118,6 +130,8 @@ class TestInOrder:
         assert rounds.in_cache() == rounds.with_artifacts() == rounds.with_logged_models() == [False, True, True]
         assert sorted(path.name for path in (rounds.folder / SERVED).iterdir()) == sorted(rounds.run_ids[1:])
         assert [path.name for path in (rounds.folder / STATES).iterdir()] == ["new"]
+        assert [path.name[:2] for path in (rounds.folder / COUNTS).iterdir()] == ["2-"]
+        assert [path.name for path in (rounds.folder / SPILL).iterdir()] == [f"{os.getppid()}-a"]
         freed = float(said[-1].split()[0].replace(",", "")) * 1e6
         assert size - rounds.size() == pytest.approx(freed, rel=0.1)
         assert [one.version for one in read_rounds(rounds.folder, "timemachine")] == ["1", "2", "3"]

@@ -1,11 +1,16 @@
 import json
+import re
 import shutil
+from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from tiny import tiny_text, write_params
 
+from timemachine.language.ngrams.config import NgramsParams
+from timemachine.language.ngrams.engines import count_in_blocks
 from timemachine.retraining.busy import one_at_a_time
 from timemachine.retraining.history import read_rounds
 from timemachine.retraining.promotion import Candidates, promote, restore_previous
@@ -44,6 +49,16 @@ def test_before_the_first_round_the_command_that_starts_it_is_named(folder: Path
     assert "running nothing" in said
     assert "MB DVC's cache" in said
     assert not (folder / "mlflow.db").exists()
+
+
+def test_what_the_counts_of_a_long_text_take_is_on_the_disk(folder: Path) -> None:
+    p = NgramsParams(corpus="words", sequences=["a"], markov_corpus="lines", engine="duckdb")
+    tokens = np.arange(100_000, dtype=np.uint32)
+    with closing(count_in_blocks(tokens, [0], 1, len(tokens), p, folder / ".timemachine")) as rows:
+        next(rows)
+        [whole] = re.findall(r"([\d.]+) MB counts of n-grams", status(folder))
+    [kept] = re.findall(r"([\d.]+) MB counts of n-grams", status(folder))
+    assert float(whole) > float(kept) == 0.8  # 8 bytes a word
 
 
 def test_it_says_what_waits_and_what_runs(folder: Path) -> None:

@@ -8,6 +8,9 @@ from timemachine.language.comparison.config import CONTEXT_MIXING
 # The states of trainings, a folder each.
 STATES = Path(".timemachine/resume")
 
+# Of a text that is counted in parts: partial counts of its n-grams, and what their sums spill, a folder a process.
+COUNTS, SPILL = Path(".timemachine/counts"), Path(".timemachine/spill")
+
 # Aliases of versions of the registered model. They have priority over recipes of the same name.
 ALIASES = ("champion", "challenger", "previous")
 

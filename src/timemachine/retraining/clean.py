@@ -1,9 +1,11 @@
 """Remove from the disk what old rounds have left: in MLflow, in DVC's cache, and in `.timemachine`."""
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import psutil
 from timemachine.pipeline import params as parameters
 from timemachine.pipeline.leftovers import CacheLeftovers, cache_leftovers
 from timemachine.pipeline.lock import md5_of
-from timemachine.pipeline.paths import STATES
+from timemachine.pipeline.paths import COUNTS, SPILL, STATES
 from timemachine.retraining.busy import check_no_dvc, one_at_a_time, when_free
 from timemachine.retraining.history import Round, read_rounds
 from timemachine.tracking.address import sqlite_file, tracking_uri
@@ -92,12 +94,19 @@ def _clean(
         )
     if not dry_run:
         cache.remove()
-    # A state or spool that is older than the rounds that count is of a training that no round will resume.
+    from timemachine.language.ngrams.engines import spilled_by_killed
+
+    # A state or spool that is older than the rounds that count is of a training that no round will resume. Partial
+    # counts have the time when they were last needed.
     before_s = datetime.fromisoformat(rounds[-min(max(keep, 1), len(rounds))].when).timestamp() if rounds else 0.0
-    for path in [*_older(root / STATES, before_s), *_older(root / SPOOLS, before_s), *unserved]:
-        yield str(path.relative_to(root)), size_of([path])
-        if not dry_run:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    old = [*_older(root / STATES, before_s), *_older(root / SPOOLS, before_s)]
+    left = {str(path.relative_to(root)): [path] for path in [*old, *unserved, *spilled_by_killed(root / SPILL)]}
+    if counts := _older(root / COUNTS, before_s):
+        left[f"{COUNTS}: {len(counts)} files"] = counts
+    for what, paths in left.items():
+        yield what, size_of(paths)
+        for path in () if dry_run else paths:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def _published(root: Path) -> str | None:
@@ -128,9 +137,14 @@ def _unserved(root: Path, run_ids: set[str]) -> Iterator[Path]:
 
 
 def size_of(paths: Iterable[Path]) -> int:
-    """Return the size of files, and of all files in folders, in bytes."""
-    files = (file for path in paths for file in ([path] if path.is_file() else path.rglob("*")))
-    return sum(file.lstat().st_size for file in files if not file.is_dir())
+    """Return the size of files, and of all files in folders, in bytes; files may go meanwhile."""
+    num_bytes = 0
+    for path in paths:
+        walked = (Path(folder) / name for folder, _, names in os.walk(path) for name in names)
+        for file in [path] if path.is_file() else walked:
+            with suppress(FileNotFoundError):
+                num_bytes += file.lstat().st_size
+    return num_bytes
 
 
 def megabytes(num_bytes: int) -> str:

@@ -11,7 +11,7 @@ from rich.text import Text
 from timemachine.base.errors import UserError
 from timemachine.pipeline import params as parameters
 from timemachine.pipeline.lock import cache_folder, changed_since, read_lock
-from timemachine.pipeline.paths import ALIASES, STATES
+from timemachine.pipeline.paths import ALIASES, COUNTS, SPILL, STATES
 from timemachine.pipeline.processes import describe, running_dvc
 from timemachine.retraining.busy import running_rounds
 from timemachine.retraining.clean import SERVED, megabytes, size_of
@@ -130,6 +130,7 @@ def _sizes(root: Path) -> Iterator[tuple[str, str]]:
         "artifacts of MLflow": [root / "mlartifacts"],
         "database of MLflow": [database] if database and database.exists() else [],
         "states of trainings": [root / STATES],
+        "counts of n-grams": [root / COUNTS, root / SPILL],
         "models of the server": [root / SERVED],
     }
     for name, paths in places.items():

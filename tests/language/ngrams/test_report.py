@@ -1,3 +1,5 @@
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -5,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from timemachine.language.ngrams.engines import Rows
 from timemachine.language.ngrams.report import describe_counts, fit_exponent, mean_nats, transition_matrix
 from timemachine.text.tokens.vocabulary import Vocabulary
 
@@ -67,3 +70,16 @@ def test_of_many_ranks_a_thousand_for_each_power_of_ten_are_drawn(tmp_path: Path
     assert ranks[:100_000].tolist() == list(range(1, 100_001))
     assert 75 < len(ranks) - 100_000 < 85
     assert (drawn == 50 - (ranks - 1) // 10_000).all()
+
+
+def test_blocks_that_are_written_do_not_stay_in_memory(tmp_path: Path) -> None:
+    vocabulary, alive = Vocabulary(["<unk>", "a"]), list[weakref.ref[object]]()
+
+    def blocks() -> Iterator[Rows]:
+        for _ in range(5):
+            counts = np.full(10, 3)
+            alive.append(weakref.ref(counts))
+            yield np.ones((10, 1), dtype=np.int64), counts
+            assert sum(block() is not None for block in alive) <= 2  # this one, and the one before it
+
+    assert describe_counts(blocks(), vocabulary, 3, [1, 5], tmp_path / "unigram.csv")[0]["distinct"] == 50

@@ -108,16 +108,20 @@ def count_in_blocks(
             yield _unpack(rows["key"].to_numpy(), n, vocab_size), rows["count"].to_numpy()
 
 
+def spilled_by_killed(spill: Path) -> list[Path]:
+    """Return the folders that are left below `spill` of processes that were killed."""
+    found = [(path, int(path.name.partition("-")[0])) for path in spill.glob("[0-9]*-*")]
+    return [path for path, pid in found if pid == os.getpid() or not is_running(pid)]
+
+
 @contextmanager
 def _spilling(scratch: Path, n: int, max_memory: float) -> Iterator[tuple[Path, "duckdb.DuckDBPyConnection"]]:
     """Yield a new folder, which is removed afterwards, and a DuckDB that spills into it."""
     import duckdb
 
     spill = scratch / "spill"
-    for left in spill.glob("[0-9]*-*"):
-        pid = int(left.name.partition("-")[0])
-        if pid == os.getpid() or not is_running(pid):  # it was killed
-            shutil.rmtree(left, ignore_errors=True)
+    for left in spilled_by_killed(spill):
+        shutil.rmtree(left, ignore_errors=True)
     spill.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=spill))
     limit = max(max_memory - _BESIDE_GB, max_memory / 3, _LEAST_GB)

@@ -10,7 +10,7 @@ from timemachine.language.ngrams.config import ContextMixingParams
 from timemachine.language.ngrams.context_mixing import FIRST_PASS, ContextMixing
 from timemachine.language.ngrams.contexts import LETTERS
 from timemachine.language.ngrams.experts import CACHES, CHAINS, SELECTORS, STATE_MAPS, Layout
-from timemachine.language.scoring.score import Readings, held_out_readings, nats_of
+from timemachine.language.scoring.score import Readings, blocks_of, held_out_readings, nats_of
 from timemachine.text.tokens.corpus import HELD_OUT, Corpus
 
 _BLOCK = 2**14  # tokens whose predictions by all mixers are kept at a time
@@ -117,7 +117,7 @@ def leave_parts_out(
     tokens = corpus.part("val")
     model = read_train_part(corpus, p, list(PARTS_LEFT_OUT.values()), len(tokens), show)
     nats = np.empty((len(tokens), len(PARTS_LEFT_OUT)))
-    for block in _blocks(len(tokens)):
+    for block in blocks_of(len(tokens), _BLOCK):
         nats[block] = nats_of(model.read(tokens[block]).swapaxes(0, 1), tokens[block]).T
     bits = nats.mean(0) / np.log(2)
     rows = zip(PARTS_LEFT_OUT, bits.tolist(), strict=True)
@@ -151,16 +151,12 @@ def _predictions(
     """
     for part in HELD_OUT:
         tokens = corpus.part(part)
-        for block in _blocks(len(tokens)):
+        for block in blocks_of(len(tokens), _BLOCK):
             means = [
                 np.mean([one[f"{part}.log_P"][block] for one in models], axis=0, dtype=np.float64)
                 for models in networks
             ]
             yield model.read(tokens[block], np.stack(means, axis=1) if means else None)
-
-
-def _blocks(num_tokens: int) -> Iterator[slice]:
-    return (slice(begin, begin + _BLOCK) for begin in range(0, num_tokens, _BLOCK))
 
 
 def _num_held_out(corpus: Corpus) -> int:

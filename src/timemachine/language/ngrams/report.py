@@ -55,7 +55,7 @@ def describe_counts(
             block = pd.DataFrame({"ngram": [" ".join(row) for row in words[ngrams]], "count": counts})
             block.to_csv(file, index=False, header=not distinct, lineterminator="\n")
             top += block.head(num_top - len(top)).to_numpy().tolist()
-            head.append(counts[: max(zipf_ranks[1] - distinct, 0)])
+            head.append(counts[: max(zipf_ranks[1] - distinct, 0)].copy())  # a view would keep the block in memory
             begin, end = np.searchsorted(_DRAWN, [distinct + 1, distinct + len(counts) + 1])
             chosen.append(_DRAWN[begin:end])
             curve.append(counts[_DRAWN[begin:end] - distinct - 1])

@@ -86,10 +86,10 @@ def _agree(nats: NDArray[np.floating], log_P: NDArray[np.floating], tokens: NDAr
     return np.allclose(sums, 1, rtol=0, atol=_ROUNDING) and np.allclose(nats, nats_of(log_P, tokens))
 
 
-def blocks_of(num_tokens: int) -> Iterator[slice]:
-    """Yield slices of a text that bound the memory for float64 distributions; a book's part is one."""
-    for begin in range(0, num_tokens, _BLOCK):
-        yield slice(begin, min(begin + _BLOCK, num_tokens))
+def blocks_of(num_tokens: int, length: int = _BLOCK) -> Iterator[slice]:
+    """Yield slices of a text that bound the memory for float64 distributions; by default a book's part is one."""
+    for begin in range(0, num_tokens, length):
+        yield slice(begin, min(begin + length, num_tokens))
 
 
 def score(total_nats: float, tokens: NDArray[np.unsignedinteger], corpus: Corpus) -> dict[str, float | int | None]:

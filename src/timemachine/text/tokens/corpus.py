@@ -106,10 +106,10 @@ class Corpus:
         folder = Path(folder)
         vocabulary = Vocabulary.load(folder / "vocabulary.json")
         path = folder / "tokens.npy"
-        tokens = map_tokens(path)
-        if tokens.size and tokens.max() >= len(vocabulary):
+        # Of a map of its own, because the pages that are read stay in memory until the map is closed.
+        if map_tokens(path).max(initial=0) >= len(vocabulary):
             raise UserError(f"{path}: not indices into {folder / 'vocabulary.json'}; recreate it with `dvc repro`")
-        content = read_json(folder / "split.json")
+        tokens, content = map_tokens(path), read_json(folder / "split.json")
         try:
             level, unk_length = content["level"], float(content["unk_length"])
             num_added, pieces = int(content["num_added"]), tuple(map(int, content["pieces"]))
