@@ -90,7 +90,8 @@ def is_silent(error: BaseException) -> bool:
         return False
     num_speakers = {UserError: 1, ConnectionError: 2, KeyboardInterrupt: 2}
     limits = [number for kind, number in num_speakers.items() if isinstance(error, kind)]
-    return bool(limits) and int(os.environ["LOCAL_RANK"]) >= min(limits)
+    local_rank = os.environ.get("LOCAL_RANK", "")  # `place` reports that it is absent or wrong
+    return bool(limits) and local_rank.isdecimal() and int(local_rank) >= min(limits)
 
 
 @contextmanager
