@@ -52,6 +52,9 @@ def place(script: Path, several: bool) -> Place | None:
     advice = f"start the stage with torchrun, or unset {', '.join(found)}"
     if absent := [name for name in (*_COUNTS, *_ADDRESS) if not os.environ.get(name)]:
         raise UserError(f"{', '.join(found)} set without {', '.join(absent)}; {advice}")
+    port = os.environ["MASTER_PORT"]
+    if not port.isdecimal() or not 0 < int(port) < 2**16:
+        raise UserError(f"MASTER_PORT: {port!r} is not in 1 ... 65535; {advice}")
     texts = [os.environ[name] for name in _COUNTS]
     if all(text.isdecimal() for text in texts):
         here = Place(*map(int, texts))
