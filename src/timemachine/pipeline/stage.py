@@ -46,9 +46,9 @@ def repository_root() -> Path:
 def one_line_errors(name: str, is_silent: Callable[[BaseException], bool] = lambda _: False) -> Iterator[None]:
     """End the program with one line on standard error if the block raises an error that a user can put right.
 
-    These are a `UserError`, an `OSError` of a file, exhausted memory, and what a GPU reports. Any other exception
-    is a bug and shows its traceback. `--debug` on the command line or `TIMEMACHINE_DEBUG=1` shows the traceback of
-    all.
+    These are a `UserError`, an `OSError` of a file, a lost connection, exhausted memory, and what a GPU reports.
+    Any other exception is a bug and shows its traceback. `--debug` on the command line or `TIMEMACHINE_DEBUG=1`
+    shows the traceback of all.
 
     Args:
         name: of the program.
@@ -68,7 +68,7 @@ def one_line_errors(name: str, is_silent: Callable[[BaseException], bool] = lamb
             time.sleep(_SECONDS_FOR_OTHERS)  # torchrun ends all processes as soon as one has ended
             sys.exit(1)
         of_a_file = isinstance(error, OSError) and (error.filename is not None or hasattr(error, "__notes__"))
-        text = str(error) if of_a_file or isinstance(error, UserError) else None
+        text = str(error) if of_a_file or isinstance(error, (UserError, ConnectionError)) else None
         text = text or compute.out_of_memory(error) or compute.gpu_error(error)
         if text is None:
             raise

@@ -52,6 +52,9 @@ def place(script: Path, several: bool) -> Place | None:
     advice = f"start the stage with torchrun, or unset {', '.join(found)}"
     if absent := [name for name in (*_COUNTS, *_ADDRESS) if not os.environ.get(name)]:
         raise UserError(f"{', '.join(found)} set without {', '.join(absent)}; {advice}")
+    port = os.environ["MASTER_PORT"]
+    if not port.isdecimal() or not 0 < int(port) < 2**16:
+        raise UserError(f"MASTER_PORT: {port!r} is not in 1 ... 65535; {advice}")
     texts = [os.environ[name] for name in _COUNTS]
     if all(text.isdecimal() for text in texts):
         here = Place(*map(int, texts))
@@ -90,7 +93,8 @@ def is_silent(error: BaseException) -> bool:
         return False
     num_speakers = {UserError: 1, ConnectionError: 2, KeyboardInterrupt: 2}
     limits = [number for kind, number in num_speakers.items() if isinstance(error, kind)]
-    return bool(limits) and int(os.environ["LOCAL_RANK"]) >= min(limits)
+    local_rank = os.environ.get("LOCAL_RANK", "")  # `place` reports that it is absent or wrong
+    return bool(limits) and local_rank.isdecimal() and int(local_rank) >= min(limits)
 
 
 @contextmanager

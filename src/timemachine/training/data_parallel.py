@@ -127,7 +127,7 @@ def joined(rank: int, size: int, device: torch.device) -> Iterator[Ranks]:
         yield ALONE
         return
     if device.type == "cuda":
-        torch.cuda.set_device(device)
+        torch.cuda.set_device(device.index or 0)  # `cuda` has no index, and set_device needs one
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     host, port = os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]
     try:
