@@ -122,7 +122,7 @@ def test_a_taken_port_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_training_whose_process_is_killed_goes_on_with_another_number(tmp_path: Path) -> None:
     content = tiny_params()
     recipe = content["train_rnn"]["gated"]
-    recipe |= {"num_train": 400, "num_epochs": 30, "patience": None, "num_processes": 2}
+    recipe |= {"num_train": 400, "num_epochs": 100, "patience": None, "num_processes": 2}
     make_project(tmp_path)
     write_params(tmp_path, content)
     for name, *entry in (("check",), ("download", "timemachine"), ("preprocess",)):
@@ -138,8 +138,8 @@ def test_a_training_whose_process_is_killed_goes_on_with_another_number(tmp_path
     ranks = process.children()
     assert len(ranks) == 2
     os.kill(max(ranks, key=lambda rank: int(rank.environ()["RANK"])).pid, signal.SIGKILL)
-    assert process.wait(30) == 1
-    _, alive = psutil.wait_procs(ranks, 10)
+    assert process.wait(60) == 1
+    _, alive = psutil.wait_procs(ranks, 30)
     assert alive == []
     said_lines = [line for line in (tmp_path / "said").read_text().splitlines() if line.startswith("train_rnn")]
     assert len(said_lines) == 1, said_lines
@@ -148,7 +148,7 @@ def test_a_training_whose_process_is_killed_goes_on_with_another_number(tmp_path
         said_lines[0],
     )
     assert not list(tmp_path.glob("data/models/rnn/gated/*"))
-    assert [path.suffix for path in states[0].parent.iterdir() if path.is_file()].count(".safetensors") >= 1
+    assert {path.suffix for path in states[0].parent.iterdir() if path.is_file()} == {".safetensors"}
 
     recipe["num_processes"] = 1
     write_params(tmp_path, content)
@@ -156,4 +156,4 @@ def test_a_training_whose_process_is_killed_goes_on_with_another_number(tmp_path
     assert "gated: goes on after epoch" in again.stderr
     history = read_history(tmp_path / "data/models/rnn/gated/history.csv")
     alone = train_language_model(RnnRecipe(**recipe), Corpus.load(tmp_path / "data/text/whole"), CPU)[1]
-    assert [row["nats"] for row in history] == pytest.approx([epoch.loss for epoch in alone], abs=1e-4)
+    assert [row["nats"] for row in history] == pytest.approx([epoch.loss for epoch in alone], abs=1e-3)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _RESTARTED = "TIMEMACHINE_RESTARTED"
 _SECONDS_BETWEEN_LOOKS = 0.2
 # Time for another process to print an error that this one has, too.
-_SECONDS_FOR_OTHERS = 10.0
+_SECONDS_FOR_OTHERS = 30.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 INTERRUPTED = 130  # the exit code that shells give for Ctrl-C
 
@@ -85,7 +85,7 @@ def interruptible() -> Iterator[None]:
 
     A stage that outlives a killed `dvc repro` would write at the same time as the next one. After the first signal
     further ones are ignored, so that the block can save its work, except for Ctrl-C. A process of torchrun ignores
-    that, too: it gets a Ctrl-C twice, from the terminal and from torchrun.
+    that, too, because torchrun passes it on, and kills after 30 s what still runs.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # signals reach the main thread only
@@ -106,8 +106,7 @@ def interruptible() -> Iterator[None]:
         if "DVC_STAGE" in os.environ:
             _end_with_dvc(over)
         if torchrun.by_torchrun():
-            parent = os.getppid()
-            _end_when(lambda: os.getppid() != parent, over)
+            _end_with_torchrun(over)
         yield
     finally:
         over.set()
@@ -132,6 +131,16 @@ def _end_with_dvc(over: threading.Event) -> None:
         return True
 
     _end_when(is_gone, over)
+
+
+def _end_with_torchrun(over: threading.Event) -> None:
+    """Send SIGTERM to this process when the torchrun that started it is gone."""
+    import psutil
+
+    parent = psutil.Process().parent()
+    if parent is None or (parent.pid == 1 and not any("torch" in word for word in parent.cmdline())):
+        raise KeyboardInterrupt  # torchrun was killed while this process was starting
+    _end_when(lambda: os.getppid() != parent.pid, over)
 
 
 def _end_when(is_gone: Callable[[], bool], over: threading.Event) -> None:

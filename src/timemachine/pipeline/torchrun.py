@@ -86,12 +86,12 @@ def by_torchrun() -> bool:
 def is_silent(error: BaseException) -> bool:
     """Return whether this process of torchrun leaves it to others to print an error that all of them have.
 
-    An error of the user is printed by the first process of a machine. Two processes print that another one has
-    ended, or that torchrun ends them: if one of the two was killed, the other one is left.
+    The first process of a machine prints them. That another process has ended is printed by two: if one of the two
+    was killed, the other one is left.
     """
     if not by_torchrun():
         return False
-    num_speakers = {UserError: 1, ConnectionError: 2, KeyboardInterrupt: 2}
+    num_speakers = {UserError: 1, KeyboardInterrupt: 1, ConnectionError: 2}
     limits = [number for kind, number in num_speakers.items() if isinstance(error, kind)]
     local_rank = os.environ.get("LOCAL_RANK", "")  # `place` reports that it is absent or wrong
     return bool(limits) and local_rank.isdecimal() and int(local_rank) >= min(limits)
