@@ -122,7 +122,7 @@ def test_a_taken_port_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_training_whose_process_is_killed_goes_on_with_another_number(tmp_path: Path) -> None:
     content = tiny_params()
     recipe = content["train_rnn"]["gated"]
-    recipe |= {"num_train": 400, "num_epochs": 100, "patience": None, "num_processes": 2}
+    recipe |= {"num_train": 400, "num_val": 0, "num_epochs": 100, "patience": None, "num_processes": 2}
     make_project(tmp_path)
     write_params(tmp_path, content)
     for name, *entry in (("check",), ("download", "timemachine"), ("preprocess",)):
